@@ -1,0 +1,1 @@
+"""The nouns that everything else passes around, and reading seeds. Knows nothing about teachers, recipes or runs."""

@@ -1,0 +1,74 @@
+"""Request, Reply and Answer: what passes between a method and a teacher. Knows neither of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Message = dict[str, Any]
+Kind = Literal["chat", "complete", "score", "embed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to one model for one sample: the unit that is keyed, journalled and paid for."""
+
+    messages: list[Message]
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """temperature, top_p, max_tokens, stop, seed, … and `extra_body`, a mapping sent as it is."""
+    kind: Kind = "chat"
+    choices: tuple[str, ...] = ()
+    """A closed set of answers. A teacher constrains decoding to it where it can; the parser checks it anyway."""
+    schema: Mapping[str, Any] | None = None
+    """A JSON schema for the answer, on the same terms."""
+    sample: int = 0
+    """Which of several samples of the same question this is. Part of the key, never sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back over the wire, unjudged."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A chat completion, read from a reply's body."""
+
+    text: str
+    reasoning: str
+    """What a reasoning model thought, from its own field or from a leading `<think>` block; else empty."""
+    finish: str
+    """`stop`, `length`, `content_filter`, `refusal`, `tool_calls` or what the server said."""
+    model: str
+    """The model that the server says it used."""
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    logprobs: Any = None
+
+
+class Lost(Exception):
+    """A request that got no reply. `sent` tells whether the server may have seen, and billed, it."""
+
+    def __init__(self, detail: str, *, sent: bool, permanent: bool = False) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.sent = sent
+        self.permanent = permanent
+        """True where asking again cannot help, such as a certificate that does not verify."""
+
+
+class Ask(Protocol):
+    """What a method is given: ask a question of a role (`teacher`, `teacher-2`, `student`, …), get the durable answer.
+
+    Raises `AnswerFailed` where the teacher refuses this request for good. Other exceptions end the run or park the
+    item and are none of a method's business: it must not catch them.
+    """
+
+    async def __call__(self, request: Request, to: str = "teacher") -> Answer: ...

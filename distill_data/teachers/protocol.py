@@ -1,0 +1,74 @@
+"""What a teacher is. Knows nothing about how one is reached, nor about methods, recipes and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from distill_data.data.exchange import Reply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model's endpoint can do. Resolved once, stored in the run, so that a replay lowers as the original did."""
+
+    choice: Literal["grammar", "json_schema", "guided_choice", "none"] = "none"
+    """How a closed set of answers is enforced."""
+    json_schema: bool = False
+    """Whether `response_format` takes a JSON schema."""
+    seed: bool = False
+    """Whether a sampling seed may be sent."""
+    logprobs: bool = False
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A model as the user described it: a `backend/model` name, or a `[models.NAME]` table of `distill.toml`."""
+
+    name: str
+    """What the user typed; shown to people and stored in records."""
+    model: str
+    """`backend/model`."""
+    base_url: str = ""
+    api_key_env: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Header name to the *environment variable* that holds its value."""
+    timeout: float = 600.0
+    """Seconds for one request, all in."""
+    concurrency: int = 64
+    """Upper bound of requests in flight."""
+    rpm: float | None = None
+    tpm: float | None = None
+    price: tuple[float, float] | None = None
+    """USD per million prompt and completion tokens; None is unknown, never free."""
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    """What the user declares; anything absent is resolved by the backend."""
+    insecure_http: bool = False
+    """Allows a key over plain http to another machine."""
+
+
+class Teacher(Protocol):
+    """A model that answers."""
+
+    identity: Mapping[str, str]
+    """What besides the body changes an answer: base URL and API kind; weight digest, engine and version."""
+
+    def lower(self, request: Request) -> dict[str, Any]:
+        """The body for the wire. Pure: depends on the request, the model's name and its capabilities alone.
+
+        Raises UsageError for a request that this teacher cannot express.
+        """
+        ...
+
+    async def send(self, body: bytes) -> Reply:
+        """Ask once. Whatever the server says is a Reply, whose body of a success is an OpenAI chat completion.
+
+        Raises Lost where no reply came.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let connections and engines go."""
+        ...
