@@ -1,0 +1,44 @@
+"""Is a row good? Checks on one reply, verifiers against a gold answer. Knows nothing about recipes, models and runs.
+
+To add one: write a maker `name(args)` in `checks.py` or `verifiers.py`, and add it to its table below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from distill_data.parsing.arguments import look_up
+from distill_data.quality.checks import no_echo, refusal, word_count
+from distill_data.quality.protocol import Check, Verify
+from distill_data.quality.verifiers import exact, normalised, numeric, regex, same_json, same_set, schema
+
+__all__ = ["CHECKS", "VERIFIERS", "Check", "Verify", "make_check", "make_verifier"]
+
+CHECKS: dict[str, Callable[[Any], Check]] = {
+    "words": word_count,
+    "refusal": refusal,
+    "no-echo": no_echo,
+}
+"""What a recipe's `checks:` may name, to the maker that takes its arguments."""
+
+VERIFIERS: dict[str, Callable[[Any], Verify]] = {
+    "exact": exact,
+    "normalised": normalised,
+    "numeric": numeric,
+    "regex": regex,
+    "schema": schema,
+    "set": same_set,
+    "json": same_json,
+}
+"""What a recipe's `verifier:` may name, to the maker that takes its arguments."""
+
+
+def make_check(name: str, args: Any) -> Check:
+    """The check for a recipe. Raises UsageError for an unknown name, with the nearest, and for wrong arguments."""
+    return look_up(CHECKS, name, "check")(args)
+
+
+def make_verifier(name: str, args: Any) -> Verify:
+    """The verifier for a recipe. Raises UsageError for an unknown name, with the nearest, and for wrong arguments."""
+    return look_up(VERIFIERS, name, "verifier")(args)

@@ -1,0 +1,67 @@
+# GNU make on Linux and macOS. `make` alone lists the targets; the environment they need is made on the way.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+.PHONY: run test test-slow test-local test-data check fix fixtures bench clean help
+
+run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
+	@mkdir -p data
+	$(BIN)/distill-data models pull smollm2
+	$(BIN)/distill-data label seeds/sentiment.jsonl -r annotate -t local/smollm2 -o data/sentiment.jsonl
+
+test: $(VENV)/.test ## run the core suite
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
+	$(BIN)/python -m pytest -m "slow and not local and not datasets"
+
+test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
+	$(BIN)/distill-data models pull smollm2
+	$(BIN)/python -m pytest -m "local and not datasets"
+
+test-data: $(VENV)/.test $(VENV)/.data ## run the tests that load what was written with the datasets library
+	$(BIN)/python -m pytest -m "datasets and not local"
+
+check: $(VENV)/.dev ## check format, lint, types and documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_docs.py
+
+fix: $(VENV)/.dev ## format the code and repair what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+fixtures: $(VENV)/.test ## write every committed fixture again by replaying the runs they came from
+	$(BIN)/python -m tests.fixtures
+
+bench: $(VENV)/.test ## measure the cost of a request beside that of a bare client
+	$(BIN)/python benchmarks/overhead.py
+
+clean: ## remove the environment and all caches; data/ stays, since answers cost something
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
+
+# The environment. A stamp in it says what it holds; it is written last, so what an interrupted installation left is
+# done again, and a new environment starts without stamps. A change of pyproject.toml installs again.
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo 'Python 3.11 or newer is needed; name one, for example: make PYTHON=python3.12'; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.test $(VENV)/.dev $(VENV)/.local $(VENV)/.data: $(VENV)/.%: pyproject.toml $(VENV)/.created
+	$(PIP) install --editable '.[$*]'
+	@touch $@

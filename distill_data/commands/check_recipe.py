@@ -1,0 +1,182 @@
+"""`check-recipe`: everything that can be wrong with a recipe file and shows without asking a model.
+
+The file may come from anybody, so it is checked in a process of its own, with limits on memory and time. Knows nothing
+about seeds files, runs and teachers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from distill_data.errors import DistillError, ParseError, UsageError
+from distill_data.parsing import fields_of, make_parser
+from distill_data.quality import make_check, make_verifier
+from distill_data.recipes import Recipe
+from distill_data.recipes.declare import references
+from distill_data.recipes.load import read_recipe
+from distill_data.recipes.nearest import hint
+
+SECONDS = 10
+"""CPU time of one check."""
+BYTES = 1 << 30
+"""Memory of one check."""
+STRATEGY_SETTINGS: Mapping[str, frozenset[str]] = {
+    "vote": frozenset({"agreement", "rule", "waves"}),
+    "rejection": frozenset({"keep"}),
+}
+"""Settings that a strategy reads, so that a template need not."""
+EXTRAS = frozenset({"row", "demonstrations"})
+"""Variables that `Recipe.render` adds to columns and settings."""
+CHILD = "import sys; from distill_data.commands.check_recipe import report; report(sys.argv[1], int(sys.argv[2]))"
+
+
+def check_recipe(path: str) -> list[str]:
+    """The problems of one recipe file, each a line for a person; none means that it is fine.
+
+    Loads it, looks at every variable, column and setting, renders every block with the example row, and runs parser,
+    checks and verifier on the example reply.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-P", "-c", CHILD, path, str(SECONDS)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=6 * SECONDS, env=environment, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return [f"{path}: checking it took longer than {6 * SECONDS} seconds"]
+    if done.returncode == 0:
+        return [str(problem) for problem in json.loads(done.stdout)]
+    last = done.stderr.decode(errors="replace").strip().split("\n")[-1]
+    if done.returncode > 0 and last != "MemoryError":
+        raise DistillError(f"{path}: checking it failed: {last}")
+    return [f"{path}: checking it took more than {SECONDS} CPU-seconds or {BYTES >> 20} MiB of memory"]
+
+
+def report(path: str, seconds: int) -> None:
+    """What the process of its own does: check under limits, and write the problems as JSON to stdout."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    sys.stdout.write(json.dumps(problems(Path(path))))
+
+
+def problems(path: Path) -> list[str]:
+    """As `check_recipe`, in this process and without limits. The command is the name of the file's directory."""
+    try:
+        recipe = read_recipe(path, path.resolve().parent.name)
+    except UsageError as error:
+        return [str(error)]
+    broken = list(_broken(recipe))
+    found = [*_names(recipe), *_unused(recipe), *broken, *(() if broken else _fields(recipe))]
+    found += _example(recipe, judge=not broken)
+    return [problem if problem.startswith(f"{path}:") else f"{path}: {problem}" for problem in found]
+
+
+def _names(recipe: Recipe) -> Iterator[str]:
+    """Variables that nothing defines."""
+    known = {*recipe.columns, *recipe.settings, *EXTRAS}
+    if recipe.demonstrations is None:
+        known.discard("demonstrations")
+    for name, line in recipe.body.names.items():
+        if name not in known:
+            yield f"{recipe.path}:{line}: {name} is no column, no setting and nothing else{hint(name, known)}"
+
+
+def _unused(recipe: Recipe) -> Iterator[str]:
+    """Columns and settings that nothing reads."""
+    body, front = recipe.body, recipe.front
+    read = {*body.keys, *body.names, recipe.gold, recipe.gold_by}
+    if recipe.demonstrations is not None:
+        read.add(recipe.demonstrations.by)
+        if "demonstrations" not in body.names:
+            yield str(front["demonstrations"].error("no template shows them; write a loop over demonstrations"))
+    for column in recipe.columns:
+        if column not in read and "row" not in body.whole:
+            yield str(front["columns"][column].error("no template uses this column"))
+    read = {*body.names, *references(front), *STRATEGY_SETTINGS.get(recipe.strategy, ())}
+    for setting in recipe.settings:
+        if setting not in read:
+            yield str(front["settings"][setting].error("nothing uses this setting"))
+
+
+def _broken(recipe: Recipe) -> Iterator[str]:
+    """Parser, checks and verifier that don't exist, or that refuse their arguments."""
+    wanted = [("parser", make_parser, recipe.parser), *(("checks", make_check, spec) for spec in recipe.checks)]
+    if recipe.verifier is not None:
+        wanted.append(("verifier", make_verifier, recipe.verifier))
+    for key, make, spec in wanted:
+        try:
+            make(spec.name, spec.args)
+        except UsageError as error:
+            yield str(recipe.front[key].error(str(error)))
+
+
+def _fields(recipe: Recipe) -> Iterator[str]:
+    """Fields of the record that the parser does not give."""
+    fields = fields_of(recipe.parser.name, recipe.parser.args)
+    record = recipe.front["record"]
+    wanted = [(record["completion"][key], field) for key, field in recipe.record.completion.items()]
+    if recipe.record.answer:
+        wanted.append((record["answer"], recipe.record.answer))
+    for entry, field in wanted:
+        if field not in fields:
+            yield str(entry.error(f"the parser gives no field {field}{hint(field, fields)}"))
+
+
+def _example(recipe: Recipe, *, judge: bool) -> Iterator[str]:
+    """Whether the example's row renders, and its reply passes."""
+    if not recipe.example:
+        yield "there is no example; add example: {row: …, reply: …}"
+        return
+    try:
+        row = recipe.fill(recipe.example["row"])
+    except UsageError as error:
+        yield str(recipe.front["example"]["row"].error(str(error)))
+        return
+    yield from _rendered(recipe, row)
+    if judge:
+        yield from _judged(recipe, row)
+
+
+def _rendered(recipe: Recipe, row: Mapping[str, Any]) -> Iterator[str]:
+    """Blocks that fail on this row, without demonstrations or with the row as one."""
+    for block in sorted(recipe.blocks):
+        for demonstrations in ((), (row,)) if recipe.demonstrations else ((),):
+            try:
+                recipe.render(block, row, demonstrations=demonstrations)
+            except UsageError as error:
+                yield str(error)
+                break
+
+
+def _judged(recipe: Recipe, row: Mapping[str, Any]) -> Iterator[str]:
+    """What parser, checks and verifier say of the example reply."""
+    example = recipe.front["example"]["reply"]
+    try:
+        fields = make_parser(recipe.parser.name, recipe.parser.args)(recipe.example["reply"])
+        for spec in recipe.checks:
+            if reason := make_check(spec.name, spec.args)(fields, row):
+                yield str(example.error(f"the check {spec.name} rejects it: {reason}"))
+        yield from _verified(recipe, fields)
+    except UsageError as error:
+        yield str(error)
+    except ParseError as error:
+        yield str(example.error(f"the parser {recipe.parser.name} refuses it: {error}"))
+
+
+def _verified(recipe: Recipe, fields: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the example's answer is right by its own gold."""
+    if recipe.verifier is None:
+        return
+    verify = make_verifier(recipe.verifier.name, recipe.verifier.args)
+    gold, answer = recipe.example["row"].get(recipe.gold, ""), fields.get(recipe.record.answer, "")
+    if gold and answer and not verify(str(answer), str(gold)):
+        example = recipe.front["example"]["reply"]
+        yield str(
+            example.error(f"the verifier {recipe.verifier.name} finds its answer {answer!r} wrong, gold is {gold!r}")
+        )

@@ -1,0 +1,294 @@
+"""Seed files (JSONL, CSV, text, Parquet) read as rows, and rows as items. Knows no recipe, teacher or run.
+
+Reading streams, so a file larger than memory is fine, and may be repeated: each call starts at the first row.
+Whatever is wrong with a file is a SeedError that names the file and the line; for Parquet, the row counted from 1.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jsonlines
+import orjson
+
+from distill_data.data.items import Item, Row, canonical
+from distill_data.data.tables import LINE_LIMIT, read_csv, read_parquet
+from distill_data.errors import DiskError, SeedError
+
+UNPACKED_FREE = 64 << 20
+"""Bytes that a .gz file may always unpack to; beyond, at most UNPACKED_RATIO times its size and UNPACKED_LIMIT."""
+UNPACKED_RATIO = 200
+UNPACKED_LIMIT = 64 << 30
+
+_BOM = b"\xef\xbb\xbf"
+_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".parquet": "parquet"}
+_KNOWN = "known are .jsonl, .ndjson, .csv, .txt (each also with .gz) and .parquet"
+_ADVICE = {
+    ".json": "a single JSON document is not read; turn an array into lines with: jq -c '.[]' in.json > out.jsonl",
+    ".tsv": "tab-separated values are not read; convert the file to CSV or JSONL",
+}
+_SIGNATURES = {
+    b"\xff\xfe": "is UTF-16; re-encode it, for example with: iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "is UTF-16; re-encode it, for example with: iconv -f UTF-16 -t UTF-8",
+    b"\x1f\x8b": "is gzip; give its name the ending .gz, or unpack it before piping it in",
+    b"PAR1": "is Parquet; give its name the ending .parquet",
+}
+"""What a file that is not UTF-8 text may start with. None of these can start a readable JSONL, CSV or text file,
+apart from a text that really starts with the letters PAR1."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedFile:
+    """A file of seeds and how to read it."""
+
+    path: Path
+    format: str
+    """`jsonl`, `csv`, `text` or `parquet`. The first three are unpacked where the name ends in .gz."""
+
+
+def open_seeds(path: Path) -> SeedFile:
+    """Tell a file's format by its name. Raises SeedError where it does not exist or its ending is not known."""
+    try:
+        path.stat()
+    except OSError as error:
+        raise SeedError(f"{path}: cannot read the seeds: {error.strerror}") from error
+    if not path.is_file():
+        raise SeedError(f"{path} is not a regular file, and seeds are read more than once; pipe it in with `-`")
+    packed = path.suffix.lower() == ".gz"
+    suffix = (path.with_suffix("") if packed else path).suffix.lower()
+    kind = _FORMATS.get(suffix)
+    if kind is None or (packed and kind == "parquet"):
+        ending = f"{suffix}.gz" if packed else suffix
+        what = f"unknown kind of seed file '{ending}'" if ending else "a seed file needs an ending"
+        raise SeedError(f"{path}: {what}: {_ADVICE.get(suffix, _KNOWN)}")
+    return SeedFile(path, kind)
+
+
+def read_rows(file: SeedFile, rename: Mapping[str, str] = {}) -> Iterator[tuple[str, Row]]:
+    """The rows in file order, each with its place, such as `seeds.jsonl:7`.
+
+    JSONL rows are objects as they stand, CSV values are text, a line of text is `{"text": line}`. Blank lines are
+    skipped. `rename` maps a new column name to the one in the file.
+
+    Raises SeedError for a row that cannot be read, a column that is not there, and a file without rows.
+    """
+    name = file.path.name
+    renamed = _renamer(rename)
+    where = ""
+    try:
+        stream = file.path.open("rb")
+    except OSError as error:
+        raise SeedError(f"{file.path}: cannot read the seeds: {error.strerror}") from error
+    with stream:
+        for number, row in _READERS[file.format](stream, file.path):
+            where = f"{name}:{number}"
+            yield where, renamed(where, row) if rename else row
+    if not where:
+        raise SeedError(f"{file.path}: no rows in this file")
+
+
+def make_items(rows: Iterable[tuple[str, Row]], seed: int) -> Iterator[Item]:
+    """Number the rows. An item's id hashes its row and how many equal rows came before it; `seed` is the run's.
+
+    So ids survive appending, removing and reordering other rows. Holds some 60 to 80 bytes a row.
+    Raises SeedError for a row nested too deeply to be encoded.
+    """
+    seen: set[int] = set()
+    repeats: dict[int, int] = {}
+    for ordinal, (where, row) in enumerate(rows):
+        try:
+            content = hashlib.sha256(canonical(row))
+        except TypeError as error:
+            raise SeedError(f"{where}: this row cannot be encoded as JSON: {error}") from error
+        # 60 bits, because a longer int takes 16 bytes more; a chance equality only raises a count inside an id.
+        mark = int.from_bytes(content.digest()[:8]) >> 4
+        occurrence = 1
+        if mark in seen:
+            occurrence = repeats[mark] = repeats.get(mark, 1) + 1
+        else:
+            seen.add(mark)
+        content.update(b"\n%d" % occurrence)
+        yield Item(ordinal, content.hexdigest()[:16], row, where, seed)
+
+
+def save_stdin(stream: BinaryIO, directory: Path) -> SeedFile:
+    """Copy piped seeds into the run's directory, where they can be read again; the file appears whole or not at all.
+
+    A first character `{` makes it JSONL, anything else text. Raises DiskError where the copy cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix="stdin.", suffix=".tmp", dir=directory)  # mode 0600
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as copy:
+                head = b""
+                while chunk := stream.read(1 << 20):
+                    head = head or chunk.removeprefix(_BOM).lstrip()[:1]
+                    copy.write(chunk)
+                copy.flush()
+                os.fsync(copy.fileno())
+            path = directory / ("stdin.jsonl" if head == b"{" else "stdin.txt")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise DiskError(f"{directory}: cannot keep a copy of the piped seeds: {error.strerror}") from error
+    return SeedFile(path, "jsonl" if head == b"{" else "text")
+
+
+def _renamer(rename: Mapping[str, str]) -> Callable[[str, Row], Row]:
+    """A function that gives a row its new column names, each in the place of the old one."""
+    new_names = {old: new for new, old in rename.items()}
+    if len(new_names) < len(rename):
+        raise SeedError("a column can be renamed once only, but --map names the same old column twice")
+
+    def renamed(where: str, row: Row) -> Row:
+        for old, new in new_names.items():
+            if old not in row:
+                raise SeedError(f"{where}: there is no column '{old}' to rename; there are: {', '.join(row)}")
+            if new in row and new not in new_names:
+                raise SeedError(f"{where}: '{old}' cannot be renamed, because a column '{new}' exists already")
+        return {new_names.get(column, column): value for column, value in row.items()}
+
+    return renamed
+
+
+def _lines(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The lines with their ends, unpacked, without the byte order mark. Split on b"\n" only."""
+    number, total = 0, 0
+    allowed = min(max(UNPACKED_FREE, UNPACKED_RATIO * os.fstat(stream.fileno()).st_size), UNPACKED_LIMIT)
+    packed = path.suffix.lower() == ".gz"
+    content = gzip.GzipFile(fileobj=stream) if packed else stream
+    try:
+        for number, line in enumerate(iter(partial(content.readline, LINE_LIMIT + 1), b""), 1):
+            total += len(line)
+            if len(line) > LINE_LIMIT:
+                raise SeedError(f"{path.name}:{number}: this line is longer than {LINE_LIMIT >> 20} MiB")
+            if packed and total > allowed:
+                raise SeedError(f"{path.name}:{number}: unpacks to over {allowed >> 20} MiB; unpack it yourself")
+            yield line if number > 1 else _without_bom(line, path.name)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SeedError(f"{path}: the gzip data is cut off or damaged after line {number}: {error}") from error
+    except OSError as error:
+        raise SeedError(f"{path}: cannot read the seeds: {error.strerror}") from error
+
+
+def _without_bom(line: bytes, name: str) -> bytes:
+    for signature, advice in _SIGNATURES.items():
+        if line.startswith(signature):
+            raise SeedError(f"{name}: this file {advice}")
+    return line.removeprefix(_BOM)
+
+
+def _text_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
+    """The lines as text, with their ends. Raises SeedError for what is no UTF-8 text."""
+    name = path.name
+    for number, line in enumerate(_lines(stream, path), 1):
+        if b"\0" in line:
+            raise SeedError(f"{name}:{number}: byte {line.index(0) + 1} is NUL; this is no UTF-8 text file")
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise SeedError(f"{name}:{number}: {_not_utf8(error)}") from error
+        yield text
+
+
+def _not_utf8(error: UnicodeDecodeError) -> str:
+    return (
+        f"byte {error.start + 1} of this line (0x{error.object[error.start]:02X}) is not UTF-8; "
+        "re-encode the file, for example with: iconv -f ISO-8859-1 -t UTF-8"
+    )
+
+
+def _read_text(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(_text_lines(stream, path), 1):
+        if line.strip():
+            yield number, {"text": line.removesuffix("\n").removesuffix("\r")}
+
+
+def _read_jsonl(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
+    name = path.name
+    try:
+        for number, row in enumerate(jsonlines.Reader(_lines(stream, path), loads=_loads), 1):
+            if row is _BLANK:
+                continue
+            if type(row) is not dict:
+                raise SeedError(f"{name}:{number}: a row is one JSON object on one line, not a {type(row).__name__}")
+            yield number, row
+    except jsonlines.InvalidLineError as error:
+        raise SeedError(f"{name}:{error.lineno}: {_why_not_json(error.__cause__)}") from error
+
+
+def _why_not_json(cause: BaseException | None) -> str:
+    match cause:
+        case UnicodeDecodeError():
+            return _not_utf8(cause)
+        case json.JSONDecodeError():
+            return f"a row is one JSON object on one line, and this is none: {cause.msg} (character {cause.pos + 1})"
+        case None:
+            return "a row is one JSON object on one line, not null"
+        case _:
+            return f"this row would not be read as it is written: {cause}"
+
+
+_BLANK = object()
+_KEY = re.compile(r'"[ \t\r\n]*:')
+
+
+def _loads(line: str | bytes) -> Any:
+    """A line's value, or `_BLANK`. Raises ValueError also for what orjson would change without a word.
+
+    It keeps the last of repeated keys, and makes integers of more than 64 bits floats. Two cheap looks tell that
+    neither can be the case; the few other lines are parsed once more, by a parser that can be told to mind.
+    """
+    if not line.strip():
+        return _BLANK
+    value = orjson.loads(line)
+    assert isinstance(line, str)  # jsonlines decodes first
+    try:
+        if type(value) is dict and (len(_KEY.findall(line)) != len(value) or _has_large_float(value)):
+            json.loads(line, object_pairs_hook=_distinct, parse_int=_exact)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _has_large_float(value: Any) -> bool:
+    if isinstance(value, float):
+        return abs(value) >= 2.0**63
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_has_large_float, inner))
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key '{twice}' stands in it twice")
+    return row
+
+
+def _exact(digits: str) -> int:
+    if len(digits) > 20 or not -(1 << 63) <= (number := int(digits)) < 1 << 64:
+        raise ValueError(f"the integer {digits[:30]} has more than 64 bits; write it as a string")
+    return number
+
+
+_READERS: dict[str, Callable[[BinaryIO, Path], Iterator[tuple[int, Row]]]] = {
+    "jsonl": _read_jsonl,
+    "text": _read_text,
+    "csv": lambda stream, path: read_csv(_text_lines(stream, path), path.name),
+    "parquet": read_parquet,
+}

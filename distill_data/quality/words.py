@@ -1,0 +1,47 @@
+"""What a word is, for every length, overlap and similarity in this package. Knows nothing about what they are for.
+
+A word is a run of letters and digits with their marks, folded (NFKC, no case). Chinese characters and Japanese kana
+are a word each. So are the letters of Thai, Lao, Khmer and Burmese, each with its marks: these scripts put no space
+between words, and without a dictionary a whole sentence would be one word. Korean is written with spaces and split at
+them. Punctuation, symbols, emoji and the underscore separate words and are none.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+from distill_data.parsing.folding import fold
+
+_ASCII_WORD = re.compile("[a-z0-9]+")
+# Soft hyphens, joiners and variation selectors change how a word looks, not which word it is.
+_INVISIBLE = re.compile("[\u00ad\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+")
+_ALONE = (
+    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b\u3400-\u4dbf\u4e00-\u9fff"  # Chinese characters
+    "\uf900-\ufaff\U00020000-\U000323af"
+    "\u3041-\u30ff\u31f0-\u31ff\U0001aff0-\U0001b16f"  # kana
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Burmese, Khmer
+)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in order, in time linear in its length."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
+    return _word().findall(fold(_INVISIBLE.sub("", text)))
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    marks = f"[{_marks()}]"
+    letters = f"[^\\W_{_ALONE}]+"
+    return re.compile(f"(?!\\W)[{_ALONE}]{marks}*|{letters}(?:{marks}+(?:{letters})?)*")
+
+
+def _marks() -> str:
+    """Every mark that Unicode attaches to a letter, as ranges of a character class: `re` has no name for them."""
+    found = [code for code in range(0x300, 0x20000) if unicodedata.category(chr(code)) in ("Mn", "Mc")]
+    starts = [code for before, code in zip([0, *found], found, strict=False) if code != before + 1]
+    ends = [code for code, after in zip(found, [*found[1:], 0], strict=True) if after != code + 1]
+    return "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))

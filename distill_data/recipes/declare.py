@@ -1,0 +1,253 @@
+"""What the keys of the front matter mean: a checked `Recipe` from a `Field` and a compiled body.
+
+`KEYS` is the list of them. Knows no files, and not which parsers, checks, verifiers or strategies exist: a recipe names
+them, `check-recipe` and the methods look them up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from distill_data.recipes.frontmatter import Field
+from distill_data.recipes.nearest import hint
+from distill_data.recipes.recipe import REQUIRED, Demonstrations, Recipe, RecordShape, Spec
+from distill_data.recipes.template import Body
+
+RECORD_KINDS = ("sft", "preference", "unpaired", "ranked", "steps", "critique", "logits", "hidden", "prompt")
+COMPLETION = ("content", "reasoning_content", "tool_calls")
+PICKS = ("fixed", "random", "nearest")
+RESERVED = frozenset({"row", "demonstrations", "range", "loop"})
+"""What the template language or `Recipe.render` defines."""
+REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+"""`$labels` stands for the setting `labels`."""
+
+
+def declared(front: Field, body: Body, name: str, command: str, path: Path, digest: str) -> Recipe:
+    """Checks the whole front matter. Raises RecipeError at the first thing that's wrong, with its line."""
+    entries = front.entries(KEYS, required=("about", "columns", "sampling", "parser", "record"))
+    settings = _settings(entries["settings"]) if "settings" in entries else {}
+    values: dict[str, Any] = {}
+    for key, read in KEYS.items():
+        if key in entries:
+            entry = entries[key]
+            values[key] = read(entry if key in LITERAL else Field(_resolved(entry, settings), entry.path, entry.places))
+    columns = values["columns"]
+    for column in columns:
+        if column in settings:
+            raise entries["columns"][column].error(
+                "is also the name of a setting; a template could not tell them apart"
+            )
+    demonstrations = values.get("demonstrations")
+    for key, column in (
+        ("gold", values.get("gold")),
+        ("gold_by", values.get("gold_by")),
+        ("demonstrations", demonstrations and demonstrations.by),
+    ):
+        if column and column not in columns:
+            raise entries[key].error(f"{column} is not among the columns{hint(column, columns)}")
+    return Recipe(
+        name=name,
+        command=command,
+        path=path,
+        digest=digest,
+        blocks=frozenset(body.blocks),
+        front=front,
+        body=body,
+        **{**ABSENT, **values},
+    )
+
+
+def references(front: Field) -> frozenset[str]:
+    """The settings that the front matter refers to as `$name`."""
+    entries = front.entries()
+    return frozenset(name for key, entry in entries.items() if key not in LITERAL for name in _references(entry.value))
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and (match := REFERENCE.fullmatch(value)):
+        yield match[1]
+    elif isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _references(inner)
+
+
+def _resolved(entry: Field, settings: dict[str, Any]) -> Any:
+    """The entry's value, each `$name` in it replaced by that setting's value."""
+    value = entry.value
+    if isinstance(value, dict):
+        return {key: _resolved(entry[key], settings) for key in value}
+    if isinstance(value, list):
+        return [_resolved(entry[index], settings) for index in range(len(value))]
+    if isinstance(value, str) and (match := REFERENCE.fullmatch(value)):
+        if match[1] not in settings:
+            raise entry.error(f"there is no setting {match[1]}{hint(match[1], settings)}")
+        return settings[match[1]]
+    return value
+
+
+# -- one reader per key ------------------------------------------------------------------------------------------------
+
+
+def _name(entry: Field) -> str:
+    """A name that a template can write."""
+    name = str(entry.path[-1])
+    if not name.isidentifier() or name.startswith("_"):
+        raise entry.error("is no name: letters, digits and _ only, starting with a letter")
+    if name in RESERVED:
+        raise entry.error("is a name that templates use for something else")
+    return name
+
+
+def _settings(entry: Field) -> dict[str, Any]:
+    for key, setting in entry.entries().items():
+        _name(setting)
+        if key in SAMPLING or key == "samples":
+            raise setting.error("is the name of a sampling parameter, which --set means")
+        if setting.value is None:
+            raise setting.error("has no value")
+    return dict(entry.value)
+
+
+def _columns(entry: Field) -> dict[str, Any]:
+    return {_name(column): _default(column) for column in entry.entries().values()}
+
+
+def _default(column: Field) -> Any:
+    if column.value == "required":
+        return REQUIRED
+    if column.value == "optional":
+        return ""
+    if not isinstance(column.value, dict):
+        raise column.error("must be required, optional or {default: VALUE}")
+    default = column.entries(("default",), required=("default",))["default"]
+    if default.value is None:
+        raise default.error('must not be empty; write {default: ""} for empty text')
+    return default.value
+
+
+def _strategy(entry: Field) -> str:
+    strategy = entry.text()
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", strategy):
+        raise entry.error(f'"{strategy}" is not the name of a strategy')
+    return strategy
+
+
+def _stop(entry: Field) -> str | list[str]:
+    return entry.text() if isinstance(entry.value, str) else [text.text() for text in entry.elements()]
+
+
+SAMPLING: dict[str, Callable[[Field], Any]] = {
+    "temperature": lambda entry: entry.number(0),
+    "top_p": lambda entry: entry.number(0, 1),
+    "top_k": lambda entry: entry.integer(-1),
+    "min_p": lambda entry: entry.number(0, 1),
+    "max_tokens": lambda entry: entry.integer(1),
+    "stop": _stop,
+    "seed": Field.integer,
+    "frequency_penalty": lambda entry: entry.number(-2, 2),
+    "presence_penalty": lambda entry: entry.number(-2, 2),
+    "logprobs": Field.flag,
+    "top_logprobs": lambda entry: entry.integer(0),
+    "extra_body": lambda entry: dict(entry.entries() and entry.value),
+}
+
+
+def _sampling(entry: Field) -> dict[str, Any]:
+    sampling = {key: SAMPLING[key](value) for key, value in entry.entries(SAMPLING).items()}
+    if "max_tokens" not in sampling:
+        raise entry.error("lacks max_tokens; every request carries a token limit")
+    return sampling
+
+
+def _choices(entry: Field) -> tuple[str, ...]:
+    if isinstance(entry.value, dict):
+        choices = tuple(entry.entries())
+    else:
+        choices = tuple(choice.text() for choice in entry.elements())
+    if not choices or "" in choices or len(set(choices)) < len(choices):
+        raise entry.error("must be different texts, at least one, none of them empty")
+    return choices
+
+
+def _schema(entry: Field) -> dict[str, Any]:
+    entry.entries()
+    return dict(entry.value)
+
+
+def _spec(entry: Field) -> Spec:
+    if isinstance(entry.value, str):
+        return Spec(entry.value)
+    entries = entry.entries()
+    if len(entries) != 1:
+        raise entry.error("must be one name, or one {name: arguments}")
+    return next(Spec(name, argument.value) for name, argument in entries.items())
+
+
+def _demonstrations(entry: Field) -> Demonstrations:
+    entries = entry.entries(("from", "pick", "k", "by"), required=("from", "k"))
+    pick = entries["pick"].text() if "pick" in entries else "fixed"
+    by = entries["by"].text() if "by" in entries else ""
+    if pick not in PICKS:
+        raise entries["pick"].error(f'"{pick}" is not a way to pick{hint(pick, PICKS)}')
+    if pick == "nearest" and not by:
+        raise entry.error("picks the nearest, so it needs the key by: the column to compare")
+    return Demonstrations(entries["from"].text(), pick, entries["k"].integer(0), by)  # type: ignore[arg-type]
+
+
+def _record(entry: Field) -> RecordShape:
+    entries = entry.entries(("kind", "completion", "answer"), required=("kind", "completion"))
+    kind = entries["kind"].text()
+    if kind not in RECORD_KINDS:
+        raise entries["kind"].error(f'"{kind}" is not a kind of record{hint(kind, RECORD_KINDS)}')
+    completion = entries["completion"].entries(COMPLETION, required=("content",))
+    answer = entries["answer"].text() if "answer" in entries else ""
+    return RecordShape(kind, {key: value.text() for key, value in completion.items()}, answer)
+
+
+def _example(entry: Field) -> dict[str, Any]:
+    entries = entry.entries(("row", "reply"), required=("row", "reply"))
+    entries["row"].entries()
+    entries["reply"].text()
+    return dict(entry.value)
+
+
+KEYS: dict[str, Callable[[Field], Any]] = {
+    "about": Field.text,
+    "paper": Field.text,
+    "strategy": _strategy,
+    "columns": _columns,
+    "settings": _settings,
+    "samples": lambda entry: entry.integer(1),
+    "choices": _choices,
+    "schema": _schema,
+    "parser": _spec,
+    "checks": lambda entry: tuple(_spec(check) for check in entry.elements()),
+    "verifier": _spec,
+    "sampling": _sampling,
+    "demonstrations": _demonstrations,
+    "gold": Field.text,
+    "gold_by": Field.text,
+    "record": _record,
+    "example": _example,
+}
+"""Every key of the front matter, with what reads it."""
+LITERAL = frozenset({"about", "paper", "strategy", "columns", "settings", "gold", "gold_by", "record", "example"})
+"""Keys in which `$name` is just text."""
+ABSENT: dict[str, Any] = {
+    "paper": "",
+    "strategy": "single",
+    "settings": {},
+    "samples": 1,
+    "choices": (),
+    "schema": None,
+    "checks": (),
+    "verifier": None,
+    "demonstrations": None,
+    "gold": "",
+    "gold_by": "",
+    "example": {},
+}
+"""What a recipe means that leaves a key out."""

@@ -1,0 +1,15 @@
+"""What a misspelt name was probably meant to be. Knows no recipe."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: what was meant, or else what there is to choose from."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known are {', '.join(names)}" if names else "; there are none"

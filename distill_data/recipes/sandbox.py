@@ -1,0 +1,251 @@
+"""The template language at run time: what a value may be, what a filter may do, and what a render may spend.
+
+Knows nothing about recipes, nor which syntax is allowed (`template` checks that before anything runs). Together the two
+keep a render bounded by construction:
+
+- a lookup finds a key of a mapping or an element of a list, never an attribute or a method;
+- no filter or operator makes text or data grow: `+` and `-` take numbers only;
+- one render writes at most `CHARACTERS` and takes at most `STEPS`;
+- a value is written as it is and never rendered again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, Undefined, pass_context
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from distill_data.data.exchange import Message
+from distill_data.recipes.nearest import hint
+from distill_data.recipes.tags import MessageTag, TagLines
+
+CHARACTERS = 1 << 20
+"""What one render may write, values included."""
+STEPS = 1_000_000
+"""Loop turns times the parts of the loop's body, summed over one render."""
+LOOP = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem"})
+
+
+class Value(str):
+    """Text that came from a value and not from the template: only the template's own blank lines are trimmed."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
+class Rendering(Context):
+    """One render: the messages so far, and what is left to spend."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.messages: list[Message] = []
+        self.characters = CHARACTERS
+        self.steps = STEPS
+
+    def spend(self, text: str) -> str:
+        self.characters -= len(text)
+        if self.characters < 0:
+            raise too_long()
+        return text
+
+
+def too_long() -> SecurityError:
+    return SecurityError(f"the prompt is longer than {CHARACTERS} characters")
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def scalar(value: Any) -> str:
+    """Text as it is, numbers as Python writes them, true and false as JSON does; anything else is refused."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if value is None:
+        raise SecurityError('this value is null; write |default("…") where it may be')
+    refuse_missing(value)
+    raise SecurityError(f"a {type(value).__name__} is not text; write |tojson, |join or a loop")
+
+
+def refuse_missing(value: Any) -> None:
+    if isinstance(value, Undefined):
+        str(value)  # a StrictUndefined raises here and names what is missing
+
+
+def sized(value: Any) -> Any:
+    """The value, if it has elements to visit."""
+    refuse_missing(value)
+    if isinstance(value, (Mapping, list, tuple, range, str)):
+        return value
+    raise SecurityError(f"a {type(value).__name__} has no elements")
+
+
+@pass_context
+def written(context: Rendering, value: Any) -> Value:
+    """What `{{ value }}` writes."""
+    return Value(context.spend(scalar(value)))
+
+
+def assembled(pieces: Iterable[str]) -> str:
+    """A message from its pieces, without the blank lines that the template has at both ends."""
+    parts = list(pieces)
+    if sum(map(len, parts)) > CHARACTERS:
+        raise too_long()
+    forwards = range(len(parts))
+    for order, trimmed in ((forwards, after_blank_lines), (reversed(forwards), before_blank_lines)):
+        for index in order:
+            if not isinstance(parts[index], Value):
+                parts[index] = trimmed(parts[index])
+            if parts[index]:
+                break
+    return "".join(parts)
+
+
+def after_blank_lines(text: str) -> str:
+    blank = len(text) - len(text.lstrip(" \t\n"))
+    return text[text.rfind("\n", 0, blank) + 1 :]
+
+
+def before_blank_lines(text: str) -> str:
+    end = text.find("\n", len(text.rstrip(" \t\n")))
+    return text if end < 0 else text[:end]
+
+
+# -- filters -----------------------------------------------------------------------------------------------------------
+
+
+def of_text(change: Callable[[str], str]) -> Callable[[Rendering, Any], str]:
+    @pass_context
+    def changed(context: Rendering, value: Any) -> str:
+        return context.spend(change(scalar(value)))
+
+    return changed
+
+
+@pass_context
+def join(context: Rendering, value: Any, separator: str = "") -> str:
+    parts, between = [scalar(part) for part in sized(value)], scalar(separator)
+    if sum(map(len, parts)) + len(between) * len(parts) > CHARACTERS:
+        raise too_long()
+    return context.spend(between.join(parts))
+
+
+@pass_context
+def tojson(context: Rendering, value: Any) -> str:
+    refuse_missing(value)
+    return context.spend(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def default(value: Any, fallback: Any = "", empty: bool = False) -> Any:
+    """`fallback` where the value is missing or null; with `empty`, also where it is empty, zero or false."""
+    missing = isinstance(value, Undefined) or value is None
+    return fallback if missing or (empty and not value) else value
+
+
+def first(value: Any) -> Any:
+    return next(iter(sized(value)), StrictUndefined("there is no first element"))
+
+
+def last(value: Any) -> Any:
+    return next(reversed(sized(value)), StrictUndefined("there is no last element"))
+
+
+def items(value: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(sized(value), Mapping):
+        raise SecurityError(f"items takes a mapping, not a {type(value).__name__}")
+    return list(value.items())
+
+
+def length(value: Any) -> int:
+    return len(sized(value))
+
+
+@pass_context
+def turns(context: Rendering, value: Any, parts: int) -> Any:
+    """Pays for a whole loop before it starts. `template` puts it around what every loop runs over."""
+    context.steps -= len(sized(value)) * parts
+    if context.steps < 0:
+        raise SecurityError(f"the loops of this prompt take more than {STEPS} steps")
+    return value
+
+
+def limited_range(*bounds: int) -> range:
+    numbers = range(*bounds)
+    if len(numbers) > STEPS:
+        raise SecurityError(f"range gives more than {STEPS} numbers")
+    return numbers
+
+
+TURNS = "turns of a loop"  # a name that no template can write
+FILTERS: dict[str, Callable[..., Any]] = {
+    "default": default,
+    "first": first,
+    "items": items,
+    "join": join,
+    "last": last,
+    "length": length,
+    "lower": of_text(str.lower),
+    "tojson": tojson,
+    "trim": of_text(str.strip),
+    "upper": of_text(str.upper),
+}
+TESTS = ("boolean", "defined", "even", "in", "mapping", "none", "number", "odd", "sequence", "string", "undefined")
+
+
+# -- the environment ---------------------------------------------------------------------------------------------------
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja with everything taken away that a prompt does not need."""
+
+    intercepted_binops = frozenset({"+", "-"})
+    context_class = Rendering
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, LoopContext) and attribute in LOOP:
+            return getattr(obj, attribute)
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        refuse_missing(obj)
+        elements = isinstance(argument, int) and isinstance(obj, (str, list, tuple, range))
+        try:
+            if elements or isinstance(obj, Mapping):
+                return obj[argument]
+        except LookupError:
+            pass
+        where = hint(str(argument), map(str, obj)) if isinstance(obj, Mapping) else f" in a {type(obj).__name__}"
+        return self.undefined(f"there is no {argument!r}{where}")
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        return obj is limited_range or getattr(obj, "__func__", None) is MessageTag.collect
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
+            raise SecurityError(f"{operator} takes numbers; to join texts, write {{{{ a }}}}{{{{ b }}}}")
+        return super().call_binop(context, operator, left, right)
+
+
+def sandbox() -> Sandbox:
+    environment = Sandbox(
+        undefined=StrictUndefined,
+        autoescape=False,  # a prompt is text for a model, not HTML
+        keep_trailing_newline=True,
+        finalize=written,
+        extensions=[MessageTag, TagLines],
+    )
+    environment.concat = assembled  # type: ignore[method-assign]
+    environment.globals = {"range": limited_range}
+    environment.filters = {**FILTERS, TURNS: turns}
+    environment.tests = {name: environment.tests[name] for name in TESTS}
+    return environment

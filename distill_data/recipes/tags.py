@@ -1,0 +1,93 @@
+"""What we add to Jinja's syntax: the tag `message`, and lines of tags that leave nothing behind. Knows no values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
+from jinja2.parser import Parser
+
+from distill_data.recipes.nearest import hint
+
+ROLES = ("system", "user", "assistant")
+
+
+class MessageTag(Extension):
+    """`{% message "user" %}…{% endmessage %}`: one chat message, and the only way to make one."""
+
+    tags = {"message"}  # noqa: RUF012 - Jinja declares it as a plain set
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        if parser.stream.current.type != "string":
+            parser.fail('message takes a role in quotes, as in {% message "user" %}', line)
+        role = parser.stream.expect("string").value
+        if role not in ROLES:
+            parser.fail(f"unknown role {role}{hint(role, ROLES)}", line)
+        body = parser.parse_statements(("name:endmessage",), drop_needle=True)
+        call = self.call_method("collect", [nodes.ContextReference(), nodes.Const(role)])
+        return nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    def collect(self, context: Any, role: str, caller: Callable[[], str]) -> str:
+        """Runs once per message and render. `context` is a `sandbox.Rendering`."""
+        context.messages.append({"role": role, "content": caller()})
+        return ""
+
+
+class TagLines(Extension):
+    """A line that holds tags and comments only, with spaces around them, leaves nothing in the prompt.
+
+    Jinja's own `trim_blocks` also joins a line that merely ends in a tag with the next one.
+    """
+
+    def filter_stream(self, stream: TokenStream) -> Iterable[Token]:
+        tokens = list(stream)
+        line = _Line()
+        for index, token in enumerate(tokens):
+            if token.type == "variable_begin":
+                line.blank = False
+            elif token.type == "block_begin":
+                line.tagged = True
+            elif token.type == "data":
+                # Jinja drops comments, so two pieces of text in a row had one between them.
+                line.tagged |= index > 0 and tokens[index - 1].type == "data"
+                line = _text(tokens, index, line)
+        _end(tokens, line)
+        return (token for token in tokens if token.type != "data" or token.value)
+
+
+@dataclass(slots=True)
+class _Line:
+    """The line that is being read: its pieces of text, whether they are white space, whether there is a tag."""
+
+    pieces: list[int] = field(default_factory=list)
+    blank: bool = True
+    tagged: bool = False
+
+
+def _text(tokens: list[Token], index: int, line: _Line) -> _Line:
+    """Goes on over one piece of text, and returns the line that is open at its end."""
+    before, feed, after = tokens[index].value.partition("\n")
+    line.blank = line.blank and not before.strip(" \t")
+    if not feed:
+        line.pieces.append(index)
+        return line
+    if _end(tokens, line):
+        tokens[index] = Token(tokens[index].lineno + 1, "data", after)
+    tail = tokens[index].value.rpartition("\n")[2]
+    return _Line([index], not tail.strip(" \t"))
+
+
+def _end(tokens: list[Token], line: _Line) -> bool:
+    """Takes the white space out of a line of tags; False for any other line."""
+    if not (line.blank and line.tagged):
+        return False
+    for index in line.pieces:
+        token = tokens[index]
+        head, feed, _ = token.value.rpartition("\n")
+        tokens[index] = Token(token.lineno, "data", head + feed)
+    return True

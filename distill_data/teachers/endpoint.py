@@ -1,0 +1,161 @@
+"""An HTTP endpoint before it is asked: its URL, the secrets sent along, the proxy on the way. Sends nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import NoReturn
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from distill_data.errors import UsageError
+from distill_data.teachers.protocol import Profile
+
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_HOST = "api.openai.com"
+AMBIENT_KEY = "OPENAI_API_KEY"
+_PORTS = {"http": 80, "https": 443}
+_SHORT = 8
+"""Secrets shorter than this are not redacted: a placeholder such as `none` would eat innocent words."""
+
+
+class Credentials:
+    """Headers that hold secrets. Shows nothing of itself and does not pickle."""
+
+    __slots__ = ("_marks", "headers")
+
+    def __init__(self, headers: Mapping[str, str], secrets: tuple[str, ...]) -> None:
+        self.headers = headers
+        long = [secret for secret in secrets if len(secret) >= _SHORT]
+        spelled = {form for secret in long for form in (secret, quote(secret, safe=""), secret.replace("/", "\\/"))}
+        self._marks = tuple((form, form.encode()) for form in sorted(spelled, key=len, reverse=True))
+
+    def __repr__(self) -> str:
+        return "Credentials(hidden)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials are never written down")
+
+    def redact(self, data: bytes) -> bytes:
+        """The data without the secrets, for servers that say them back."""
+        for _, mark in self._marks:
+            if mark in data:
+                data = data.replace(mark, b"[redacted]")
+        return data
+
+    def redact_text(self, text: str) -> str:
+        for mark, _ in self._marks:
+            if mark in text:
+                text = text.replace(mark, "[redacted]")
+        return text
+
+
+def base_url_of(profile: Profile) -> str:
+    """The profile's base URL, else $OPENAI_BASE_URL, else OpenAI's; normalised."""
+    return normalise(profile.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL)
+
+
+def normalise(url: str) -> str:
+    """One spelling for each base URL: lower case host, no default port, no trailing slash.
+
+    Raises UsageError for what is no base URL. A URL with a password is refused without being shown.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise UsageError("the base URL cannot be read: its host or port is malformed.") from None
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            "the base URL holds a user name or password; put the key into an environment variable instead."
+        )
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise UsageError(f"the base URL {url!r} is not one; write it as http://127.0.0.1:8000/v1.")
+    if parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise UsageError(f"the base URL {url!r} must not hold a query, a fragment or spaces.")
+    path = parts.path.rstrip("/")
+    if path.endswith("/chat/completions"):
+        raise UsageError(f"the base URL {url!r} must end before /chat/completions, which is added to it.")
+    host = parts.hostname
+    if _address(host) is not None and _address(host).is_link_local:  # type: ignore[union-attr]
+        raise UsageError(f"the base URL {url!r} is a link-local address, where clouds keep their secrets; refused.")
+    netloc = f"[{host}]" if ":" in host else host
+    if port is not None and port != _PORTS[parts.scheme]:
+        netloc += f":{port}"
+    return urlunsplit((parts.scheme, netloc, path, "", ""))
+
+
+def is_loopback(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    address = _address(host)
+    return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
+
+
+def read_credentials(profile: Profile, base_url: str) -> Credentials:
+    """The key and the secret headers, from the environment as it is now.
+
+    Raises UsageError where a named variable is unset, where OpenAI itself would be asked without a key, and where a
+    secret that the user named would go to another machine in plain text. The ambient key just stays at home then.
+    """
+    exposed = urlsplit(base_url).scheme == "http" and not is_loopback(base_url) and not profile.insecure_http
+    if exposed and (profile.api_key_env or profile.headers):
+        raise UsageError(
+            f"{profile.name}: {base_url} is plain http to another machine, where anyone on the way can read the key. "
+            "Use https, or set insecure_http = true in the model's profile in distill.toml."
+        )
+    headers = {name: _read_variable(variable, profile.name) for name, variable in profile.headers.items()}
+    key = ""
+    if profile.api_key_env:
+        key = _read_variable(profile.api_key_env, profile.name)
+    elif os.environ.get(AMBIENT_KEY, "").strip() and not exposed:
+        key = _read_variable(AMBIENT_KEY, profile.name)
+    secrets = tuple(filter(None, (key, *headers.values())))
+    if not any(name.lower() == "authorization" for name in headers):
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        elif urlsplit(base_url).hostname == OPENAI_HOST:
+            raise UsageError(
+                f"{profile.name}: {OPENAI_HOST} needs a key. Set the environment variable {AMBIENT_KEY}, or name "
+                "another one with --api-key-env; for another server give --base-url."
+            )
+    return Credentials(headers, secrets)
+
+
+def proxy_of(base_url: str) -> str | None:
+    """The proxy that the environment (HTTPS_PROXY, NO_PROXY, …) asks for. Never for this machine itself.
+
+    aiohttp's own reading of the environment costs two thread switches a request, and takes a password from .netrc
+    where a key was meant; so it stays off. Raises UsageError for proxies that do not speak HTTP.
+    """
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(base_url)
+    if is_loopback(base_url) or proxy_bypass(parts.netloc):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(proxy).scheme not in _PORTS:
+        raise UsageError(
+            f"the environment asks for a {urlsplit(proxy).scheme} proxy, and only HTTP proxies can be used. Set "
+            f"{parts.scheme.upper()}_PROXY to an HTTP proxy, or NO_PROXY to {parts.hostname}."
+        )
+    return proxy
+
+
+def _read_variable(variable: str, name: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise UsageError(f"{name}: the environment variable {variable} is not set.")
+    if not (value.isascii() and value.isprintable()):
+        raise UsageError(f"{name}: the environment variable {variable} holds characters that no header may have.")
+    return value
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

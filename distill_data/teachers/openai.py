@@ -1,0 +1,213 @@
+"""Any server with an OpenAI-shaped `/chat/completions`: OpenAI, vLLM, SGLang, Ollama, llama.cpp, gateways.
+
+Posts JSON with aiohttp and gives back what came, once: retrying, pacing and judging are the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from distill_data import __version__
+from distill_data.data.exchange import Answer, Lost, Reply, Request
+from distill_data.errors import UsageError
+from distill_data.teachers import ProbeFailed, Resolved
+from distill_data.teachers.endpoint import OPENAI_HOST, base_url_of, proxy_of, read_credentials
+from distill_data.teachers.lowering import chat_body
+from distill_data.teachers.protocol import Capabilities, Profile, Teacher
+from distill_data.teachers.replies import BadReply, read_answer
+
+BODY_CAP = 16 * 2**20
+"""Bytes of a decoded body. A longer one is no answer."""
+CONNECT = 10.0
+"""Seconds to get a connection: name, TCP, TLS and proxy."""
+IDLE = 120.0
+"""Seconds between two pieces of a body that has begun. Before it begins only the profile's timeout counts: a server
+that does not stream says nothing while the model thinks. TCP keep-alive finds out that such a server is gone."""
+_LARGE = 2**20
+"""Bytes from which aiohttp wants a request's body as a file, to write it in pieces."""
+
+_PROBE = Request(
+    [{"role": "user", "content": "Is fire hot? Answer yes or no."}], {"max_tokens": 16}, choices=("yes", "no")
+)
+
+
+async def resolve(profile: Profile, needs: frozenset[str]) -> Resolved:
+    """See `distill_data.teachers.resolve`. Only choice and json_schema are probed; seed and logprobs are declared."""
+    base_url = base_url_of(profile)
+    read_credentials(profile, base_url)  # this and the next, so that mistakes show before anything is sent
+    proxy_of(base_url)
+    identity = {"api": "openai-chat", "base_url": base_url}
+    declared = dict(profile.capabilities)
+    if urlsplit(base_url).hostname == OPENAI_HOST:
+        declared.setdefault("max_tokens_field", "max_completion_tokens")
+    unknown = needs & {"choice", "json_schema"} - declared.keys()
+    if unknown and "json_schema" not in declared:
+        declared["json_schema"] = await _probe(profile, identity, declared)
+    declared.setdefault("choice", "json_schema" if declared.get("json_schema") else "none")
+    return Resolved(identity, Capabilities(**declared))
+
+
+def open_teacher(profile: Profile, resolved: Resolved) -> Teacher:
+    return OpenAITeacher(profile, resolved)
+
+
+def slots(profile: Profile, resolved: Resolved) -> int:
+    return profile.concurrency
+
+
+class OpenAITeacher:
+    """One model behind one base URL. Belongs to the event loop that first sends."""
+
+    def __init__(self, profile: Profile, resolved: Resolved) -> None:
+        self.identity: Mapping[str, str] = resolved.identity
+        self._profile = profile
+        self._capabilities = resolved.capabilities
+        self._model = profile.model.partition("/")[2]
+        self._base_url = resolved.identity["base_url"]
+        self._url = URL(self._base_url + "/chat/completions", encoded=True)
+        self._session: aiohttp.ClientSession | None = None
+
+    def lower(self, request: Request) -> dict[str, Any]:
+        return {"model": self._model, **chat_body(self._profile.name, self._capabilities, request)}
+
+    async def send(self, body: bytes) -> Reply:
+        """Post the body. Raises Lost where no whole reply came, UsageError where a key is missing."""
+        session = self._session or self._connect()
+        used = self._credentials
+        try:
+            reply = await self._post(session, body)
+            if reply.status == 401 and self._renew(session, used.headers):
+                reply = await self._post(session, body)
+            return reply
+        except (aiohttp.ClientError, OSError) as error:
+            lost = _lost(error, used.redact_text(str(error)), self._profile.timeout)
+        raise lost  # from here, so that no traceback carries the request's headers along
+
+    async def aclose(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> Reply:
+        data = io.BytesIO(body) if len(body) > _LARGE else body
+        hide = self._credentials
+        async with session.post(self._url, data=data, allow_redirects=False) as response:
+            content = await _read(response)
+            headers = {name.lower(): hide.redact_text(value) for name, value in response.headers.items()}
+            return Reply(response.status, headers, hide.redact(content))
+
+    def _connect(self) -> aiohttp.ClientSession:
+        self._credentials = read_credentials(self._profile, self._base_url)
+        total = self._profile.timeout
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
+            # Half of a short total, so that a connection that never came is not taken for an answer that never came.
+            timeout=aiohttp.ClientTimeout(total=total, connect=min(CONNECT, total / 2)),
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": f"distill-data/{__version__}",
+                **self._credentials.headers,
+            },
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=proxy_of(self._base_url),
+        )
+        return self._session
+
+    def _renew(self, session: aiohttp.ClientSession, refused: Mapping[str, str]) -> bool:
+        """Read the key again, in case it was rotated. False where it is the one that was just refused."""
+        try:
+            fresh = read_credentials(self._profile, self._base_url)
+        except UsageError:
+            return False
+        if fresh.headers == refused:
+            return False
+        self._credentials = fresh
+        session.headers.update(fresh.headers)
+        return True
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """One that probes a silent peer: a dead one is noticed, and no router forgets the connection while it is silent."""
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The whole decoded body. Raises Lost past the cap, and where the body stalls."""
+    content = response.content
+    if content.is_eof() and content.total_bytes <= BODY_CAP:
+        return await content.read()  # all of it is here: the usual case, and worth no timer
+    pieces: list[bytes] = []
+    size = 0
+    while max(size, response.content_length or 0) <= BODY_CAP:
+        try:
+            async with asyncio.timeout(IDLE) as idle:
+                piece = await content.readany()
+        except TimeoutError:
+            if not idle.expired():
+                raise
+            raise Lost(f"the reply stalled for {IDLE:g} s", sent=True) from None
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+        size += len(piece)
+    raise Lost(f"the reply is longer than {BODY_CAP} bytes", sent=True)
+
+
+def _lost(error: Exception, text: str, timeout: float) -> Lost:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return Lost(f"the server's certificate does not verify: {text}", sent=False, permanent=True)
+    if isinstance(error, aiohttp.InvalidURL):
+        return Lost(f"the URL cannot be asked: {text}", sent=False, permanent=True)
+    if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError):
+        return Lost(text or type(error).__name__, sent=False)
+    if isinstance(error, TimeoutError):
+        return Lost(f"no whole reply within {timeout:g} s", sent=True)
+    return Lost(f"the connection broke: {text or type(error).__name__}", sent=True)
+
+
+async def _probe(profile: Profile, identity: Mapping[str, str], declared: Mapping[str, Any]) -> bool:
+    """Whether a response format with a schema is taken and honoured, found out by one tiny request."""
+    field: Literal["max_tokens", "max_completion_tokens"] = declared.get("max_tokens_field", "max_tokens")
+    assumed = Capabilities(choice="json_schema", json_schema=True, max_tokens_field=field)
+    teacher = OpenAITeacher(profile, Resolved(identity, assumed))
+    try:
+        reply = await teacher.send(orjson.dumps(teacher.lower(_PROBE)))
+    except Lost as lost:
+        raise ProbeFailed(lost) from None
+    finally:
+        await teacher.aclose()
+    if reply.status in (400, 422):
+        return False
+    if reply.status != 200:
+        raise ProbeFailed(reply)
+    try:
+        return _honours(read_answer(reply.body))
+    except BadReply:
+        raise ProbeFailed(reply) from None
+
+
+def _honours(answer: Answer) -> bool:
+    """A model that was cut while it thought, or inside the object, did nothing wrong."""
+    text = answer.text.strip()
+    if answer.finish == "length" and (not text or text.startswith("{")):
+        return True
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and value.get("answer") in _PROBE.choices

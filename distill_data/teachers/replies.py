@@ -1,0 +1,120 @@
+"""A chat completion's bytes -> Answer. Knows the JSON that servers send; not how it came, nor what it is for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from distill_data.data.exchange import Answer
+
+_THINK = re.compile(r"</?think>")
+
+
+class BadReply(Exception):
+    """A body of a success that is not a usable chat completion.
+
+    `reason` is `not-json`, `error-body` (an error object under a 200), `no-choices` or `bad-shape`.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read the choice with index 0. The body must be strict JSON as a whole: cut, padded or invalid is `not-json`."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadReply("not-json", str(error)) from None
+    if not isinstance(data, dict):
+        raise BadReply("bad-shape", "the body is not an object")
+    choice = _first_choice(data)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise BadReply("bad-shape", "the choice has no message")
+    text, reasoning, finish = _read_message(message, choice.get("finish_reason"))
+    usage = _table(data.get("usage"))
+    model = data.get("model")
+    return Answer(
+        text=text,
+        reasoning=reasoning,
+        finish=finish,
+        model=model if isinstance(model, str) else "",
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        cached_tokens=_count(_table(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        logprobs=choice.get("logprobs"),
+    )
+
+
+def _first_choice(data: dict[str, Any]) -> dict[str, Any]:
+    if data.get("error"):
+        raise BadReply("error-body", _excerpt(data["error"]))
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise BadReply("no-choices")
+    for choice in choices:
+        if isinstance(choice, dict) and choice.get("index", 0) in (0, None):
+            if choice.get("error"):
+                raise BadReply("error-body", _excerpt(choice["error"]))
+            return choice
+    raise BadReply("bad-shape", "no choice has index 0")
+
+
+def _read_message(message: dict[str, Any], said: Any) -> tuple[str, str, str]:
+    """Text, reasoning and finish."""
+    text = _text(message.get("content"))
+    finish = said if isinstance(said, str) and said else "unknown"
+    refusal = message.get("refusal")
+    if not text and isinstance(refusal, str) and refusal:
+        text, finish = refusal, "refusal"
+    if message.get("tool_calls"):
+        finish = "tool_calls"
+    for name in ("reasoning_content", "reasoning"):
+        if isinstance(message.get(name), str) and message[name]:
+            return text, message[name], finish
+    if text.lstrip().startswith("<think>"):
+        return _cut_thinking(text, finish)
+    return text, "", finish
+
+
+def _text(content: Any) -> str:
+    """A message's content: a string, null, or a list of parts of which those of type text count."""
+    if isinstance(content, str):
+        return content
+    if content is None:
+        return ""
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        raise BadReply("bad-shape", "the content is neither text nor a list of parts")
+    texts = [part.get("text") for part in content if part.get("type") == "text"]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadReply("bad-shape", "a text part holds no text")
+    return "".join(texts)
+
+
+def _cut_thinking(text: str, finish: str) -> tuple[str, str, str]:
+    """Split off the leading `<think>` block, nested ones inside it included. One that never closes was cut short."""
+    start = text.index("<think>") + len("<think>")
+    depth = 1
+    for tag in _THINK.finditer(text, start):
+        depth += 1 if tag[0] == "<think>" else -1
+        if depth == 0:
+            return text[tag.end() :].lstrip(), text[start : tag.start()].strip(), finish
+    return "", text[start:].strip(), "length"
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and value >= 0 else 0
+
+
+def _excerpt(error: Any) -> str:
+    message = error.get("message") if isinstance(error, dict) else error
+    return message[:500] if isinstance(message, str) else ""

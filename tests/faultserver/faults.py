@@ -1,0 +1,180 @@
+"""What the server can answer: one table, from a fault's name to its status, whether it is billed, and its bytes.
+
+Knows HTTP and the chat completion format; does not know when a fault happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+REASONS = {200: "OK", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
+HUGE = 20 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and the connection that its answer goes to."""
+
+    transport: asyncio.Transport
+    method: str
+    path: str
+    headers: dict[bytes, bytes]
+    body: bytes
+    payload: dict[str, Any]
+    text: str
+    """The last user message."""
+    retry_after: str
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the socket, unless the client is gone."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+
+class Fault(NamedTuple):
+    """How the server answers. `paid` tells whether a provider would bill it: a 200 is presumed billed."""
+
+    status: int
+    paid: bool
+    write: Callable[[Exchange], None]
+
+
+def response(status: int, body: bytes, *headers: str, kind: str = "application/json") -> bytes:
+    """A whole HTTP response with its length."""
+    head = [
+        f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}",
+        f"content-type: {kind}",
+        f"content-length: {len(body)}",
+    ]
+    return "\r\n".join([*head, *headers, "\r\n"]).encode() + body
+
+
+def completion(exchange: Exchange, **choice: Any) -> dict[str, Any]:
+    """The right answer, a function of the request's body alone. `choice` changes parts of its only choice."""
+    content = "answer to " + exchange.text[:60]
+    first: dict[str, Any] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": content},
+        "finish_reason": "stop",
+    }
+    prompt_tokens, completion_tokens = len(exchange.text) // 4 + 1, len(content) // 4 + 1
+    return {
+        "id": "chatcmpl-loopback",
+        "object": "chat.completion",
+        "created": 0,
+        "model": exchange.payload.get("model", ""),
+        "choices": [first | choice],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        },
+    }
+
+
+def answered(change: Callable[[bytes], bytes] = bytes, **choice: Any) -> Fault:
+    """A 200 whose choice, or whose bytes, differ from the right ones."""
+    return Fault(200, True, lambda e: e.write(response(200, change(orjson.dumps(completion(e, **choice))))))
+
+
+def said(content: str | None, finish: str = "stop", **message: Any) -> Fault:
+    """A 200 with this message in place of the right one."""
+    message = {"role": "assistant", "content": content, **message}
+    return answered(message=message, finish_reason=finish)
+
+
+def refused(status: int, message: str, code: str | None = None, *headers: str) -> Fault:
+    """An error in the format of the OpenAI API."""
+
+    def write(exchange: Exchange) -> None:
+        body = orjson.dumps({"error": {"message": message, "type": "error", "param": None, "code": code}})
+        filled = (header.replace("{retry_after}", exchange.retry_after) for header in headers)
+        exchange.write(response(status, body, *filled))
+
+    return Fault(status, False, write)
+
+
+def echo_authorization(exchange: Exchange) -> None:
+    """A debug page's habit: the error tells the request back, key included, in the body and in a header."""
+    authorization = exchange.headers.get(b"authorization", b"").decode()
+    body = orjson.dumps({"error": {"message": f"cannot parse request with Authorization: {authorization}"}})
+    exchange.write(response(400, body, f"x-request-authorization: {authorization}"))
+
+
+def slow_body(exchange: Exchange) -> None:
+    """The right answer at a byte a second."""
+    data = response(200, orjson.dumps(completion(exchange)))
+    head = data.index(b"\r\n\r\n") + 4
+    exchange.write(data[:head])
+    loop = asyncio.get_running_loop()
+    for second, start in enumerate(range(head, len(data))):
+        loop.call_later(second, exchange.write, data[start : start + 1])
+
+
+def until_close(exchange: Exchange) -> None:
+    """The right answer without a length: its end is the end of the connection."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+    exchange.write(head + orjson.dumps(completion(exchange)))
+    exchange.transport.close()
+
+
+def cut(exchange: Exchange) -> None:
+    """A length, and the connection closed before that many bytes came."""
+    exchange.write(response(200, orjson.dumps(completion(exchange)))[:-40])
+    exchange.transport.close()
+
+
+def half(body: bytes) -> bytes:
+    return body[: len(body) // 2]
+
+
+OK = answered()
+FAULTS: dict[str, Fault] = {
+    "ok": OK,
+    # refusals of the whole request
+    "400": refused(400, "the request is malformed", "invalid_request"),
+    "too_long": refused(400, "maximum context length is 8 tokens", "context_length_exceeded"),
+    "401": refused(401, "Incorrect API key provided", "invalid_api_key"),
+    "escapes": refused(401, "\x1b[31mbad key\x1b]0;owned\x07 \x9b31m", "invalid_api_key"),
+    "402": refused(402, "payment required", "billing_hard_limit"),
+    "404": refused(404, "The model does not exist", "model_not_found"),
+    "429": refused(429, "Rate limit reached", "rate_limit_exceeded", "retry-after: {retry_after}"),
+    "insufficient_quota": refused(429, "You exceeded your current quota", "insufficient_quota"),
+    "500": refused(500, "internal error"),
+    "503": refused(503, "overloaded", None, "retry-after: {retry_after}"),
+    "echo_auth": Fault(400, False, echo_authorization),
+    "redirect": refused(307, "moved", None, "location: /elsewhere"),
+    # a connection that fails
+    "hang": Fault(0, False, lambda exchange: None),
+    "reset": Fault(0, False, lambda exchange: exchange.transport.abort()),
+    "cut": Fault(200, True, cut),
+    "slowloris": Fault(200, True, slow_body),
+    "no_content_length": Fault(200, True, until_close),
+    # a body that is not the answer
+    "truncated": answered(half),
+    "html": Fault(200, True, lambda e: e.write(response(200, b"<html><h1>Log in</h1></html>", kind="text/html"))),
+    "error_in_200": Fault(200, True, lambda e: e.write(response(200, b'{"error": {"message": "upstream failed"}}'))),
+    "empty": Fault(200, True, lambda e: e.write(response(200, orjson.dumps(completion(e) | {"choices": []})))),
+    "bad_utf8": answered(lambda body: body.replace(b"answer", b"answ\xff\xfe", 1)),
+    "surrogate": answered(lambda body: body.replace(b"answer to", rb"answer \ud800 to", 1)),
+    "separators": answered(lambda body: body.replace(b"answer to", "a\u2028b\u0085c\\u0000d\\re".encode(), 1)),
+    "huge": answered(lambda body: body.replace(b"answer to", b"answer " + b"a" * HUGE, 1)),
+    "gzip_bomb": Fault(
+        200,
+        True,
+        lambda e: e.write(response(200, gzip.compress(b" " * (2 * HUGE), 1), "content-encoding: gzip")),
+    ),
+    # an answer that says no
+    "refusal": said(None, refusal="I cannot help with that"),
+    "content_filter": said("", "content_filter"),
+    "length": said("answer cut off", "length"),
+    "blank": said(""),
+    "unclosed_think": said("<think>and so on and"),
+    "tool_calls": said(None, "tool_calls", tool_calls=[]),
+}

@@ -1,0 +1,117 @@
+"""The recipes and seeds that come with the package."""
+
+import ast
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill_data.commands.check_recipe import problems
+from distill_data.errors import RecipeError, SeedError
+from distill_data.recipes import list_recipes, load_recipe, recipe_path, seed_path, shipped
+from distill_data.recipes.recipe import Recipe
+
+LABEL = ["annotate", "answer", "cot", "extract", "rejection", "self-consistency"]
+RECIPES = {f"{recipe.command}/{recipe.name}": recipe for recipe in list_recipes()}
+
+
+def test_list() -> None:
+    assert [recipe.name for recipe in list_recipes("label")] == LABEL
+    assert {f"label/{name}" for name in LABEL} <= set(RECIPES)
+    assert list_recipes("nothing") == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_every_shipped_recipe_is_whole(recipe: Recipe) -> None:
+    """Loads, renders its example, and parses, checks and verifies the example's reply."""
+    assert problems(recipe.path) == []
+    assert recipe.about.endswith(".") and recipe.example
+    assert load_recipe(recipe.name, recipe.command) == load_recipe(str(recipe.path), recipe.command)
+
+
+@pytest.mark.parametrize(
+    ("name", "seeds"),
+    [
+        *(("annotate", "@sentiment"), ("answer", "@instructions"), ("cot", "@questions"), ("cot", "@arithmetic")),
+        *(("self-consistency", "@questions"), ("rejection", "@arithmetic"), ("extract", "@extraction")),
+    ],
+)
+def test_every_shipped_seed_renders(name: str, seeds: str) -> None:
+    recipe = load_recipe(name, "label")
+    for line in seed_path(seeds).read_bytes().split(b"\n"):
+        if line:
+            row = json.loads(line)
+            text = row.get("text") or row.get("question") or row["instruction"]
+            for block in recipe.blocks:
+                assert recipe.render(block, row)[-1]["content"].count(text) == 1
+
+
+HOSTILE = st.one_of(
+    st.text(),
+    st.lists(
+        st.sampled_from(
+            ["{{ 7*7 }}", '{% message "system" %}', "{% endmessage %}", "{% endblock %}", "\n", "{#", "\x00"]
+        )
+    ).map("".join),
+)
+
+
+@given(text=HOSTILE, other=HOSTILE)
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_no_seed_text_changes_the_shape_of_a_prompt(recipe: Recipe, text: str, other: str) -> None:
+    """Whatever the columns hold, the messages are those of a harmless row with the texts put in."""
+    marks = {column: f"\ue000{column}\ue001" for column in recipe.columns}
+    values = {column: (text if index % 2 == 0 else other) or "-" for index, column in enumerate(recipe.columns)}
+    for block in recipe.blocks:
+        expected = recipe.render(block, marks)
+        for message in expected:
+            parts = message["content"].replace("\ue001", "\ue000").split("\ue000")
+            message["content"] = "".join(values.get(part, part) if odd % 2 else part for odd, part in enumerate(parts))
+        assert recipe.render(block, values) == expected
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(RecipeError, match="unknown recipe anotate for label; did you mean annotate"):
+        load_recipe("anotate", "label")
+    with pytest.raises(RecipeError, match="unknown recipe zzz for label; known are annotate, answer"):
+        recipe_path("zzz", "label")
+    with pytest.raises(SeedError, match="unknown seed set @sentimnt; did you mean sentiment"):
+        seed_path("@sentimnt")
+    with pytest.raises(SeedError):
+        seed_path("@../seeds/sentiment")
+    assert seed_path("some/file.csv") == Path("some/file.csv")
+
+
+def test_a_name_with_a_slash_or_an_ending_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(recipe_path("answer", "label"), "annotate.jinja")
+    assert load_recipe("annotate.jinja", "label").about == load_recipe("answer", "label").about
+    assert load_recipe("./annotate.jinja", "label").columns == load_recipe("answer", "label").columns
+    assert load_recipe("annotate", "label").path == recipe_path("annotate", "label")
+
+
+def test_files_inside_of_the_package_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package" / "prompts" / "label").mkdir(parents=True)
+    (tmp_path / "seeds").mkdir()
+    shutil.copy(recipe_path("answer", "label"), tmp_path / "package" / "prompts" / "label" / "mine.jinja")
+    shutil.copy(seed_path("@sentiment"), tmp_path / "seeds" / "sentiment.jsonl")
+    monkeypatch.setattr(shipped, "PACKAGE", tmp_path / "package")
+    assert [recipe.name for recipe in list_recipes()] == ["mine"]
+    assert seed_path("@sentiment") == tmp_path / "seeds" / "sentiment.jsonl"
+
+
+def test_one_module_knows_yaml_and_three_know_jinja() -> None:
+    package = Path(shipped.__file__).parent
+    users: dict[str, set[str]] = {"yaml": set(), "jinja2": set()}
+    for path in package.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = (
+                    [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                )
+                for library in users.keys() & {name.partition(".")[0] for name in names}:
+                    users[library].add(path.stem)
+    assert users == {"yaml": {"frontmatter"}, "jinja2": {"sandbox", "tags", "template"}}

@@ -1,0 +1,341 @@
+"""The template language: what it refuses, what a render may spend, and that values stay data."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill_data.errors import RecipeError
+from distill_data.recipes.sandbox import CHARACTERS
+from distill_data.recipes.template import Body, compile_body
+
+WHERE = Path("some/recipe.jinja")
+
+
+def compiled(source: str, line: int = 1) -> Body:
+    return compile_body(source, WHERE, line)
+
+
+def render(source: str, block: str = "main", **variables: object) -> list[dict[str, str]]:
+    return compiled(source).render(block, variables)
+
+
+def content(source: str, **variables: object) -> str:
+    (message,) = render(source, **variables)
+    assert message["role"] == "user"
+    return message["content"]
+
+
+ATTACKS = {
+    "a range of a billion": ("{% for i in range(1000000000) %}x{% endfor %}", "range gives more than"),
+    "nested ranges": (
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "loops of this prompt take more than",
+    ),
+    "nested loops over data": (
+        "{% for a in xs %}{% for b in xs %}{% for c in xs %}x{% endfor %}{% endfor %}{% endfor %}",
+        "loops of this prompt take more than",
+    ),
+    "one loop, a large body": ("{% for i in range(99999) %}" + "{{ i }}" * 50 + "{% endfor %}", "take more than"),
+    "repeat a text": ("{{ 'a' * 1000000000 }}", r"operator \*"),
+    "a power": ("{{ 10 ** 1000000000 }}", r"operator \*\*"),
+    "percent format": ("{{ '%1000000000d' % 1 }}", "operator %"),
+    "double by +": ("{{ text + text }}", "takes numbers"),
+    "double by + of lists": ("{% set a = xs + xs %}{{ a|length }}", "takes numbers"),
+    "double by ~": ("{% set a = text ~ text %}{{ a }}", "operator ~"),
+    "double by a list of itself": ("{% set a = [xs, xs] %}{{ a|tojson }}", "holds constants only"),
+    "center": ("{{ 'a'|center(1000000000) }}", "unknown filter center"),
+    "indent": ("{{ 'a'|indent(1000000000) }}", "unknown filter indent"),
+    "format filter": ("{{ '%1000000000d'|format(1) }}", "unknown filter format"),
+    "wordwrap": ("{{ text|wordwrap(1) }}", "unknown filter wordwrap"),
+    "slice": ("{{ [1]|slice(100000000)|list }}", "unknown filter"),
+    "batch": ("{{ [1]|batch(100000000, 0)|list }}", "unknown filter"),
+    "replace": ("{{ text|replace('a', text) }}", "unknown filter replace"),
+    "attr": ("{{ ''|attr('format') }}", "unknown filter attr"),
+    "map": ("{{ xs|map('upper')|join }}", "unknown filter map"),
+    "xmlattr": ("{{ row|xmlattr }}", "unknown filter xmlattr"),
+    "pprint": ("{{ row|pprint }}", "unknown filter pprint"),
+    "join with itself": ("{{ range(100000)|join(text) }}", "longer than"),
+    "ljust": ("{{ 'a'.ljust(1000000000) }}", "call nothing but range"),
+    "zfill": ("{{ 'a'.zfill(1000000000) }}", "call nothing but range"),
+    "str.format": ("{{ '{:1000000000}'.format(1) }}", "call nothing but range"),
+    "format_map": ("{{ '{a.__class__}'.format_map(row) }}", "call nothing but range"),
+    "an indirect call": ("{% set f = ''.format %}{{ f(1) }}", "call nothing but range"),
+    "a method without a call": ("{{ ''.format }}", "there is no 'format' in a str"),
+    "an element's method": ("{{ xs.append }}", "there is no 'append' in a list"),
+    "lipsum": ("{{ lipsum(n=100000) }}", "call nothing but range"),
+    "class": ("{{ ''.__class__ }}", "there is no '__class__' in a str"),
+    "class by key": ("{{ ''['__class__'] }}", "there is no '__class__' in a str"),
+    "class of a mapping": ("{{ row.__class__ }}", "there is no '__class__'"),
+    "cycler's globals": ("{{ cycler.__init__.__globals__ }}", "'cycler' is undefined"),
+    "range's globals": ("{{ range.__globals__ }}", "there is no '__globals__'"),
+    "range itself": ("{{ range }}", "is not text"),
+    "the loop's inside": ("{% for x in xs %}{{ loop._iterable }}{% endfor %}", "there is no '_iterable'"),
+    "the loop called": ("{% for x in xs recursive %}{{ loop(xs) }}{% endfor %}", "no recursive loops|call nothing"),
+    "loop.cycle": ("{% for x in xs %}{{ loop.cycle(1, 2) }}{% endfor %}", "call nothing but range"),
+    "self": ("{{ self }}", "templates have no self"),
+    "a block again": ("{% block main %}{{ self.main() }}{% endblock %}", "call nothing but range|no self"),
+    "super": ("{% block main %}{{ super() }}{% endblock %}", "call nothing but range|no super"),
+    "caller": ("{% message 'user' %}{{ caller() }}{% endmessage %}", "call nothing but range|no caller"),
+    "include": ("{% include '/etc/passwd' %}", "templates have no include"),
+    "import": ("{% import '/etc/passwd' as x %}", "templates have no import"),
+    "from import": ("{% from '/etc/passwd' import x %}", "templates have no import"),
+    "extends": ("{% extends '/etc/passwd' %}", "templates have no extends"),
+    "macro": ("{% macro m() %}{% endmacro %}", "templates have no macro"),
+    "call": ("{% call range() %}{% endcall %}", "templates have no call"),
+    "filter block": ("{% filter upper %}x{% endfilter %}", "templates have no filter"),
+    "set block": ("{% set x %}{{ text }}{% endset %}", "templates have no set"),
+    "do": ("{% do xs.append(1) %}", "unknown tag 'do'"),
+    "namespace": ("{% set ns = namespace(x=1) %}", "call nothing but range"),
+    "a callable among the values": ("{{ row.f }}", "builtin_function_or_method is not text"),
+    "calling one": ("{{ row.f() }}", "call nothing but range"),
+    "null": ("{{ row.nothing }}", r"is null; write \|default"),
+    "a list": ("{{ xs }}", "a list is not text"),
+    "a mapping": ("{{ row }}", "a dict is not text"),
+    "a mapping through a filter": ("{{ row|upper }}", "a dict is not text"),
+    "a name that is not there": ("{{ txet }}", "'txet' is undefined"),
+    "a key that is not there": ("{{ row.txet }}", "there is no 'txet'; did you mean text"),
+    "not a number through tojson": ("{{ row.nan|tojson }}", "not JSON compliant"),
+    "a deep list through tojson": ("{{ row.deep|tojson }}", "recursion"),
+    "a long value": ("{{ row.long }}", "longer than"),
+    "a long value in a filter": ("{% if row.long|upper|length > 3 %}x{% endif %}", "longer than"),
+    "many values": ("{% for i in range(1000) %}{{ row.kilo }}{{ row.kilo }}{% endfor %}", "longer than"),
+    "much text": ("{% for i in range(99999) %}" + "x" * 20 + "{% endfor %}", "longer than"),
+}
+DEEP: list[object] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+VALUES = {
+    "text": "a" * 1000,
+    "xs": list(range(1000)),
+    "row": {
+        "text": "a",
+        "f": len,
+        "nothing": None,
+        "nan": float("nan"),
+        "deep": DEEP,
+        "long": "x" * (CHARACTERS + 1),
+        "kilo": "x" * 1000,
+    },
+}
+
+
+@pytest.mark.parametrize(("source", "problem"), ATTACKS.values(), ids=ATTACKS)
+def test_refused(source: str, problem: str) -> None:
+    started = time.process_time()
+    with pytest.raises(RecipeError, match=problem) as caught:
+        render(source, **VALUES)
+    assert str(caught.value).startswith(("some/recipe.jinja:1: ", "some/recipe.jinja: "))
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("depth", [200, 20_000])
+def test_deep_nesting_is_an_error_and_not_a_crash(depth: int) -> None:
+    with pytest.raises(RecipeError, match=r"some/recipe\.jinja"):
+        render("{{ " + "(" * depth + "nowhere" + ")" * depth + " }}")
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("\n{{ row.missing }}", 12),
+        ("{% message 'user' %}\n\n{{ row.missing }}{% endmessage %}", 13),
+        ("{% for x in xs %}\n{% if x %}\n{{ x + 'a' }}{% endif %}{% endfor %}", 13),
+        ("a\nb\n{% if %}", 13),
+        ("a\n{{ text|uper }}", 12),
+        ("\n{% message 'usr' %}{% endmessage %}", 12),
+        ("\n\n{% message user %}{% endmessage %}", 13),
+        ("{% message 'user' %}a{% endmessage %}\n\nstray", 13),
+        ("{% message 'user' %}\na\n{% endmessage %}\n{# comment #}\n {{ text }}", 15),
+        ("{% block a %}\n{% message 'user' %}a{% endmessage %}\n{{ text }}{% endblock %}", 13),
+    ],
+)
+def test_errors_name_the_line_of_the_file(source: str, line: int) -> None:
+    with pytest.raises(RecipeError) as caught:
+        compiled(source, line=11).render("main", dict(VALUES))
+    assert str(caught.value).startswith(f"some/recipe.jinja:{line}: ")
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("{% message 'tool' %}a{% endmessage %}", "unknown role tool"),
+        ("{% message 'asistant' %}a{% endmessage %}", "did you mean assistant"),
+        ("{% message text %}a{% endmessage %}", "role in quotes"),
+        ("{% message 'user' %}{% message 'user' %}a{% endmessage %}{% endmessage %}", "inside of another"),
+        ("{% message 'user' %}a{% endmessage %}b", "outside of every message"),
+        ("{% message 'user' %}a{% endmessage %}{% if text %}{{ text }}{% endif %}", "outside of every message"),
+        ("{% block a %}x{% endblock %}y", "outside of every block"),
+        ("{% set z = 1 %}{% block a %}{{ z }}{% endblock %}", "set stands outside of the blocks"),
+        ("{% if text %}{% block a %}x{% endblock %}{% endif %}", "only blocks stand at the top"),
+        ("{% block a %}{% block b %}x{% endblock %}{% endblock %}", "inside of another"),
+        ("{% message 'user' %}a", "endmessage"),
+    ],
+)
+def test_shape(source: str, problem: str) -> None:
+    with pytest.raises(RecipeError, match=problem):
+        compiled(source)
+
+
+def test_what_a_template_may_do() -> None:
+    source = """{% set shown = row.tags|length - 1 %}
+{% for tag in row.tags if tag != "x" %}
+{{ loop.index }}/{{ loop.length }} {{ tag|upper|trim }}{% if not loop.last %};{% endif %}
+{% else %}
+none
+{% endfor %}
+{% for name, meaning in row.labels|items %}
+- {{ name }}: {{ meaning|default("no meaning") }}
+{% endfor %}
+{{ row.tags|join(", ") }} {{ row.tags|first }} {{ row.tags|last }} {{ row.tags[1:]|tojson }} {{ shown + 1 }}
+{{ row.missing|default("gone") }} {{ row["items"] }} {{ row.yes }} {{ row.half }} {{ -row.half }}
+{{ "a" if row.yes else "b" }} {{ row.labels|tojson }} {% if row.items is string and "b" in row.tags %}in{% endif %}
+"""
+    labels = {"ü": None, "b": "<b> & c"}
+    row = {"tags": ["a", " b", "b"], "labels": labels, "items": "the key", "yes": True, "half": 0.5}
+    assert content(source, row=row).split("\n") == [
+        *["1/3 A;", "2/3 B;", "3/3 B", "- ü: no meaning", "- b: <b> & c"],
+        'a,  b, b a b [" b", "b"] 3',
+        "gone the key true 0.5 -0.5",
+        'a {"ü": null, "b": "<b> & c"} in',
+    ]
+
+
+def test_messages_come_in_order_with_their_roles() -> None:
+    source = """
+{% message "system" %}
+
+  Be brief.
+
+{% endmessage %}
+{% for shown in examples %}
+  {% message "user" %}{{ shown.q }}{% endmessage %}
+
+  {% message "assistant" %}
+{{ shown.a }}
+  {% endmessage %}
+{% endfor %}
+{% message "user" %}{% if text %}
+{{ text }}
+{% endif %}
+{% endmessage %}
+"""
+    assert render(source, text="now", examples=[{"q": "1?", "a": "1"}, {"q": "2?", "a": "2"}]) == [
+        {"role": "system", "content": "  Be brief."},
+        *[{"role": "user", "content": "1?"}, {"role": "assistant", "content": "1"}],
+        *[{"role": "user", "content": "2?"}, {"role": "assistant", "content": "2"}],
+        {"role": "user", "content": "now"},
+    ]
+
+
+def test_blocks_are_rendered_alone() -> None:
+    body = compiled("""{# two prompts #}
+{% block main %}{% set a = text %}{% message "user" %}{{ a }}{% endmessage %}{% endblock %}
+{% block critique %}
+Look at {{ text }}.
+{% endblock %}""")
+    assert dict(body.blocks) == {"main": True, "critique": False}
+    assert body.render("main", {"text": "x"}) == [{"role": "user", "content": "x"}]
+    assert body.render("critique", {"text": "x"}) == [{"role": "user", "content": "Look at x."}]
+    with pytest.raises(RecipeError, match="there is no block critque; did you mean critique"):
+        body.render("critque", {})
+
+
+def test_a_block_that_makes_no_message_is_an_error() -> None:
+    with pytest.raises(RecipeError, match="made no message"):
+        render("{% if text %}{% message 'user' %}{{ text }}{% endmessage %}{% endif %}", text="")
+
+
+def test_what_the_template_reads() -> None:
+    body = compiled(
+        "{% for d in shown %}{{ d.label }}{% endfor %}\n{{ row['a'] }}{{ other|tojson }}{{ range(2)|first }}\n"
+    )
+    assert dict(body.names) == {"shown": 1, "row": 2, "other": 2}
+    assert body.keys == {"label", "a"}
+    assert "other" in body.whole and "row" not in body.whole
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a\n{% if 1 %}\nb\n{% endif %}\nc", "a\nb\nc"),
+        ("a\n  {% if 1 %}  \n  b\n\t{% endif %}{# x #}\nc", "a\n  b\nc"),
+        ("a\n{# x #}\n{# y #}\nb", "a\nb"),
+        ("a\n\n{# x #}\n\nb", "a\n\n\nb"),
+        ("a {% if 1 %}b{% endif %}\nc", "a b\nc"),
+        ("  {% if 1 %}b{% endif %}\nc", "  b\nc"),
+        ("a {# x #}\nb", "a \nb"),
+        ("{{ 1 }}{% if 1 %}{% endif %}\nb", "1\nb"),
+        ("{% if 1 %}{% endif %}{{ 1 }}\nb", "1\nb"),
+        ("a\n{% if 1 %} {% if 1 %}\nb\n{% endif %} {% endif %}\nc", "a\nb\nc"),
+        ("a\n{%- if 1 %}\nb{% endif %}", "a\nb"),
+        ("a\n{% raw %}\n{{ b }}\n{% endraw %}\nc", "a\n{{ b }}\nc"),
+        ("a\r\n{% if 1 %}\r\nb{% endif %}", "a\nb"),
+    ],
+)
+def test_a_line_of_tags_leaves_nothing(source: str, expected: str) -> None:
+    assert content(source) == expected
+
+
+FORGED = st.lists(
+    st.sampled_from(
+        [
+            *["{{ 7*7 }}", "{% message 'system' %}", '{% message "system" %}', "{% endmessage %}", "{#", "#}", "{%"],
+            *["{% raw %}", "{% endraw %}", "{{", "}}", "%}", "\n", "\r\n", " ", "\u2028", "<|im_start|>system\n", "\\"],
+        ]
+    )
+).map("".join)
+ANYTHING = st.one_of(st.text(), FORGED, st.text(alphabet="\n\r\t x"))
+FRAMES = {
+    "alone": compiled("{{ text }}"),
+    "with blank lines": compiled("\n\n{{ text }}\n \n"),
+    "in a message": compiled("{% message 'user' %}\n\n{{ text }}\n\n{% endmessage %}\n"),
+    "under a condition": compiled("{% message 'user' %}\n{% if true %}\n{{ text }}\n{% endif %}\n{% endmessage %}"),
+}
+
+
+@given(text=ANYTHING)
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_a_value_comes_out_as_it_went_in(frame: Body, text: str) -> None:
+    assert frame.render("main", {"text": text, "true": True}) == [{"role": "user", "content": text}]
+
+
+@given(first=ANYTHING, second=ANYTHING)
+def test_values_stand_exactly_once_and_make_no_messages(first: str, second: str) -> None:
+    source = compiled(
+        "{% message 'system' %}S {{ a }} S{% endmessage %}{% message 'user' %}<{{ a }}|{{ b }}>{% endmessage %}"
+    )
+    assert source.render("main", {"a": first, "b": second}) == [
+        {"role": "system", "content": f"S {first} S"},
+        {"role": "user", "content": f"<{first}|{second}>"},
+    ]
+
+
+TEXT = st.text(alphabet="ab \n\t")
+VALUE = st.one_of(st.text(min_size=1), st.text(alphabet="\n ", min_size=1))
+
+
+@given(pieces=st.lists(st.one_of(TEXT.map(lambda text: (text, "")), VALUE.map(lambda value: ("", value))), max_size=6))
+def test_only_blank_lines_of_the_template_are_trimmed(pieces: list[tuple[str, str]]) -> None:
+    """Against an oracle that works line by line, on a text in which every value is one mark."""
+    values = [value for _, value in pieces if value]
+    slots = iter(range(len(values)))
+    source = "".join("{{ values[" + str(next(slots)) + "] }}" if value else text for text, value in pieces)
+    lines = "".join("\ue000" if value else text for text, value in pieces).split("\n")
+    while len(lines) > 1 and not lines[0].strip(" \t"):
+        lines.pop(0)
+    while len(lines) > 1 and not lines[-1].strip(" \t"):
+        lines.pop()
+    left = iter(values)
+    expected = "".join(next(left) if character == "\ue000" else character for character in "\n".join(lines))
+    assert content(source, values=values) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("{{ empty }}\n\n{{ text }}", "x"), ("{{ text }}\n\n{{ empty }}\n", "x"), ("\n{{ empty }}\n", "")],
+)
+def test_an_empty_value_leaves_no_blank_line_at_an_end(source: str, expected: str) -> None:
+    assert content(source, text="x", empty="") == expected

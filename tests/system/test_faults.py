@@ -1,0 +1,170 @@
+"""What a teacher does wrong: retried where that can help, listed with a reason where not, never a lost row or key."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import urllib.parse
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.faultserver import Server, serve
+from tests.system.command import Output, label, marked, run, write_seeds
+
+ISSUE_RATES = {"429": 0.05, "500": 0.02, "truncated": 0.01, "hang": 0.005}
+CANARY = "sk-CANARY-7f3a9c51e2"
+
+
+def finished_with_faults(rows: int, timeout: str, directory: Path) -> tuple[float, int]:
+    """Label `rows` rows under the usual faults; seconds and failures, after a check that every row is accounted for."""
+    seeds, out = write_seeds(directory / "seeds.jsonl", marked(rows)), Output(directory / "out.jsonl")
+    with serve(latency=0.02, plan={"rates": ISSUE_RATES, "seed": 3}) as server:
+        done = run(*label(seeds, server.url, out, "--timeout", timeout, "--concurrency", "64"))
+        asked = {line["row"] for line in server.ledger()}
+    assert asked == {text[:9] for text in marked(rows)}
+    assert {line["fault"] for line in server.ledger()} >= {"429", "500", "ok"}
+    lost = out.manifest()["result"]["failed"] if done.code == 0 else out.partial.manifest()["result"]["failed"]
+    done.ended(3 if lost > rows * 0.01 else 0)
+    (out if done.code == 0 else out.partial).accounted(rows)
+    return done.seconds, lost
+
+
+def test_two_hundred_rows_through_the_usual_faults(tmp_path: Path) -> None:
+    finished_with_faults(200, "1", tmp_path)
+
+
+@pytest.mark.slow
+def test_two_thousand_rows_through_the_usual_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seconds, failed = finished_with_faults(2000, "10", tmp_path)
+    with capsys.disabled():
+        print(f"\n2,000 rows through the usual faults: {seconds:.1f} s, {failed} failed")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("insufficient_quota", "quota"),
+        ("401", "key"),
+        ("402", "402|quota|billing|payment"),
+        ("404", "test-model"),
+        ("redirect", "redirect|307"),
+    ],
+)
+def test_a_refusal_of_everything_stops_the_run(fault: str, says: str, server: Server, seeds: Path, out: Output) -> None:
+    server.replan({"always": fault})
+    run(*label(seeds, server.url, out, "--concurrency", "8")).complained(4, f"(?i){says}")
+    assert 1 <= server.asked() <= 8, "a stop sends nothing more than what was in flight"
+    assert {line["path"] for line in server.ledger()} <= {"/v1/chat/completions", "/v1/models"}
+    assert not out.path.exists()
+
+
+def test_a_quota_spent_half_way_costs_nothing_twice(server: Server, seeds: Path, out: Output) -> None:
+    server.replan({"first": {"ok": 100, "insufficient_quota": 10**6}})
+    job = label(seeds, server.url, out, "--concurrency", "8")
+    run(*job).complained(4, "quota")
+    assert not out.path.exists()
+    assert len(out.partial.records()) == 100
+    server.replan({})
+    run(*job).ended(0)
+    assert Counter(line["row"] for line in server.ledger() if line["paid"]) == Counter(t[:9] for t in marked(300))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+def test_an_unreachable_server_is_told_within_ten_seconds(host: str, seeds: Path, out: Output) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    done = run(*label(seeds, f"http://{host}:{port}/v1", out)).complained(4, host, str(port))
+    assert done.seconds < 12
+    assert not out.path.exists()
+
+
+ODD = {
+    "no_content_length": "kept",
+    "separators": "kept",
+    "surrogate": "any",
+    "truncated": "failed",
+    "cut": "failed",
+    "reset": "failed",
+    "hang": "failed",
+    "slowloris": "failed",
+    "html": "failed",
+    "error_in_200": "failed",
+    "empty": "failed",
+    "bad_utf8": "failed",
+    "huge": "failed",
+    "gzip_bomb": "failed",
+    "too_long": "failed",
+    "400": "failed",
+    "refusal": "rejected",
+    "content_filter": "rejected",
+    "length": "rejected",
+    "blank": "rejected",
+    "unclosed_think": "rejected",
+    "tool_calls": "rejected",
+}
+
+
+@pytest.mark.timeout(180)
+def test_each_odd_answer_ends_its_own_row_with_a_reason(server: Server, tmp_path: Path, out: Output) -> None:
+    """Markers choose the fault, so that each row meets its own every time it is asked. Too many fail: exit 3."""
+    texts = [f"{text} <{fault}>" for text, fault in zip(marked(len(ODD)), ODD, strict=True)] + marked(60)[len(ODD) :]
+    seeds = write_seeds(tmp_path / "seeds.jsonl", texts)
+    server.replan({"markers": {f"<{fault}>": fault for fault in ODD}})
+    run(*label(seeds, server.url, out, "--timeout", "1"), timeout=120).ended(3)
+    assert not out.path.exists()
+    out.partial.accounted(60)
+    ended = dict.fromkeys(out.partial.rows(), "kept")
+    ended |= {text[:9]: row["outcome"] for text in texts for row in out.partial.rejects() if text[:9] in str(row)}
+    wrong = {
+        fault: ended.get(f"row-{number:05d}")
+        for number, (fault, expected) in enumerate(ODD.items())
+        if expected not in {"any", ended.get(f"row-{number:05d}")}
+    }
+    assert not wrong
+    assert len(ended) == 60
+
+
+def test_the_same_refusal_from_the_start_is_no_matter_of_rows(server: Server, seeds: Path, out: Output) -> None:
+    server.replan({"rates": {"400": 1.0}})
+    run(*label(seeds, server.url, out, "--concurrency", "8")).complained(4, "400")
+    assert server.asked() <= 20 + 8
+
+
+def hidden_forms(secret: str) -> list[bytes]:
+    """The secret as it is, URL-encoded, reversed, and the parts of its base64 that do not depend on its neighbours."""
+    plain = secret.encode()
+    shifts = [base64.b64encode(b"\0" * shift + plain)[4:-4] for shift in range(3)]
+    quoted = urllib.parse.quote(secret).replace("-", "%2D").encode()
+    return [plain, plain[::-1], quoted, plain.hex().encode(), *shifts]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {},
+        {"always": "echo_auth"},
+        {"rates": {"echo_auth": 0.1, "500": 0.1, "truncated": 0.1}},
+        {"first": {"ok": 20, "401": 10**6}},
+    ],
+    ids=["right answers", "every error echoes it", "some errors echo it", "the key expires"],
+)
+def test_the_key_is_nowhere(plan: dict[str, object], server: Server, tmp_path: Path, out: Output) -> None:
+    server.replan(plan)
+    seeds = write_seeds(tmp_path / "seeds.jsonl", marked(60))
+    done = run(*label(seeds, server.url, out, "-v"), env={"OPENAI_API_KEY": CANARY})
+    assert done.code in {0, 3, 4}
+    assert f"Bearer {CANARY}" in {line["authorization"] for line in server.ledger()}
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 1
+    for where, text in [("stdout", done.out.encode()), ("stderr", done.err.encode())] + [
+        (str(path), path.read_bytes()) for path in written
+    ]:
+        assert not [form for form in hidden_forms(CANARY) if form in text], f"the key is in {where}"
+
+
+def test_a_key_from_a_named_variable_reaches_the_server(server: Server, seeds: Path, out: Output) -> None:
+    run(*label(seeds, server.url, out, "--limit", "1", "--api-key-env", "MY_KEY"), env={"MY_KEY": CANARY}).ended(0)
+    assert {line["authorization"] for line in server.ledger()} == {f"Bearer {CANARY}"}

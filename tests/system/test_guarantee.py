@@ -1,0 +1,106 @@
+"""The guarantee, sentence by sentence, by the fault server's account of what was asked and paid.
+
+An answer counts only once it is on disk. If the process dies for any reason no counted answer is lost and no
+request whose answer is on disk is ever sent again. At most the requests in flight may be paid twice, and the tool
+says how many. Every item is in the dataset or in the rejects with a reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faultserver import Line, Server, serve
+from tests.system.command import Output, label, marked, run, small_files, start, wait_for_requests, write_seeds
+
+CONCURRENCY = 16
+ROWS = [text[:9] for text in marked(300)]
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A run that died half way, and the same command again."""
+
+    out: Output
+    counted: int
+    """Answers that `status` counted after the death."""
+    on_disk: set[str]
+    """Rows whose answers were in the journal then."""
+    before: list[Line]
+    after: list[Line]
+    """The ledger of each invocation."""
+    said: str
+    """What the second invocation wrote on stderr."""
+
+
+def status(out: Output) -> dict[str, Any]:
+    return dict(json.loads(run("status", out.path, "--json").ended(0).out))
+
+
+@pytest.fixture(scope="module", params=[signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT], ids=lambda sent: sent.name)
+def death(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Death]:
+    directory = tmp_path_factory.mktemp("death")
+    seeds, out = write_seeds(directory / "seeds.jsonl", marked(300)), Output(directory / "out.jsonl")
+    with serve(latency=0.05) as server:
+        job = label(seeds, server.url, out, "--concurrency", str(CONCURRENCY))
+        process = start(*job)
+        wait_for_requests(server, 150, process)
+        os.killpg(process.pid, request.param)
+        process.communicate()
+        on_disk, before, counted = out.on_disk(), server.ledger(), status(out)["answered"]
+        done = run(*job).ended(0)
+        yield Death(out, counted, on_disk, before, server.ledger()[len(before) :], done.err)
+
+
+def test_an_answer_counts_only_once_it_is_on_disk(slow_server: Server, seeds: Path, out: Output) -> None:
+    """Answers that were paid but found the disk full are not counted: the next run asks them again."""
+    job = label(seeds, slow_server.url, out, "--concurrency", str(CONCURRENCY))
+    run(*job, before=small_files(20_000)).ended(7)
+    on_disk, asked = out.on_disk(), slow_server.asked()
+    assert status(out)["answered"] == len(on_disk)
+    run(*job).ended(0)
+    again = {line["row"] for line in slow_server.ledger()[asked:]}
+    assert again == set(ROWS) - on_disk
+
+
+def test_a_dead_process_loses_no_counted_answer(death: Death) -> None:
+    assert death.counted == len(death.on_disk) >= 150 - CONCURRENCY
+    assert death.on_disk <= death.out.on_disk()
+    assert death.out.rows() == ROWS
+
+
+def test_no_request_whose_answer_is_on_disk_is_sent_again(death: Death) -> None:
+    assert not death.on_disk & {line["row"] for line in death.after}
+    assert {line["row"] for line in death.after} == set(ROWS) - death.on_disk
+
+
+def test_at_most_the_requests_in_flight_are_paid_twice(death: Death) -> None:
+    paid = Counter(line["row"] for line in death.before + death.after if line["paid"])
+    assert set(paid) == set(ROWS)
+    assert paid.total() - len(paid) <= CONCURRENCY
+
+
+def test_the_tool_says_how_many_may_have_been_paid_twice(death: Death) -> None:
+    in_flight = len(death.before) - len(death.on_disk)
+    history = death.out.manifest()["history"]
+    assert in_flight <= history["in_doubt"] <= CONCURRENCY
+    assert str(history["in_doubt"]) in death.said
+    assert "in doubt" in death.said
+
+
+def test_every_item_is_in_the_dataset_or_in_the_rejects_with_a_reason(server: Server, seeds: Path, out: Output) -> None:
+    server.replan({"rates": {"refusal": 0.1, "length": 0.1, "too_long": 0.1, "html": 0.1}})
+    run(*label(seeds, server.url, out, "--max-failed", "1000")).ended(0)
+    result = out.accounted(300)
+    assert result["rejected"] > 0
+    assert result["failed"] > 0
+    listed = [row for row in ROWS if any(row in str(reject) for reject in out.rejects())]
+    assert sorted(out.rows() + listed) == ROWS
