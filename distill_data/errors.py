@@ -11,7 +11,8 @@
     │   ├── DriftError               5  the run's answers belong to other requests than the ones asked for now
     │   └── MissingAnswer            5  a replay needs an answer that the run never got
     ├── LockedError                  6  another process works on this run
-    └── DiskError                    7  the disk is full, read-only or broken
+    ├── DiskError                    7  the disk is full, read-only or broken
+    └── Interrupted            130/143  a signal asked the run to stop
 
 Two more never leave a run, because a bad row is data and not a crash:
 
@@ -85,6 +86,14 @@ class DiskError(DistillError):
     """Writing failed. What was acknowledged before is safe."""
 
     exit_code = 7
+
+
+class Interrupted(DistillError):
+    """A signal asked the run to stop: 128 plus its number is the exit code, as shells expect."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
 
 
 class ParseError(Exception):

@@ -1,0 +1,58 @@
+"""The command line: parse options, call a command, print. The only package that knows Typer."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+PROGRAM = "distill-data"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, by default the process's own; the exit code. What the user did wrong is told in a paragraph.
+
+    Exceptions that are nobody's mistake but ours pass, with their traceback.
+    """
+    import typer
+
+    from distill_data.cli.talk import complain
+    from distill_data.errors import DistillError
+
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except DistillError as error:
+        complain(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else PROGRAM
+        complain(f"{error.format_message().rstrip('.')}. Run '{command} --help' for help.")
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The interpreter flushes once more at exit; nobody is there to read it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """One command. Streams show what they cannot encode instead of failing on it."""
+    import io
+
+    import typer
+    from typer.main import get_command
+
+    from distill_data.cli.app import make_app
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    command = get_command(make_app())
+    try:
+        with command.make_context(PROGRAM, list(arguments)) as context:
+            command.invoke(context)
+        return 0
+    except typer.Exit as ending:
+        return ending.exit_code
+    finally:
+        sys.stdout.flush()

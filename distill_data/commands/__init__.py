@@ -1,0 +1,16 @@
+"""The public Python API: all that the command line does, as functions. Knows no terminal.
+
+from distill_data.commands import Options, label
+summary = label("seeds.jsonl", recipe="answer", output="out.jsonl", options=Options(teachers=("echo",)))
+"""
+
+from distill_data.commands.check_recipe import check_recipe
+from distill_data.commands.doctor import doctor
+from distill_data.commands.label import label
+from distill_data.commands.models import pull_model
+from distill_data.commands.options import Options, Summary
+from distill_data.commands.recipes import recipes
+from distill_data.commands.show import show
+from distill_data.commands.status import status
+
+__all__ = ["Options", "Summary", "check_recipe", "doctor", "label", "pull_model", "recipes", "show", "status"]

@@ -212,6 +212,14 @@ def test_set_refuses(write: Write, key: str, text: str, problem: str) -> None:
     assert problem in str(caught.value)
 
 
+def test_set_leaves_the_recipe_and_its_line_numbers_alone(write: Write) -> None:
+    recipe = load(write(("max_tokens: $limit", "max_tokens: $limit, stop: [a]")))
+    apply_settings(recipe, {"stop": "[b]", "colours": "{green: ''}"})
+    assert apply_settings(recipe, {}) == recipe
+    with pytest.raises(RecipeError, match=r"^--set stop: sampling\.stop\.0: must be text"):
+        apply_settings(recipe, {"stop": "[1]"})
+
+
 def test_set_where_the_recipe_has_none(write: Write) -> None:
     bare = write(("demonstrations: {from: seeds, pick: fixed, k: 0, by: text}\n", ""))
     with pytest.raises(RecipeError, match="shows no demonstrations"):

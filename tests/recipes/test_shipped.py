@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from distill_data.commands.check_recipe import problems
 from distill_data.errors import RecipeError, SeedError
-from distill_data.recipes import list_recipes, load_recipe, recipe_path, seed_path, shipped
+from distill_data.recipes import apply_settings, list_recipes, load_recipe, recipe_path, seed_path, shipped
 from distill_data.recipes.recipe import Recipe
 
 LABEL = ["annotate", "answer", "cot", "extract", "rejection", "self-consistency"]
@@ -47,6 +47,25 @@ def test_every_shipped_seed_renders(name: str, seeds: str) -> None:
             text = row.get("text") or row.get("question") or row["instruction"]
             for block in recipe.blocks:
                 assert recipe.render(block, row)[-1]["content"].count(text) == 1
+
+
+def test_annotate_lists_definitions_and_shows_demonstrations() -> None:
+    labels = "{ham: wanted mail, spam: 'mail that nobody asked for: ads', other: ''}"
+    recipe = apply_settings(load_recipe("annotate", "label"), {"labels": labels, "task": "What is this? One of"})
+    head = (
+        'What is this? One of "ham", "spam", "other".\n- ham: wanted mail\n- spam: mail that nobody asked for: ads\n\n'
+    )
+    assert recipe.choices == ("ham", "spam", "other")
+    shown = [{"text": "Buy now!", "label": "spam"}, {"text": "Hi.", "label": "ham"}]
+    assert recipe.render("main", {"text": "  Lunch?\n"}, demonstrations=shown) == [
+        {"role": "user", "content": f"{head}Text:\nBuy now!"},
+        {"role": "assistant", "content": "spam"},
+        {"role": "user", "content": f"{head}Text:\nHi."},
+        {"role": "assistant", "content": "ham"},
+        {"role": "user", "content": f"{head}Text:\n  Lunch?\n"},
+    ]
+    plain = 'What is the sentiment of this text? Answer with one word: "positive", "negative".\n\nText:\nFine.'
+    assert load_recipe("annotate", "label").render("main", {"text": "Fine."}) == [{"role": "user", "content": plain}]
 
 
 HOSTILE = st.one_of(

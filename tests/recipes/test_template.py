@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_data.errors import RecipeError
@@ -73,7 +73,9 @@ ATTACKS = {
     "range's globals": ("{{ range.__globals__ }}", "there is no '__globals__'"),
     "range itself": ("{{ range }}", "is not text"),
     "the loop's inside": ("{% for x in xs %}{{ loop._iterable }}{% endfor %}", "there is no '_iterable'"),
-    "the loop called": ("{% for x in xs recursive %}{{ loop(xs) }}{% endfor %}", "no recursive loops|call nothing"),
+    "a recursive loop": ("{% for x in xs recursive %}{{ x }}{% endfor %}", "no recursive loops"),
+    "the loop called": ("{% for x in xs %}{{ loop(xs) }}{% endfor %}", "call nothing but range"),
+    "another function named range": ("{% set range = row.f %}{{ range('x') }}", "not safely callable"),
     "loop.cycle": ("{% for x in xs %}{{ loop.cycle(1, 2) }}{% endfor %}", "call nothing but range"),
     "self": ("{{ self }}", "templates have no self"),
     "a block again": ("{% block main %}{{ self.main() }}{% endblock %}", "call nothing but range|no self"),
@@ -311,6 +313,59 @@ def test_values_stand_exactly_once_and_make_no_messages(first: str, second: str)
         {"role": "system", "content": f"S {first} S"},
         {"role": "user", "content": f"<{first}|{second}>"},
     ]
+
+
+PIECES = st.sampled_from(
+    [
+        *[
+            "{{ ",
+            " }}",
+            "{% ",
+            " %}",
+            "{# ",
+            " #}",
+            "{%- ",
+            " -%}",
+            "if ",
+            "endif",
+            "else",
+            "for x in ",
+            "endfor",
+            "\n",
+        ],
+        *["set a = ", "block b", "endblock", 'message "user"', "endmessage", "raw", "endraw", "text", "xs", "row", "x"],
+        *[
+            "|join",
+            "|tojson",
+            "|items",
+            "|default",
+            "|upper",
+            "|first",
+            "|length",
+            "(",
+            ")",
+            "[",
+            "]",
+            "{",
+            "}",
+            ":",
+            ",",
+        ],
+        *[".a", "['a']", "[0]", "[1:]", "range(3)", " + ", " - ", " in ", " is ", "none", "string", "'s'", "1", "loop"],
+        *[".index", ".__class__", "not ", " == ", " and ", "macro m()", "include 's'", "**", "%", "~", "ü", "\x00"],
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=14).map("".join))
+@settings(max_examples=400)
+def test_any_source_is_a_template_or_a_recipe_error(source: str) -> None:
+    try:
+        body = compiled(source)
+        for block in body.blocks:
+            body.render(block, {"text": "t", "xs": [1, "b", [2]], "row": {"a": None, "items": {}}})
+    except RecipeError as error:
+        assert str(error).startswith("some/recipe.jinja:")
 
 
 TEXT = st.text(alphabet="ab \n\t")

@@ -1,0 +1,63 @@
+"""The table of commands. A new command is a function in this package and a line here."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from distill_data.cli.generate import LABEL_EXAMPLES, label
+from distill_data.cli.help import SETTINGS, PlainCommand, PlainGroup
+from distill_data.cli.machine import doctor, pull, status
+from distill_data.cli.recipes import SHOW_EXAMPLES, check_recipe, list_recipes, show
+from distill_data.cli.talk import put, say
+
+COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
+    ("label", label, LABEL_EXAMPLES),
+    ("recipes", list_recipes, ""),
+    ("show", show, SHOW_EXAMPLES),
+    ("check-recipe", check_recipe, ""),
+    ("doctor", doctor, ""),
+    ("status", status, ""),
+)
+"""Name, function and examples."""
+ROOT_EXAMPLE = """\
+Try:
+  distill-data label @sentiment -r annotate -o sentiment.jsonl"""
+
+Version = Annotated[bool, typer.Option("--version", help="print the version")]
+
+
+def _root(context: typer.Context, version: Version = False) -> None:
+    """Ask a teacher model for training data, and lose nothing."""
+    if version:
+        from distill_data import __version__
+
+        put(f"distill-data {__version__}")
+    elif context.invoked_subcommand is None:
+        say(context.get_help())
+        raise typer.Exit(2)
+
+
+def _models() -> None:
+    """Weights of embedded teachers: models pull NAME."""
+
+
+def make_app() -> typer.Typer:
+    """The whole command line, without rich, completion or pretty tracebacks."""
+    app, models = (
+        typer.Typer(
+            cls=PlainGroup,
+            add_completion=False,
+            rich_markup_mode=None,
+            pretty_exceptions_enable=False,
+            context_settings=dict(SETTINGS),
+        )
+        for _ in range(2)
+    )
+    app.callback(invoke_without_command=True, epilog=ROOT_EXAMPLE)(_root)
+    for name, function, examples in COMMANDS:
+        app.command(name, cls=PlainCommand, epilog=examples)(function)
+    models.callback()(_models)
+    models.command("pull", cls=PlainCommand)(pull)
+    app.add_typer(models, name="models")
+    return app

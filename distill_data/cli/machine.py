@@ -1,0 +1,63 @@
+"""Commands about this machine and what lies on it: weights, what would keep a run from working, how a run stands."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from distill_data.cli.options import ApiKeyEnv, AsJson, BaseUrl, Config, Headers, Teachers, parse_headers
+from distill_data.cli.talk import put, put_json, say
+from distill_data.errors import UsageError
+
+WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="smollm2")]
+OutputFile = Annotated[str, typer.Argument(metavar="OUT", help="what -o named")]
+
+
+def pull(name: WeightsName) -> None:
+    """Fetch the weights of an embedded teacher into the user's cache."""
+    from distill_data.commands.models import pull_model
+
+    put(str(pull_model(name, say)))
+
+
+def doctor(
+    teachers: Teachers = None,
+    base_url: BaseUrl = "",
+    api_key_env: ApiKeyEnv = "",
+    headers: Headers = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what would keep a run from working. Exit code 2 if there is anything."""
+    from distill_data.commands.doctor import doctor as look
+
+    if teachers and len(teachers) > 1:
+        raise UsageError("doctor looks at one teacher at a time; name one with -t.")
+    findings = look(
+        teacher=teachers[0] if teachers else None,
+        base_url=base_url or None,
+        api_key_env=api_key_env or None,
+        headers=parse_headers(headers) or None,
+        config=config,
+    )
+    if as_json:
+        put_json([asdict(finding) for finding in findings])
+    else:
+        width = max(len(finding.name) for finding in findings)
+        for finding in findings:
+            advice = f"  ({finding.advice})" if finding.advice else ""
+            put(f"{'ok' if finding.ok else 'NO':<3} {finding.name:<{width}}  {finding.value}{advice}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)
+
+
+def status(output: OutputFile, as_json: AsJson = False) -> None:
+    """Tell how a run stands: kept, rejected, failed, pending, tokens, cost, in doubt."""
+    from distill_data.commands.status import status as read_status
+    from distill_data.reporting import closing_lines
+
+    summary = read_status(output)
+    if as_json:
+        head = {"status": summary.status, "output": summary.output, "message": summary.message}
+        put_json({**head, **summary.result, **summary.history})
+    else:
+        put(f"status: {summary.status}", *closing_lines(summary))

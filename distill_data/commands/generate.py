@@ -1,0 +1,313 @@
+"""What every generating command does around its method: plan, lock, check for drift, run, publish.
+
+    survey the seeds -> claim the run -> published already? -> drift? -> run -> publish
+
+Knows the engine and the recipe, but not what the method asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from distill_data import __version__
+from distill_data.commands import seating
+from distill_data.commands.options import Options, Summary
+from distill_data.commands.plan import Seeds, find_pool, find_profiles, find_seeds, plan_digest, read_recipe
+from distill_data.commands.running import Run, run_live, run_parked, run_replay
+from distill_data.data.items import Row
+from distill_data.engine.ask import Parking, add_cost
+from distill_data.engine.journal import Journal
+from distill_data.engine.publish import Count, Files, files_of, is_published, publish, withdraw
+from distill_data.engine.rundir import RunDirectory
+from distill_data.engine.schedule import Method
+from distill_data.engine.spill import Spill
+from distill_data.errors import DistillError, DriftError, Interrupted, TeacherError, UsageError
+from distill_data.recipes import Recipe
+from distill_data.reporting import Progress
+from distill_data.teachers import Resolved
+from distill_data.teachers.protocol import Profile
+
+MakeMethod = Callable[[Recipe, Mapping[str, str], Sequence[Row], int], Method]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run, planned."""
+
+    recipe: Recipe
+    seeds: Seeds
+    options: Options
+    output: Path
+    profiles: Mapping[str, Profile]
+    resolved: Mapping[str, Resolved]
+    method: Method
+    plan: str
+    say: Callable[[Progress], None]
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest's result says about the job itself."""
+        return {
+            "plan": self.plan,
+            "command": self.recipe.command,
+            "recipe": {"name": self.recipe.name, "digest": self.recipe.digest, "paper": self.recipe.paper},
+            "settings": orjson.loads(orjson.dumps({**self.recipe.settings, **self.recipe.sampling})),
+            "seeds": {"rows": self.seeds.rows, "digest": self.seeds.digest},
+            "teachers": {role: profile.name for role, profile in self.profiles.items()},
+        }
+
+
+def generate(
+    command: str,
+    seeds: str,
+    recipe: str,
+    output: str,
+    options: Options,
+    make_method: MakeMethod,
+    progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Run one generating command. Raises DistillError; ends otherwise in a Summary."""
+    with _one_loop() as loop:
+        made = read_recipe(recipe, command, options)
+        say = progress or (lambda _: None)
+        if options.replay is not None:
+            return _replay(loop, made, seeds, output, options, make_method, say)
+        path = _output_path(output, command, options)
+        run = RunDirectory(options.run or path.with_suffix(".run"))
+        if options.dry_run:
+            surveyed = find_seeds(seeds, options, None)
+            job = _plan(
+                loop, made, surveyed, path, options, make_method, say, run.load().get("teachers", {}), probe=False
+            )
+            return _dry_run(loop, job, Journal(run.journal))
+        profiles = find_profiles(options)
+        files_of(path)
+        found: Seeds | None = None
+        if seeds != "-":
+            found = find_seeds(seeds, options, None)
+            found.survey(made)
+        run.claim()
+        try:
+            found = found or find_seeds(seeds, options, run.path)
+            job = _plan(
+                loop, made, found, path, options, make_method, say, run.load().get("teachers", {}), profiles=profiles
+            )
+            summary = _run(loop, job, run)
+        finally:
+            run.release()
+    if output == "-" and summary.exit_code == 0:
+        with path.open("rb") as stream:
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+    return summary
+
+
+@contextlib.contextmanager
+def _one_loop() -> Iterator[asyncio.Runner]:
+    """One event loop for a command, uvloop's where there is one."""
+    if sys.platform == "win32":
+        factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    else:
+        from uvloop import new_event_loop as factory
+    with asyncio.Runner(loop_factory=factory) as runner:
+        yield runner
+
+
+def _output_path(output: str, command: str, options: Options) -> Path:
+    if output != "-":
+        return Path(output)
+    directory = options.run or Path(".distill") / command
+    return directory.with_suffix(".run") / "stdout.jsonl" if options.run is None else directory / "stdout.jsonl"
+
+
+def _plan(
+    loop: asyncio.Runner,
+    recipe: Recipe,
+    seeds: Seeds,
+    output: Path,
+    options: Options,
+    make_method: MakeMethod,
+    say: Callable[[Progress], None],
+    stored: Mapping[str, Any],
+    *,
+    probe: bool = True,
+    profiles: Mapping[str, Profile] | None = None,
+    resolved: Mapping[str, Resolved] | None = None,
+) -> Job:
+    """Check all that can be checked without sending, the first row's prompt included; then resolve the teachers."""
+    profiles = profiles or find_profiles(options)
+    if not seeds.rows:
+        seeds.survey(recipe)
+    pool = find_pool(recipe.demonstrations, seeds, recipe)
+    names = {role: profile.name for role, profile in profiles.items()}
+    method = make_method(recipe, names, pool, options.resample)
+    recipe.render(
+        "main",
+        next(seeds.items()).row,
+        demonstrations=pool[: recipe.demonstrations.k] if pool and recipe.demonstrations else [],
+    )
+    if resolved is None:
+        needs = seating.needs_of(recipe) if probe else frozenset[str]()
+        resolved = loop.run(seating.resolve_teachers(profiles, needs, stored))
+    identities = {role: [names[role], each.to_json()] for role, each in resolved.items()}
+    plan = plan_digest(recipe, seeds, identities, options)
+    return Job(recipe, seeds, options, output, profiles, resolved, method, plan, say)
+
+
+def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
+    files = files_of(job.output)
+    manifest = is_published(files, job.plan)
+    if manifest is not None and not (job.options.retry_failed and manifest["result"]["failed"]):
+        return Summary(
+            "unchanged",
+            0,
+            "",
+            str(files.dataset),
+            manifest["result"],
+            {**manifest["history"], "bought": 0, "reused": 0},
+        )
+    journal = Journal(run.journal)
+    seats = seating.seat(job.profiles, job.resolved)
+    started = time.monotonic()
+    spill = None
+    try:
+        live = Run(
+            job.seeds,
+            job.method,
+            seats,
+            journal,
+            [Journal(each / "journal") for each in job.options.reuse],
+            job.options,
+        )
+        if len(journal):
+            _check_drift(loop.run(run_parked(live, watch=True)), journal, job)
+        run.save(
+            {
+                "created_by": __version__,
+                "items": job.seeds.rows,
+                "recipe": job.recipe.name,
+                "plan": job.plan,
+                "teachers": seating.facts_of(job.profiles, job.resolved),
+            }
+        )
+        journal.prepare()
+        spill = Spill(run.spill)
+        stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say))
+        if stopped is None:
+            job.seeds.verify()
+        return _publish(job, files, spill, live, stopped, time.monotonic() - started)
+    finally:
+        journal.close()
+        if spill is not None:
+            spill.close()
+
+
+def _publish(job: Job, files: Files, spill: Spill, live: Run, stopped: DistillError | None, seconds: float) -> Summary:
+    """Write what there is: as the output where it is whole, else as `.partial`."""
+    count = Count(job.seeds.rows)
+    history = live.history(job.profiles, seconds)
+    failed, kept = live.failed, live.kept
+    whole = stopped is None and kept > 0 and failed <= job.options.max_failed * job.seeds.rows
+    target = files if whole else files_of(job.output, partial=True)
+    if not whole:
+        withdraw(target)
+    stamp = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
+    result = publish(spill.read(), target, count, job.facts(), {**history, **stamp})
+    if whole:
+        withdraw(files_of(job.output, partial=True))
+        return Summary("published", 0, "", str(target.dataset), result, history)
+    message, code = _ending(stopped, result, job.options)
+    written = str(target.dataset if kept else target.rejects)
+    return Summary("partial", code, message, written, result, history)
+
+
+def _ending(stopped: DistillError | None, result: Mapping[str, Any], options: Options) -> tuple[str, int]:
+    """Why the output is partial, and the exit code for it."""
+    again = "What is done is kept: run the same command again to go on"
+    if isinstance(stopped, Interrupted):
+        return f"{stopped} {again}.", stopped.exit_code
+    if stopped is not None:
+        return f"{stopped} {again} once that is mended.", stopped.exit_code
+    if result["failed"] > options.max_failed * result["items"]:
+        return (
+            f"{result['failed']} of {result['items']} items failed, more than --max-failed {options.max_failed:g} allows. "
+            f"{again}; only the failed are asked."
+        ), 3
+    return "Nothing was kept, so there is no dataset; the rejects say why for each item.", 3
+
+
+def _check_drift(passed: tuple[Parking, int], journal: Journal, job: Job) -> None:
+    parking, drifted = passed
+    if drifted and not job.options.accept_drift:
+        raise DriftError(
+            f"{job.output}: the recipe, its settings or the teacher changed since this run began: {drifted} items have "
+            f"answers on disk that would go unused while {len(parking.keys)} new requests are sent (at most "
+            f"{parking.prompt_tokens} prompt and {parking.completion_tokens} completion tokens); {len(journal)} answers are "
+            "on disk. Give --accept-drift to go on, another -o to keep both, or undo the change."
+        )
+
+
+def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
+    """Count what would be sent. Nothing is written."""
+    seats = seating.seat(job.profiles, job.resolved)
+    live = Run(
+        job.seeds, job.method, seats, journal, [Journal(each / "journal") for each in job.options.reuse], job.options
+    )
+    try:
+        parking, _ = loop.run(run_parked(live, watch=False))
+        first = orjson.loads(parking.first_body)["messages"] if parking.first_body else ()
+    finally:
+        journal.close()
+    history = {
+        "to_send": len(parking.keys),
+        "answered": live.tally.reused,
+        "estimated_prompt_tokens": parking.prompt_tokens,
+        "estimated_completion_tokens": parking.completion_tokens,
+        "estimated_cost": parking.cost,
+        "in_doubt": journal.totals.doubt.requests,
+    }
+    result = {
+        "items": job.seeds.rows,
+        "kept": live.kept,
+        "rejected": live.rejected,
+        "failed": live.failed,
+        "pending": job.seeds.rows - live.kept - live.rejected - live.failed,
+    }
+    return Summary("planned", 0, "", str(job.output), result, history, tuple(first))
+
+
+def _replay(
+    loop: asyncio.Runner, recipe: Recipe, seeds: str, output: str, options: Options, make_method: MakeMethod,
+    say: Callable[[Progress], None],
+) -> Summary:  # fmt: skip
+    """Make the output from another run's answers alone. Neither key, engine nor weights are needed."""
+    assert options.replay is not None
+    if output == "-":
+        raise UsageError("--replay writes a file; give -o OUT.jsonl.")
+    source = RunDirectory(options.replay)
+    stored = source.load()
+    if not stored:
+        raise UsageError(f"--replay {options.replay}: there is no run.json in it, so it is not a run directory.")
+    profiles, resolved = seating.recall_teachers(stored["teachers"])
+    found = find_seeds(seeds, options, None)
+    job = _plan(loop, recipe, found, Path(output), options, make_method, say, {}, profiles=profiles, resolved=resolved)
+    journal = Journal(source.journal)
+    live = Run(job.seeds, job.method, seating.seat(profiles, resolved), journal, [], options)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="distill-replay-") as scratch:
+        spill = Spill(Path(scratch) / "spill")
+        try:
+            loop.run(run_replay(live, spill, recipe.gold_by))
+            return _publish(job, files_of(job.output), spill, live, None, time.monotonic() - started)
+        finally:
+            journal.close()
+            spill.close()

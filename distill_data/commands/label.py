@@ -1,0 +1,26 @@
+"""`label`: the data gives x, the teacher gives y. Joins methods.labeling to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from distill_data.commands.generate import generate
+from distill_data.commands.options import Options, Summary
+from distill_data.methods.labeling import make_labeling
+from distill_data.reporting import Progress
+
+
+def label(
+    seeds: str,
+    *,
+    recipe: str,
+    output: str,
+    options: Options = Options(),  # noqa: B008 - frozen
+    progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Ask the teacher for y on every seed row, and write records, rejects and a manifest.
+
+    `seeds` is a path, `@name` of a shipped set or `-`; `output` ends in `.jsonl`, or is `-` for stdout. The summary says
+    how the run ended, with the exit code of the command line. Raises DistillError: a UsageError before anything is sent.
+    """
+    return generate("label", seeds, recipe, output, options, make_labeling, progress)

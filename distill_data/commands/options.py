@@ -1,0 +1,69 @@
+"""What every generating command takes. Knows neither the command line nor what the options do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of a generating command, named as on the command line. The defaults are the command line's own."""
+
+    teachers: tuple[str, ...] = ()
+    """Profiles or `backend/model` names; none means `$DISTILL_TEACHER`, then the embedded teacher."""
+    base_url: str = ""
+    api_key_env: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Header name to the environment variable that holds its value."""
+    samples: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """`--set KEY=VALUE`; values are YAML."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """`--map new=old`."""
+    limit: int | None = None
+    shuffle: int | None = None
+    """Take the seeds in an order drawn from this number."""
+    seed: int = 0
+    """The run's random seed."""
+    concurrency: int | None = None
+    timeout: float | None = None
+    """Seconds for one request, all in."""
+    rpm: float | None = None
+    tpm: float | None = None
+    max_cost: float | None = None
+    """USD over the whole run."""
+    max_tokens_total: int | None = None
+    max_failed: float = 0.01
+    """Share of items that may fail before the output counts as partial."""
+    resample: int = 1
+    """How often a reply that its parser refuses is asked again."""
+    retry_failed: bool = False
+    accept_drift: bool = False
+    reuse: tuple[Path, ...] = ()
+    replay: Path | None = None
+    run: Path | None = None
+    """The run directory; by default `OUT.run` beside the output, or a folder under `.distill/` for `-o -`."""
+    dry_run: bool = False
+    config: Path | None = None
+    """`distill.toml`; by default the one in the working directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run stands: what the closing lines, `status` and `--dry-run` print."""
+
+    status: str
+    """`published`, `unchanged`, `partial` or `planned`."""
+    exit_code: int
+    message: str = ""
+    """One paragraph for a person: why the run stopped, or what to do next."""
+    output: str = ""
+    """The file that was written, as the user named it."""
+    result: Mapping[str, object] = field(default_factory=dict)
+    """The manifest's deterministic part: items, kept, rejected, failed, pending, records, reasons, dropped, gold, …"""
+    history: Mapping[str, object] = field(default_factory=dict)
+    """Requests bought, reused, retried, in doubt; tokens; cost in USD or None where a price is unknown; seconds."""
+    first_prompt: tuple[Mapping[str, object], ...] = ()
+    """The messages of the first request, for `--dry-run`."""

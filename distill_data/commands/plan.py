@@ -1,0 +1,163 @@
+"""What a run is about, found out before anything is sent: recipe, seeds, teachers. Sends nothing and writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distill_data.commands.options import Options
+from distill_data.data.items import Item, Row, canonical
+from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
+from distill_data.errors import SeedError, UsageError
+from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
+from distill_data.teachers.profiles import DEFAULT_TEACHER, find_profile, load_profiles
+from distill_data.teachers.protocol import Profile
+
+
+def read_recipe(name: str, command: str, options: Options) -> Recipe:
+    """The recipe with `--set` and `--samples` applied."""
+    pairs = dict(options.settings)
+    if options.samples is not None:
+        pairs["samples"] = str(options.samples)
+    return apply_settings(load_recipe(name, command), pairs)
+
+
+def find_profiles(options: Options) -> dict[str, Profile]:
+    """Role to profile: teacher, teacher-2, …"""
+    names = options.teachers or tuple(filter(None, [os.environ.get("DISTILL_TEACHER", "")])) or (DEFAULT_TEACHER,)
+    known = load_profiles(options.config)
+    given: dict[str, Any] = {
+        "base_url": options.base_url or None,
+        "api_key_env": options.api_key_env or None,
+        "headers": dict(options.headers) or None,
+        "timeout": options.timeout,
+        "concurrency": options.concurrency,
+        "rpm": options.rpm,
+        "tpm": options.tpm,
+    }
+    profiles = [find_profile(name, known, **given) for name in names]
+    if options.max_cost is not None:
+        for profile in profiles:
+            if profile.price is None:
+                raise UsageError(
+                    f"--max-cost: the price of {profile.name} is unknown. Give it in distill.toml as "
+                    "price = { input = X, output = Y } (USD per million tokens), or limit --max-tokens-total instead."
+                )
+    return {"teacher" if n == 1 else f"teacher-{n}": profile for n, profile in enumerate(profiles, start=1)}
+
+
+@dataclass(slots=True)
+class Seeds:
+    """Seed rows that can be read again and again, in the order of the plan."""
+
+    file: SeedFile
+    options: Options
+    rows: int = 0
+    digest: str = ""
+    """Over the rows, not the file: a CSV and a JSONL of the same rows are the same seeds."""
+    pool: list[Row] = field(default_factory=list)
+    """Rows kept in memory, where demonstrations are taken from the seeds."""
+    _hash: Any = None
+
+    def read(self) -> Iterator[tuple[str, Row]]:
+        rows = read_rows(self.file, self.options.rename)
+        if self.options.shuffle is not None:
+            listed = list(rows)
+            random.Random(self.options.shuffle).shuffle(listed)
+            rows = iter(listed)
+        return itertools.islice(rows, self.options.limit)
+
+    def items(self) -> Iterator[Item]:
+        return make_items(self._hashed(), self.options.seed)
+
+    def _hashed(self) -> Iterator[tuple[str, Row]]:
+        self._hash = hashlib.sha256()
+        for where, row in self.read():
+            self._hash.update(canonical(row))
+            yield where, row
+
+    def survey(self, recipe: Recipe) -> Item:
+        """Read every row once and check it against the recipe; the first item. Raises SeedError with file and line."""
+        first: Item | None = None
+        wants_pool = recipe.demonstrations is not None and recipe.demonstrations.k > 0
+        for item in self.items():
+            try:
+                recipe.fill(item.row)
+            except SeedError as error:
+                raise SeedError(
+                    f"{item.where}: {error}. `--map {_first_gap(recipe, item.row)}=COLUMN` renames one."
+                ) from None
+            first = first or item
+            self.rows += 1
+            if wants_pool:
+                self.pool.append(item.row)
+        if first is None:
+            raise SeedError(f"{self.file.path}: there is no row in it.")
+        self.digest = self._hash.hexdigest()
+        return first
+
+    def verify(self) -> None:
+        """That the rows just read are those that were surveyed. Raises SeedError."""
+        if self._hash.hexdigest() != self.digest:
+            raise SeedError(
+                f"{self.file.path}: the seeds changed while they were being worked on. Nothing is lost: run the same "
+                "command again, and only what is new is asked."
+            )
+
+
+def _first_gap(recipe: Recipe, row: Mapping[str, Any]) -> str:
+    return next((column for column in recipe.columns if row.get(column) is None), "NAME")
+
+
+def find_seeds(name: str, options: Options, directory: Path | None) -> Seeds:
+    """Seeds by path, `@name` of a shipped set, or `-` for stdin, which is copied into the directory first."""
+    if name == "-":
+        if directory is None:
+            raise UsageError(
+                "seeds from stdin need a run directory, so they can't be combined with --dry-run or --replay."
+            )
+        return Seeds(save_stdin(sys.stdin.buffer, directory), options)
+    return Seeds(open_seeds(seed_path(name) if name.startswith("@") else Path(name)), options)
+
+
+def find_pool(demonstrations: Demonstrations | None, seeds: Seeds, recipe: Recipe) -> list[Row]:
+    """The rows that demonstrations are chosen from."""
+    if demonstrations is None or demonstrations.k == 0:
+        return []
+    if demonstrations.source == "seeds":
+        rows = seeds.pool
+    else:
+        source = demonstrations.source
+        file = open_seeds(seed_path(source) if source.startswith("@") else Path(source))
+        rows = [recipe.fill(row) for _, row in read_rows(file)]
+    if len(rows) <= demonstrations.k:
+        raise SeedError(
+            f"{demonstrations.k} demonstrations are wanted and there are {len(rows)} rows to take them from, the row in "
+            "question included. Lower --set demonstrations.k, or give more rows."
+        )
+    return rows
+
+
+def plan_digest(recipe: Recipe, seeds: Seeds, identities: Mapping[str, Any], options: Options) -> str:
+    """One digest over everything that decides the bytes of the dataset, besides the answers."""
+    parts = {
+        "recipe": recipe.digest,
+        "command": recipe.command,
+        "settings": recipe.settings,
+        "sampling": recipe.sampling,
+        "samples": recipe.samples,
+        "demonstrations": recipe.demonstrations
+        and [recipe.demonstrations.k, recipe.demonstrations.pick, recipe.demonstrations.by],
+        "seeds": seeds.digest,
+        "teachers": identities,
+        "seed": options.seed,
+        "resample": options.resample,
+    }
+    return hashlib.sha256(canonical(parts)).hexdigest()

@@ -1,0 +1,216 @@
+"""One pass of a method over its items under each policy: live, parked, replayed. Knows no recipe and no file name."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from distill_data.commands.options import Options
+from distill_data.commands.plan import Seeds
+from distill_data.data.items import Item, Outcome
+from distill_data.engine.ask import Parking, Seat, Tally, add_cost, make_ask, make_park, make_refuse
+from distill_data.engine.budget import Budget
+from distill_data.engine.journal import Journal
+from distill_data.engine.publish import encode_outcome
+from distill_data.engine.schedule import Method, run_items
+from distill_data.engine.send import Sender
+from distill_data.engine.spill import Spill
+from distill_data.errors import DistillError, Interrupted
+from distill_data.reporting import Progress
+from distill_data.teachers.protocol import Profile
+
+GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
+"""How long requests in flight may still land; those who send SIGTERM tend to kill after 30 seconds."""
+PROGRESS_SECONDS = 0.2
+REPLAY_WIDTH = 1
+
+
+@dataclass(slots=True)
+class Run:
+    """What a pass works with, and what it has counted."""
+
+    seeds: Seeds
+    method: Method
+    seats: Mapping[str, Seat]
+    journal: Journal
+    reuse: Sequence[Journal]
+    options: Options
+    tally: Tally = field(default_factory=Tally)
+    kept: int = 0
+    rejected: int = 0
+    failed: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def count(self, outcome: Outcome) -> None:
+        if outcome.status == "kept":
+            self.kept += 1
+        elif outcome.status == "rejected":
+            self.rejected += 1
+        elif outcome.status == "failed":
+            self.failed += 1
+
+    def price(self) -> tuple[float, float] | None:
+        """The dearest of the teachers': the journal does not tell which of several was paid."""
+        prices = [seat.price for seat in self.seats.values()]
+        known = [price for price in prices if price is not None]
+        return (max(p[0] for p in known), max(p[1] for p in known)) if len(known) == len(prices) else None
+
+    def spent(self) -> tuple[int, float | None]:
+        """Tokens and USD over all invocations, what is in doubt included."""
+        totals = self.journal.totals
+        prompt = totals.prompt_tokens + totals.doubt.prompt_tokens
+        completion = totals.completion_tokens + totals.doubt.completion_tokens
+        return prompt + completion, add_cost(0.0, self.price(), prompt, completion)
+
+    def history(self, profiles: Mapping[str, Profile], seconds: float) -> dict[str, Any]:
+        """What happened, as opposed to what came of it."""
+        totals = self.journal.totals
+        tokens, cost = self.spent()
+        return {
+            "bought": self.tally.bought,
+            "reused": self.tally.reused,
+            "retried": self.tally.retried,
+            "in_doubt": totals.doubt.requests,
+            "bought_in_all": totals.bought,
+            "bought_twice": totals.bought_twice,
+            "torn_tails": totals.torn_tails,
+            "prompt_tokens": totals.prompt_tokens,
+            "completion_tokens": totals.completion_tokens,
+            "cached_tokens": totals.cached_tokens,
+            "tokens": tokens,
+            "cost": cost,
+            "seconds": round(seconds, 3),
+        }
+
+    def progress(self) -> Progress:
+        tokens, cost = self.spent()
+        return Progress(
+            items=self.seeds.rows,
+            kept=self.kept,
+            rejected=self.rejected,
+            failed=self.failed,
+            active=sum(seat.limiter.in_flight for seat in self.seats.values()),
+            bought=self.tally.bought,
+            reused=self.tally.reused,
+            prompt_tokens=self.tally.prompt_tokens,
+            completion_tokens=self.tally.completion_tokens,
+            cost=cost,
+            seconds=time.monotonic() - self.started,
+            limit=sum(seat.limiter.limit for seat in self.seats.values()),
+        )
+
+
+async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progress], None]) -> DistillError | None:
+    """Ask for all that is missing; why the run stopped before its end, or None."""
+    tokens, cost = run.spent()
+    budget = Budget(run.options.max_cost, run.options.max_tokens_total, tokens, cost)
+    sender = Sender(list(run.seats.values()), run.journal, budget, run.tally)
+    ask_for = make_ask(run.seats, run.journal, run.reuse, sender.send, run.tally)
+    width = 2 * sum(seat.limiter.ceiling for seat in run.seats.values())
+
+    def finish(item: Item, outcome: Outcome) -> None:
+        run.count(outcome)
+        if outcome.status != "pending":
+            spill.put(item.ordinal, encode_outcome(item, outcome, _group(item, group_by)))
+
+    work = asyncio.ensure_future(
+        run_items(run.seeds.items(), run.method, ask_for, finish, width, sender.stopped.is_set)
+    )
+    ticking = asyncio.ensure_future(_tick(run, say))
+    try:
+        with _Signals(sender, work):
+            await work
+    except asyncio.CancelledError:
+        if sender.stopping is None:
+            raise
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    finally:
+        ticking.cancel()
+        for seat in run.seats.values():
+            await seat.teacher.aclose()
+    say(run.progress())
+    return sender.stopping
+
+
+async def run_parked(run: Run, *, watch: bool) -> tuple[Parking, int]:
+    """Run the method with sending off: what it would send, and how many items drifted.
+
+    An item has drifted where it would send something while answers that it owns on disk go unused. So removed seeds,
+    a stricter stop rule or fewer samples are no drift, and a new prompt is.
+    """
+    parking, drifted = Parking(), 0
+    ask_for = make_ask(run.seats, run.journal, run.reuse, make_park(parking), run.tally, watch=watch)
+
+    def finish(item: Item, outcome: Outcome) -> None:
+        nonlocal drifted
+        run.count(outcome)
+        used = run.tally.used.pop(item.id, 0)
+        if watch and item.id in parking.owners and run.journal.owned.get(int(item.id, 16), 0) > used:
+            drifted += 1
+        parking.owners.discard(item.id)
+
+    await run_items(run.seeds.items(), run.method, ask_for, finish, REPLAY_WIDTH, lambda: False)
+    if watch:
+        run.tally = Tally()
+        run.kept = run.rejected = run.failed = 0
+    return parking, drifted
+
+
+async def run_replay(run: Run, spill: Spill, group_by: str) -> None:
+    """Run the method on answers that are there. Raises MissingAnswer where one is not."""
+    ask_for = make_ask(run.seats, run.journal, run.reuse, make_refuse([run.journal]), run.tally)
+
+    def finish(item: Item, outcome: Outcome) -> None:
+        run.count(outcome)
+        spill.put(item.ordinal, encode_outcome(item, outcome, _group(item, group_by)))
+
+    try:
+        await run_items(run.seeds.items(), run.method, ask_for, finish, REPLAY_WIDTH, lambda: False)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _group(item: Item, column: str) -> str:
+    return str(item.row.get(column, "")) if column else ""
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def _tick(run: Run, say: Callable[[Progress], None]) -> None:
+    while True:
+        await asyncio.sleep(PROGRESS_SECONDS)
+        say(run.progress())
+
+
+class _Signals:
+    """The first signal stops sending and lets what is in flight land; a second one, or the grace's end, lets it go."""
+
+    def __init__(self, sender: Sender, work: asyncio.Future[None]) -> None:
+        self._sender, self._work = sender, work
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        for number in GRACE_SECONDS:
+            self._loop.add_signal_handler(number, self._receive, number)
+
+    def __exit__(self, *_: object) -> None:
+        for number in GRACE_SECONDS:
+            self._loop.remove_signal_handler(number)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _receive(self, number: signal.Signals) -> None:
+        if self._timer is not None:
+            self._work.cancel()
+            return
+        self._sender.stop(Interrupted(f"Stopped by {number.name}.", number))
+        self._timer = self._loop.call_later(GRACE_SECONDS[number], self._work.cancel)

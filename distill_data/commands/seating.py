@@ -1,0 +1,77 @@
+"""Teachers at work: resolved once, with a limiter each. Knows nothing about recipes and items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from distill_data.data.exchange import Lost
+from distill_data.engine.ask import Seat
+from distill_data.engine.limiter import Limiter
+from distill_data.engine.retry import judge, judge_lost
+from distill_data.errors import TeacherError
+from distill_data.recipes import Recipe
+from distill_data.teachers import ProbeFailed, Resolved, bound_concurrency, open_teacher, resolve
+from distill_data.teachers.protocol import Profile
+
+
+def needs_of(recipe: Recipe) -> frozenset[str]:
+    """What the recipe wants of a model beyond plain text."""
+    wanted = {"choice": recipe.choices, "json_schema": recipe.schema, "seed": "seed" in recipe.sampling}
+    return frozenset(name for name, want in wanted.items() if want)
+
+
+async def resolve_teachers(
+    profiles: Mapping[str, Profile], needs: frozenset[str], stored: Mapping[str, Any]
+) -> dict[str, Resolved]:
+    """Identity and capabilities of each role. What an earlier invocation found out about the same model is not probed
+    again. Raises TeacherError where a probe finds the teacher unreachable or unwilling."""
+    return {role: await _resolve(profile, needs, stored.get(role)) for role, profile in profiles.items()}
+
+
+async def _resolve(profile: Profile, needs: frozenset[str], known: Mapping[str, Any] | None) -> Resolved:
+    if known is not None and known["model"] == profile.model and known["base_url"] == profile.base_url:
+        profile = replace(profile, capabilities={**known["capabilities"], **profile.capabilities})
+    try:
+        return await resolve(profile, needs)
+    except ProbeFailed as error:
+        result = error.result
+        verdict = judge_lost(result, False) if isinstance(result, Lost) else judge(result)
+        raise TeacherError(f"{profile.name}: {verdict.detail or verdict.reason}") from None
+
+
+def facts_of(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) -> dict[str, Any]:
+    """What `run.json` keeps about the teachers, so that a replay needs neither key, engine nor weights."""
+    return {
+        role: {
+            "name": profile.name,
+            "model": profile.model,
+            "base_url": profile.base_url,
+            "identity": dict(resolved[role].identity),
+            "capabilities": asdict(resolved[role].capabilities),
+        }
+        for role, profile in profiles.items()
+    }
+
+
+def recall_teachers(stored: Mapping[str, Any]) -> tuple[dict[str, Profile], dict[str, Resolved]]:
+    """Profiles and what was resolved about them, from a run's `run.json`."""
+    profiles = {
+        role: Profile(name=facts["name"], model=facts["model"], base_url=facts["base_url"], price=None)
+        for role, facts in stored.items()
+    }
+    return profiles, {role: Resolved.from_json(facts) for role, facts in stored.items()}
+
+
+def seat(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) -> dict[str, Seat]:
+    """Teachers ready to be asked. Opens no connection yet."""
+    return {
+        role: Seat(
+            profile.name,
+            open_teacher(profile, resolved[role]),
+            Limiter(bound_concurrency(profile, resolved[role]), profile.rpm, profile.tpm),
+            profile.price,
+        )
+        for role, profile in profiles.items()
+    }

@@ -1,0 +1,212 @@
+"""`ask`: a request goes in, its durable answer comes out, and nothing is ever bought twice.
+
+    request -> body (the teacher lowers it) -> key -> on disk? -> in flight? -> the policy for a miss
+
+The policy is `send` (see engine.send), `park` or `refuse`; a method cannot tell which one is at work. That is why
+running a method again is resuming it. Knows nothing about items, but for the id that owns each answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from distill_data.data.exchange import Answer, Ask, Request
+from distill_data.data.items import canonical
+from distill_data.engine.journal import Entry, Journal
+from distill_data.engine.limiter import Limiter
+from distill_data.errors import AnswerFailed, DamageError, MissingAnswer
+from distill_data.teachers import BadReply, read_answer
+from distill_data.teachers.protocol import Teacher
+
+PROMPT_BYTES_PER_TOKEN = 3
+"""For estimates before a request is sent; real texts need more bytes a token, so this errs on the dear side."""
+
+
+class Parked(BaseException):
+    """This item needs an answer that is not on disk, and sending is off. Not for methods to catch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A teacher at work in a run, under the name of its role."""
+
+    name: str
+    """What the user calls it."""
+    teacher: Teacher
+    limiter: Limiter
+    price: tuple[float, float] | None = None
+    """USD per million prompt and completion tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request on its way to one teacher."""
+
+    key: str
+    owner: str
+    role: str
+    seat: Seat
+    body: bytes
+    prompt_tokens: int
+    """Estimated."""
+    completion_tokens: int
+    """The most that the request allows."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this invocation did, for progress and the closing lines."""
+
+    bought: int = 0
+    reused: int = 0
+    retried: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    used: Counter[str] = field(default_factory=Counter)
+    """Answers of the run's own journal that an item used, by owning item; kept for the drift check only."""
+
+
+Miss = Callable[[Call], Awaitable[bytes]]
+"""What to do about an answer that is not on disk: returns the reply's body, durable by then."""
+
+
+class Shelf(Protocol):
+    """Where finished answers lie."""
+
+    def find(self, key: str) -> Entry | None: ...
+    def find_failure(self, key: str) -> Entry | None: ...
+
+
+def request_key(identity: bytes, body: bytes, sample: int) -> str:
+    """SHA-256 over who is asked (canonical), the exact bytes of the question, and which sample this is."""
+    return hashlib.sha256(b"%s\n%d\n%s" % (identity, sample, body)).hexdigest()
+
+
+def make_ask(
+    seats: Mapping[str, Seat],
+    journal: Journal,
+    reuse: Sequence[Shelf],
+    miss: Miss,
+    tally: Tally,
+    *,
+    watch: bool = False,
+) -> Callable[[str], Ask]:
+    """A maker of `ask` functions, one for each item. `watch` records which answers on disk are used."""
+    identities = {role: canonical(seat.teacher.identity) for role, seat in seats.items()}
+    in_flight: dict[str, asyncio.Future[bytes]] = {}
+
+    def find(key: str) -> Entry | None:
+        entry = journal.find(key)
+        if entry is not None:
+            if watch:
+                tally.used[entry.owner] += 1
+            return entry
+        return next((entry for shelf in reuse if (entry := shelf.find(key)) is not None), None)
+
+    async def ask(owner: str, request: Request, to: str) -> Answer:
+        seat = seats[to]
+        body = canonical(seat.teacher.lower(request))
+        key = request_key(identities[to], body, request.sample)
+        entry = find(key)
+        if entry is not None:
+            tally.reused += 1
+            return _read(entry.body, key)
+        twin = in_flight.get(key)
+        if twin is not None:
+            return _read(await asyncio.shield(twin), key)
+        call = Call(key, owner, to, seat, body, *estimate(body, request.sampling))
+        return _read(await buy(call), key)
+
+    async def buy(call: Call) -> bytes:
+        """Let the policy answer, and equal requests that come meanwhile share what it says."""
+        shared = in_flight[call.key] = asyncio.get_running_loop().create_future()
+        try:
+            answer = await miss(call)
+        except BaseException as error:
+            shared.set_exception(error)
+            shared.exception()  # nobody else may be waiting, and asyncio complains about an exception nobody reads
+            raise
+        finally:
+            del in_flight[call.key]
+        shared.set_result(answer)
+        return answer
+
+    def ask_for(owner: str) -> Ask:
+        async def ask_of(request: Request, to: str = "teacher") -> Answer:
+            return await ask(owner, request, to)
+
+        return ask_of
+
+    return ask_for
+
+
+def _read(body: bytes, key: str) -> Answer:
+    try:
+        return read_answer(body)
+    except BadReply as error:
+        raise DamageError(f"the stored answer {key[:16]} cannot be read: {error}") from error
+
+
+def estimate(body: bytes, sampling: Mapping[str, Any]) -> tuple[int, int]:
+    """Prompt and completion tokens to expect at most: by the length of the body, and by its token limit."""
+    return len(body) // PROMPT_BYTES_PER_TOKEN + 1, int(sampling.get("max_tokens") or 0)
+
+
+@dataclass(slots=True)
+class Parking:
+    """What the parked requests would come to."""
+
+    keys: set[int] = field(default_factory=set)
+    owners: set[str] = field(default_factory=set)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = 0.0
+    first_body: bytes = b""
+
+
+def make_park(parking: Parking) -> Miss:
+    """Sending is off: count the request once and stop its item."""
+
+    async def park(call: Call) -> bytes:
+        parking.owners.add(call.owner)
+        name = int(call.key[:16], 16)
+        if name not in parking.keys:
+            parking.keys.add(name)
+            parking.first_body = parking.first_body or call.body
+            parking.prompt_tokens += call.prompt_tokens
+            parking.completion_tokens += call.completion_tokens
+            parking.cost = add_cost(parking.cost, call.seat.price, call.prompt_tokens, call.completion_tokens)
+        raise Parked
+
+    return park
+
+
+def make_refuse(shelves: Sequence[Shelf]) -> Miss:
+    """A replay: a refusal that the run recorded is repeated, anything else that is missing is an error."""
+
+    async def refuse(call: Call) -> bytes:
+        for shelf in shelves:
+            entry = shelf.find_failure(call.key)
+            if entry is not None:
+                failure = orjson.loads(entry.body)
+                raise AnswerFailed(failure["reason"], failure["detail"])
+        raise MissingAnswer(
+            f"the replayed run has no answer for item {call.owner} (request {call.key[:16]} to {call.role}). Its seeds, "
+            "recipe and settings must be the ones it was made with; run it without --replay to ask the teacher."
+        )
+
+    return refuse
+
+
+def add_cost(total: float | None, price: tuple[float, float] | None, prompt: int, completion: int) -> float | None:
+    """USD so far plus these tokens; None, which is unknown and stays so, where a price is."""
+    if total is None or price is None:
+        return None
+    return total + (prompt * price[0] + completion * price[1]) / 1e6

@@ -1,0 +1,81 @@
+"""The run directory: its lock, and `run.json`, which says what the run is about. Knows nothing else about the run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from distill_data.engine.durable import disk_error, write_atomically
+from distill_data.errors import DamageError, LockedError, UsageError
+
+FORMAT = 1
+
+
+class RunDirectory:
+    """A directory that one process at a time works in. The lock dies with its holder; the lock file means nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = -1
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal"
+
+    @property
+    def spill(self) -> Path:
+        return self.path / "spill"
+
+    def claim(self) -> None:
+        """Make the directory and take its lock. Raises LockedError, DiskError, or UsageError for a symbolic link."""
+        if self.path.is_symlink():
+            raise UsageError(f"{self.path} is a symbolic link; a run directory must be a real one. Remove the link.")
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise disk_error(error, self.path) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
+            self.release()
+            raise LockedError(
+                f"{self.path}: another process ({holder or 'of unknown number'}) works on this run. Wait for it or "
+                "stop it; nothing was read or sent."
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+
+    def release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def load(self) -> dict[str, Any]:
+        """`run.json`, or an empty mapping for a new run. Raises DamageError where it cannot be read."""
+        file = self.path / "run.json"
+        try:
+            stored = orjson.loads(file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise DamageError(
+                f"{file}: cannot be read: {error}. Restore it from a copy, or use another output."
+            ) from None
+        if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+            raise DamageError(
+                f"{file}: was written in a format that this version does not know; use the newer version."
+            )
+        return stored
+
+    def save(self, facts: dict[str, Any]) -> None:
+        """Write `run.json` if it says something new."""
+        stored = {"format": FORMAT, **facts}
+        if self.load() != stored:
+            data = orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+            write_atomically(self.path / "run.json", data)

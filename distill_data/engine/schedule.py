@@ -1,0 +1,51 @@
+"""Running items: in seed order, a bounded number at a time, each to an outcome. Knows no teacher and no file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+from distill_data.data.exchange import Ask
+from distill_data.data.items import Item, Outcome, failed
+from distill_data.engine.ask import Parked
+from distill_data.engine.send import Stopped
+from distill_data.errors import AnswerFailed, RecipeError, SeedError
+
+Method = Callable[[Item, Ask], Awaitable[Outcome]]
+PENDING = Outcome("pending")
+
+
+async def run_items(
+    items: Iterator[Item],
+    method: Method,
+    ask_for: Callable[[str], Ask],
+    finish: Callable[[Item, Outcome], None],
+    width: int,
+    stopping: Callable[[], bool],
+) -> None:
+    """Take every item through the method, `width` of them at once, and hand each outcome to `finish`.
+
+    An error that is neither the teacher's refusal of this item nor a stop is the run's: it ends all of them.
+    """
+
+    async def work() -> None:
+        for item in items:
+            finish(item, await settle(item, method, ask_for))
+            if stopping():
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(width):
+            group.create_task(work())
+
+
+async def settle(item: Item, method: Method, ask_for: Callable[[str], Ask]) -> Outcome:
+    """One item's outcome."""
+    try:
+        return await method(item, ask_for(item.id))
+    except AnswerFailed as error:
+        return failed(error.reason, error.detail)
+    except (RecipeError, SeedError) as error:
+        return failed("unusable-row", f"{item.where}: {error}")
+    except (Parked, Stopped):
+        return PENDING

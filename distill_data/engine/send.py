@@ -1,0 +1,165 @@
+"""Buying an answer: limit, reserve, send, judge, make durable. The only retry layer there is.
+
+Knows nothing about items or methods. What a reply means is engine.retry's table; how fast to go is engine.limiter's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from distill_data.data.exchange import Answer, Lost, Reply
+from distill_data.engine.ask import Call, Seat, Tally, add_cost
+from distill_data.engine.budget import Budget
+from distill_data.engine.journal import Journal
+from distill_data.engine.retry import Verdict, backoff, judge, judge_bad_reply, judge_lost
+from distill_data.errors import AnswerFailed, BudgetError, DiskError, DistillError, TeacherError
+from distill_data.teachers import BadReply, read_answer
+
+SAME_REFUSAL_LIMIT = 20
+
+
+class Stopped(BaseException):
+    """The run is stopping and this request was not sent. Not for methods to catch."""
+
+
+@dataclass(slots=True)
+class Sender:
+    """Buys answers for one run."""
+
+    seats: Sequence[Seat]
+    journal: Journal
+    budget: Budget
+    tally: Tally
+    stopping: DistillError | None = None
+    succeeded: set[str] = field(default_factory=set)
+    """Roles whose teacher has answered in this process."""
+    refusals: int = 0
+    """Requests refused before any was answered: when they all are, the mistake is not in a row."""
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    draw: Callable[[], float] = random.random
+
+    async def send(self, call: Call) -> bytes:
+        """The reply's body, on disk. Raises AnswerFailed where this request is refused for good, Stopped where the run
+        ends before it was sent."""
+        tries = 0
+        while True:
+            try:
+                verdict, body = await self._attempt(call)
+            except DiskError as error:
+                self.stop(error)
+                raise Stopped from None
+            if body is not None:
+                return body
+            tries += 1
+            if verdict.action == "stop":
+                self.stop(TeacherError(f"{call.seat.name}: {verdict.detail}"))
+                raise Stopped
+            if verdict.action == "fail" or tries >= verdict.tries:
+                await self._fail(call, verdict)
+            self.tally.retried += 1
+            await self._wait(backoff(tries, verdict.floor, self.draw()))
+
+    async def _attempt(self, call: Call) -> tuple[Verdict, bytes | None]:
+        """One sending, from the limiter to the journal."""
+        limiter, expected = call.seat.limiter, call.prompt_tokens + call.completion_tokens
+        await limiter.enter(expected)
+        try:
+            cost = self._reserve(call, expected)
+            self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
+            outcome = await self._exchange(call)
+            if isinstance(outcome, Verdict):
+                self._settle_unanswered(call, outcome, expected, cost)
+                return outcome, None
+            reply, answer = outcome
+            used = answer.prompt_tokens + answer.completion_tokens
+            limiter.succeeded(reply.headers)
+            limiter.correct(expected, used)
+            usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
+            self.budget.settle(expected, cost, used, add_cost(0.0, call.seat.price, *usage[:2]))
+            await self.journal.commit(call.key, call.owner, usage, reply.body)
+        finally:
+            limiter.leave()
+        self.succeeded.add(call.role)
+        self.tally.bought += 1
+        self.tally.prompt_tokens += usage[0]
+        self.tally.completion_tokens += usage[1]
+        return ACCEPTED, reply.body
+
+    def _reserve(self, call: Call, expected: int) -> float | None:
+        if self.journal.broken is not None:
+            self.stop(self.journal.broken)
+        if self.stopping is not None:
+            raise Stopped
+        cost = add_cost(0.0, call.seat.price, call.prompt_tokens, call.completion_tokens)
+        try:
+            self.budget.reserve(expected, cost)
+        except BudgetError as error:
+            self.stop(error)
+            raise Stopped from None
+        return cost
+
+    async def _exchange(self, call: Call) -> tuple[Reply, Answer] | Verdict:
+        try:
+            reply = await call.seat.teacher.send(call.body)
+        except Lost as lost:
+            return judge_lost(lost, call.role in self.succeeded)
+        verdict = judge(reply)
+        if verdict.action != "accept":
+            return verdict
+        try:
+            return reply, read_answer(reply.body)
+        except BadReply as error:
+            return judge_bad_reply(error.reason, error.detail)
+
+    def _settle_unanswered(self, call: Call, verdict: Verdict, expected: int, cost: float | None) -> None:
+        limiter = call.seat.limiter
+        if verdict.doubt:
+            doubt = self.journal.totals.doubt
+            doubt.requests += 1
+            doubt.prompt_tokens += call.prompt_tokens
+            doubt.completion_tokens += call.completion_tokens
+            self.budget.settle(expected, cost, expected, cost)
+        else:
+            self.journal.note_unpaid(call.key)
+            self.budget.settle(expected, cost, 0, 0.0)
+            limiter.correct(expected, 0)
+        if verdict.limited:
+            limiter.refused(verdict.floor)
+        else:
+            limiter.faltered()
+
+    async def _fail(self, call: Call, verdict: Verdict) -> None:
+        await self.journal.commit_failure(call.key, call.owner, verdict.reason, verdict.detail)
+        self.refusals += 1
+        if not self.succeeded and self.refusals >= SAME_REFUSAL_LIMIT:
+            self.stop(
+                TeacherError(
+                    f"the first {self.refusals} requests were all refused ({verdict.reason}: {verdict.detail}), so the "
+                    "mistake is in the recipe or its settings, not in a row."
+                )
+            )
+            raise Stopped
+        raise AnswerFailed(verdict.reason, verdict.detail)
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleep, unless the run stops meanwhile."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.stopped.wait()
+        except TimeoutError:
+            return
+        raise Stopped
+
+    def stop(self, error: DistillError) -> None:
+        """Send nothing more. What is in flight may land; the first reason is the one that counts."""
+        if self.stopping is None:
+            self.stopping = error
+            self.stopped.set()
+            for seat in self.seats:
+                seat.limiter.close(Stopped())
+
+
+ACCEPTED = Verdict("accept")

@@ -1,0 +1,44 @@
+"""Finished outcomes leave memory here, and come back in plan order. Knows neither what a record is nor who wants it."""
+
+from __future__ import annotations
+
+import array
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+BUFFER_BYTES = 1 << 18
+ABSENT = -1
+
+
+class Spill:
+    """A scratch file of blobs by ordinal. It is rebuilt by every invocation, so it is neither synced nor kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream = path.open("w+b", buffering=BUFFER_BYTES)
+        path.chmod(0o600)
+        self._starts = array.array("q")
+        self._lengths = array.array("q")
+        self._end = 0
+
+    def put(self, ordinal: int, blob: bytes) -> None:
+        missing = ordinal + 1 - len(self._starts)
+        if missing > 0:
+            self._starts.extend([ABSENT] * missing)
+            self._lengths.extend([0] * missing)
+        self._starts[ordinal], self._lengths[ordinal] = self._end, len(blob)
+        self._stream.write(blob)
+        self._end += len(blob)
+
+    def read(self) -> Iterator[bytes]:
+        """The blobs in order of their ordinals; those that never came are left out."""
+        self._stream.flush()
+        fd = self._stream.fileno()
+        for start, length in zip(self._starts, self._lengths, strict=True):
+            if start != ABSENT:
+                yield os.pread(fd, length, start)
+
+    def close(self) -> None:
+        self._stream.close()
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""The canonical record: one JSON object whose top-level columns are the ones that trainers read.
+
+Every record of a file has the same keys in the same order, and no null: readers infer types from the first megabytes
+and fail later on surprises. Absent text is "", and whatever varies from row to row is JSON text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from distill_data.data.exchange import Message
+from distill_data.data.items import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a record comes from."""
+
+    method: str
+    recipe: str
+    recipe_digest: str
+    seed_id: str
+    role: str
+    teacher: str
+    """The model as the user named it."""
+    model: str
+    """The model that answered, as the server says."""
+    sample: int
+    part: str = ""
+    """Tells several records of one sample apart."""
+
+
+def make_record(
+    kind: str,
+    prompt: list[Message],
+    completion: Message,
+    source: Source,
+    details: Mapping[str, Any],
+    answer: str | None = None,
+) -> Record:
+    """A record with the columns id, kind, prompt, completion, answer (unless None) and meta, in this order.
+
+    `id` is 16 hex digits over method, recipe, seed, role, sample and part: it survives another model or prompt.
+    """
+    identity = (source.method, source.recipe, source.seed_id, source.role, str(source.sample), source.part)
+    record: Record = {
+        "id": hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16],
+        "kind": kind,
+        "prompt": prompt,
+        "completion": [completion],
+    }
+    if answer is not None:
+        record["answer"] = answer
+    record["meta"] = {
+        "method": source.method,
+        "recipe": source.recipe,
+        "recipe_digest": source.recipe_digest[:16],
+        "seed_id": source.seed_id,
+        "teacher": source.teacher,
+        "model": source.model,
+        "details": orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode(),
+    }
+    return record

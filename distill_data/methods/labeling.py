@@ -1,0 +1,285 @@
+"""Labeling: {(x, y): x ∼ X, y ∼ p_T(y | I ⊕ c ⊕ x)}. The data gives x, the teacher gives y (Xu et al. 2024, §3.1.1).
+
+Three strategies, which a recipe names in its front matter:
+
+    single      every sample of every teacher that parses and passes the checks is a record
+    vote        the answer that most samples agree on (self-consistency, arXiv:2203.11171)
+    rejection   the samples that a verifier finds right, each different reasoning once (RFT, arXiv:2308.01825)
+
+Several teachers answer each for themselves, or, by the setting `teachers`, `vote` or give the `best` by agreement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from distill_data.data.exchange import Answer, Ask, Message, Request
+from distill_data.data.items import Item, Outcome, Record, Row, kept, rejected
+from distill_data.errors import ParseError, UsageError
+from distill_data.formats import Source, make_record
+from distill_data.methods.demonstrations import Choose, make_choose
+from distill_data.parsing import Parser, make_parser
+from distill_data.quality import Check, Verify, make_check, make_verifier
+from distill_data.quality.similarity import most_agreed
+from distill_data.quality.solutions import same_reasoning_key
+from distill_data.quality.verifiers import normal_form
+from distill_data.quality.votes import RULES, decide
+from distill_data.recipes import Recipe
+
+RESAMPLE_STRIDE = 1 << 20
+"""Samples asked again are numbered from here on, so that raising `--samples` never meets them."""
+UNFINISHED = {
+    "length": "truncated",
+    "content_filter": "content-filter",
+    "refusal": "refusal",
+    "tool_calls": "tool-calls",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One sample: the answer and what was read from it, or why it doesn't count."""
+
+    role: str
+    sample: int
+    answer: Answer
+    fields: Mapping[str, Any]
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Labeler:
+    """What all strategies share: a recipe made ready to run."""
+
+    recipe: Recipe
+    teachers: Mapping[str, str]
+    """Role to the model's name."""
+    samples: int
+    resample: int
+    choose: Choose
+    parse: Parser
+    checks: Sequence[Check]
+    verify: Verify | None
+
+    async def sample(self, item: Item, ask: Ask, voters: Sequence[tuple[str, int]]) -> list[Sampled]:
+        """Ask for these (role, sample) pairs at once and wait for all of them; in the order given."""
+        request = self.request(item)
+        asked = [self._sample_one(item, ask, request, role, number) for role, number in voters]
+        if len(asked) == 1:
+            return [await asked[0]]
+        done = await asyncio.gather(*asked, return_exceptions=True)
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in done if isinstance(result, Sampled)]
+
+    def request(self, item: Item) -> Request:
+        """I ⊕ c ⊕ x."""
+        messages = self.recipe.render("main", item.row, demonstrations=self.choose(item))
+        return Request(messages, self.recipe.sampling, choices=self.recipe.choices, schema=self.recipe.schema)
+
+    async def _sample_one(self, item: Item, ask: Ask, request: Request, role: str, number: int) -> Sampled:
+        """One sample; a reply that the parser refuses is asked again where another one can come of it."""
+        tries = 1 if request.sampling.get("temperature") == 0 else 1 + self.resample
+        for attempt in range(tries):
+            again = number + attempt * RESAMPLE_STRIDE
+            answer = await ask(replace(request, sample=again) if again else request, to=role)
+            sampled, is_final = self._judge(item, role, number, answer)
+            if is_final:
+                break
+        return sampled
+
+    def _judge(self, item: Item, role: str, number: int, answer: Answer) -> tuple[Sampled, bool]:
+        """What a reply is worth, and whether asking again is pointless."""
+        unfinished = UNFINISHED.get(answer.finish)
+        if unfinished:
+            return Sampled(role, number, answer, {}, unfinished, f"finish reason {answer.finish}"), True
+        try:
+            fields = {"teacher_reasoning": answer.reasoning, **self.parse(answer.text)}
+        except ParseError as error:
+            return Sampled(role, number, answer, {}, error.reason, error.detail), False
+        for check in self.checks:
+            reason = check(fields, item.row)
+            if reason:
+                return Sampled(role, number, answer, fields, reason), True
+        return Sampled(role, number, answer, fields), True
+
+    def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> Record:  # noqa: B006 - read only
+        """(x, y): what the student is shown, and what it is to say."""
+        recipe, shape = self.recipe, self.recipe.record
+        block = "student" if "student" in recipe.blocks else "main"
+        prompt = recipe.render(block, item.row)
+        completion: Message = {"role": "assistant"}
+        completion |= {key: str(sampled.fields[field]) for key, field in shape.completion.items()}
+        source = Source(
+            recipe.command, recipe.name, recipe.digest, item.id, sampled.role, self.teachers[sampled.role],
+            sampled.answer.model, sampled.sample,
+        )  # fmt: skip
+        facts = {
+            "sample": sampled.sample,
+            "finish": sampled.answer.finish,
+            "prompt_tokens": sampled.answer.prompt_tokens,
+            "completion_tokens": sampled.answer.completion_tokens,
+            "sampling": dict(recipe.sampling),
+            "checks": [check.name for check in recipe.checks],
+            **details,
+        }
+        return make_record(
+            shape.kind, prompt, completion, source, facts, self.text_of(sampled) if shape.answer else None
+        )
+
+    def text_of(self, sampled: Sampled) -> str:
+        """The answer that votes, verifiers and gold compare."""
+        shape = self.recipe.record
+        return str(sampled.fields[shape.answer or shape.completion["content"]])
+
+    def agrees(self, item: Item, sampled: Sampled) -> bool | None:
+        """Whether the answer is the seed's gold, where there is one."""
+        gold = item.row.get(self.recipe.gold) if self.recipe.gold else None
+        if gold is None or gold == "" or self.verify is None:
+            return None
+        return self.verify(self.text_of(sampled), str(gold))
+
+    def refuse(self, item: Item, samples: Sequence[Sampled], reason: str = "", detail: str = "") -> Outcome:
+        """A reject, with the first sample's reason unless another is given, and every raw answer."""
+        first = next((sampled for sampled in samples if sampled.reason), None)
+        if not reason and first is not None:
+            reason, detail = first.reason, first.detail
+        agrees = False if self.recipe.gold and item.row.get(self.recipe.gold) and self.verify else None
+        return rejected(reason, detail, *(sampled.answer.text for sampled in samples), agrees=agrees)
+
+
+def _dropped(samples: Sequence[Sampled]) -> Counter[str]:
+    return Counter(sampled.reason for sampled in samples if sampled.reason)
+
+
+def _voters(labeler: Labeler) -> list[tuple[str, int]]:
+    """Every (role, sample) pair: sample by sample, and in each the teachers in order."""
+    return [(role, sample) for sample in range(labeler.samples) for role in labeler.teachers]
+
+
+async def single(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
+    """Each sample for itself."""
+    samples = await labeler.sample(item, ask, _voters(labeler))
+    good = [sampled for sampled in samples if not sampled.reason]
+    if not good:
+        return labeler.refuse(item, samples)
+    records = (labeler.record(item, sampled) for sampled in good)
+    return kept(*records, dropped=_dropped(samples), agrees=labeler.agrees(item, good[0]))
+
+
+async def best(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
+    """The one answer that is most like all the others."""
+    samples = await labeler.sample(item, ask, _voters(labeler))
+    good = [sampled for sampled in samples if not sampled.reason]
+    if not good:
+        return labeler.refuse(item, samples)
+    index, agreement = most_agreed([labeler.text_of(sampled) for sampled in good])
+    dropped = _dropped(samples) + Counter({"not-best": len(good) - 1})
+    record = labeler.record(item, good[index], {"agreement": agreement, "answers": len(good)})
+    return kept(record, dropped=+dropped, agrees=labeler.agrees(item, good[index]))
+
+
+async def vote(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
+    """Samples in waves until the vote is decided. The record is the first sample that gave the winning answer."""
+    settings = labeler.recipe.settings
+    voters, samples = _voters(labeler), list[Sampled]()
+    waves, decision = list(settings.get("waves", ())) or [labeler.samples], None
+    while decision is None:
+        size = (waves.pop(0) if len(waves) > 1 else waves[0]) * len(labeler.teachers)
+        samples += await labeler.sample(item, ask, voters[len(samples) : len(samples) + size])
+        votes = [None if sampled.reason else normal_form(labeler.text_of(sampled)) for sampled in samples]
+        decision = decide(votes, settings.get("rule", "exact"), len(voters))
+    counted = samples[: decision.used]
+    if not decision.winner:
+        return labeler.refuse(item, counted, "" if all(each.reason for each in counted) else "tie")
+    agreeing = [each for each in counted if not each.reason and normal_form(labeler.text_of(each)) == decision.winner]
+    threshold = settings.get("agreement", 0.5)
+    if decision.agreement < threshold:
+        return labeler.refuse(item, counted, "disagreement", f"agreement {decision.agreement:.2f} is below {threshold}")
+    details = {"agreement": decision.agreement, "votes": decision.used, "asked": len(samples)}
+    dropped = _dropped(counted) + Counter(disagrees=sum(1 for each in counted if not each.reason) - len(agreeing))
+    dropped += Counter({"same-answer": len(agreeing) - 1})
+    record = labeler.record(item, agreeing[0], details)
+    return kept(record, dropped=+dropped, agrees=labeler.agrees(item, agreeing[0]))
+
+
+async def rejection(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
+    """The verified samples, in sample order, each different reasoning once, at most `keep` of them."""
+    samples = await labeler.sample(item, ask, _voters(labeler))
+    dropped, records, seen = _dropped(samples), list[Record](), set[str]()
+    for sampled in samples:
+        if sampled.reason:
+            continue
+        reasoning = same_reasoning_key(str(sampled.fields.get("reasoning", "")) or labeler.text_of(sampled))
+        if not labeler.agrees(item, sampled):
+            dropped["not-verified"] += 1
+        elif reasoning in seen:
+            dropped["same-reasoning"] += 1
+        elif len(records) == labeler.recipe.settings.get("keep", len(samples)):
+            dropped["surplus"] += 1
+        else:
+            seen.add(reasoning)
+            records.append(labeler.record(item, sampled, {"verified": True}))
+    if not records:
+        return labeler.refuse(item, samples, "not-verified" if dropped["not-verified"] else "")
+    return kept(*records, dropped=dropped, agrees=True)
+
+
+Strategy = Callable[[Labeler, Item, Ask], Awaitable[Outcome]]
+STRATEGIES: dict[str, Strategy] = {"single": single, "vote": vote, "rejection": rejection}
+TEACHERS: dict[str, Strategy | None] = {"each": None, "vote": vote, "best": best}
+"""What several teachers do, by the setting `teachers`; None leaves it to the recipe's strategy."""
+
+
+def make_labeling(
+    recipe: Recipe, teachers: Mapping[str, str], pool: Sequence[Row], resample: int
+) -> Callable[[Item, Ask], Awaitable[Outcome]]:
+    """The method for one run. Raises UsageError for settings that cannot work."""
+    labeler = Labeler(
+        recipe,
+        teachers,
+        recipe.samples,
+        resample,
+        make_choose(recipe.demonstrations, pool),
+        make_parser(recipe.parser.name, recipe.parser.args),
+        [make_check(check.name, check.args) for check in recipe.checks],
+        make_verifier(recipe.verifier.name, recipe.verifier.args) if recipe.verifier else None,
+    )
+    strategy = _strategy(recipe)
+    if recipe.samples > 1 and recipe.sampling.get("temperature") == 0:
+        raise UsageError(
+            f"the recipe {recipe.name} asks for {recipe.samples} samples at temperature 0, which are all the same. "
+            "Give --set temperature=0.7, or --samples 1."
+        )
+    _check_settings(recipe, strategy)
+    return lambda item, ask: strategy(labeler, item, ask)
+
+
+def _strategy(recipe: Recipe) -> Strategy:
+    if recipe.strategy not in STRATEGIES:
+        raise UsageError(f"{recipe.path}: there is no strategy {recipe.strategy!r}; there are {', '.join(STRATEGIES)}.")
+    combine = recipe.settings.get("teachers", "each")
+    if combine not in TEACHERS:
+        raise UsageError(f"--set teachers={combine}: must be one of {', '.join(TEACHERS)}.")
+    return TEACHERS[combine] or STRATEGIES[recipe.strategy]
+
+
+def _check_settings(recipe: Recipe, strategy: Strategy) -> None:
+    settings = recipe.settings
+    if strategy is rejection and (recipe.verifier is None or not recipe.gold):
+        raise UsageError(f"{recipe.path}: the strategy rejection needs `verifier` and `gold` in the front matter.")
+    if strategy is not vote:
+        return
+    if settings.get("rule", "exact") not in RULES:
+        raise UsageError(f"--set rule={settings['rule']}: must be one of {', '.join(RULES)}.")
+    waves = settings.get("waves", [])
+    if not all(type(size) is int and size > 0 for size in waves):
+        raise UsageError(f"--set waves={waves}: must be a list of whole numbers above 0.")
+    if not 0 <= settings.get("agreement", 0.5) <= 1:
+        raise UsageError(f"--set agreement={settings['agreement']}: must be between 0 and 1.")

@@ -1,0 +1,137 @@
+"""The closing lines of a command: what became of every item, what it cost, and which files there are now.
+
+Knows nothing about how a run is stored; it reads what a summary says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from distill_data.reporting.messages import message_lines
+from distill_data.reporting.plain import plain
+
+
+class RunSummary(Protocol):
+    """What is read of a summary; `commands.options.Summary` is one."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def output(self) -> str: ...
+    @property
+    def result(self) -> Mapping[str, object]: ...
+    @property
+    def history(self) -> Mapping[str, object]: ...
+    @property
+    def first_prompt(self) -> Sequence[Mapping[str, object]]: ...
+
+
+def closing_lines(summary: RunSummary, *, verbose: bool = False) -> list[str]:
+    """Plain text for a terminal, a line each. With `verbose` all that the summary holds follows as JSON."""
+    if summary.status == "planned":
+        lines = _plan(summary)
+    else:
+        lines = [*_items(summary.result), *_gold(summary.result), *_spent(summary), *_files(summary)]
+    if summary.message:
+        lines += plain(summary.message).split("\n")
+    if verbose:
+        for part in ("result", "history"):
+            shown = json.dumps(dict(getattr(summary, part)), indent=2, ensure_ascii=False, default=str)
+            lines += plain(f"{part}: {shown}").split("\n")
+    return lines
+
+
+def _items(result: Mapping[str, object]) -> list[str]:
+    """The sum that has to add up, and the reasons behind it."""
+    ends = [f"{_count(result, end):,} {end}" for end in ("kept", "rejected", "failed", "pending")]
+    records = f"; {_count(result, 'records'):,} records" if "records" in result else ""
+    lines = [f"{_count(result, 'items'):,} items = {' + '.join(ends)}{records}"]
+    for title, key in (("rejected or failed", "reasons"), ("samples dropped in kept items", "dropped")):
+        lines += _table(title, _part(result, key))
+    return lines
+
+
+def _table(title: str, counts: Mapping[str, object]) -> list[str]:
+    """Counts by name, the largest first."""
+    rows = sorted(((_count(counts, name), name) for name in counts), key=lambda row: (-row[0], row[1]))
+    if not rows:
+        return []
+    width = max(len(f"{number:,}") for number, _ in rows)
+    return [f"{title}:", *(f"  {number:>{width},}  {plain(name, one_line=True)}" for number, name in rows)]
+
+
+def _gold(result: Mapping[str, object]) -> list[str]:
+    """How often the answers equal the seeds' own."""
+    gold = _part(result, "gold")
+    if not _count(gold, "compared"):
+        return []
+    by = _part(gold, "by")
+    groups = [f"{plain(name, one_line=True)} {_share(_part(by, name))}" for name in sorted(by)]
+    return [f"agreement with gold: {_share(gold)}" + (f"; {', '.join(groups)}" if groups else "")]
+
+
+def _share(gold: Mapping[str, object]) -> str:
+    compared, equal = _count(gold, "compared"), _count(gold, "equal")
+    return f"{100 * equal / compared:.1f} % ({equal:,} of {compared:,})" if compared else "none compared"
+
+
+def _spent(summary: RunSummary) -> list[str]:
+    """Requests, tokens and money."""
+    history = summary.history
+    if summary.status == "unchanged":
+        return ["nothing was sent; every answer is on disk"]
+    if not history:
+        return []
+    named = (("bought", "bought"), ("reused", "reused"), ("retried", "retried"), ("in_doubt", "in doubt"))
+    requests = [f"{_count(history, key):,} {name}" for key, name in named]
+    if _count(history, "bought_twice"):
+        requests.append(f"{_count(history, 'bought_twice'):,} bought twice")
+    tokens = f"{_count(history, 'prompt_tokens'):,} in prompts, {_count(history, 'completion_tokens'):,} in answers"
+    return [f"requests: {', '.join(requests)}", f"tokens: {tokens}", f"cost: {_money(history.get('cost'))}"]
+
+
+def _files(summary: RunSummary) -> list[str]:
+    if not summary.output:
+        return []
+    name = plain(summary.output, one_line=True)
+    if summary.status == "unchanged":
+        return [f"{name} is as it was"]
+    others = [plain(other, one_line=True) for other in _part(summary.result, "files")]
+    return [f"written: {', '.join(dict.fromkeys([name, *others]))}"]
+
+
+def _plan(summary: RunSummary) -> list[str]:
+    """What a run would do."""
+    history = summary.history
+    prompts, answers = (_count(history, f"estimated_{part}_tokens") for part in ("prompt", "completion"))
+    cost = _money(history.get("estimated_cost"))
+    lines = [
+        "a dry run; nothing was sent",
+        f"items: {_count(summary.result, 'items'):,}",
+        f"requests: {_count(history, 'to_send'):,} to send, {_count(history, 'answered'):,} already answered",
+        f"estimate: {prompts:,} tokens in prompts, {answers:,} in answers, cost {cost}",
+    ]
+    if summary.first_prompt:
+        lines += ["first prompt:", *(f"  {line}" if line else "" for line in message_lines(summary.first_prompt))]
+    return lines
+
+
+def _money(amount: object) -> str:
+    """USD, with as many digits as a small sum needs. What isn't known is never 0."""
+    if not isinstance(amount, int | float):
+        return "unknown"
+    return f"${amount:,.2f}" if amount == 0 or amount >= 1 else f"${amount:.4f}"
+
+
+def _count(mapping: Mapping[str, object], key: str) -> int:
+    value = mapping.get(key)
+    return round(value) if isinstance(value, int | float) else 0
+
+
+def _part(mapping: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = mapping.get(key)
+    return value if isinstance(value, Mapping) else {}
