@@ -8,6 +8,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from distill_data.cli.coercion import coerce_plainly
+
 WIDTH = 100
 """Columns of a help text, on any terminal: so it has the same lines everywhere."""
 COLUMN = 24
@@ -36,7 +38,7 @@ def _row(option: TyperOption, context: Any) -> tuple[str, str]:
         return written, "show this text"
     if not option.is_flag:
         written += f" {option.display_type_rich(context)}"
-    shown = "" if option.default in (None, False, "") and option.default != 0 else f" [{option.default}]"
+    shown = "" if option.is_flag or option.default in (None, "") else f" [{option.default}]"
     return written, f"{option.help}{shown}"
 
 
@@ -76,6 +78,9 @@ def _write_epilog(self: Any, ctx: Any, formatter: Any) -> None:
 class PlainCommand(TyperCommand):
     """A command whose help is lines of text."""
 
+    def get_params(self, ctx: Any) -> Any:
+        return coerce_plainly(super().get_params(ctx))
+
     format_usage = _write_usage
     format_help_text = _write_about
     format_options = _write_options
@@ -84,6 +89,9 @@ class PlainCommand(TyperCommand):
 
 class PlainGroup(TyperGroup):
     """Several commands, one line each."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return coerce_plainly(super().get_params(ctx))
 
     format_usage = _write_usage
     format_help_text = _write_about

@@ -22,20 +22,21 @@ command waits for input. In all that is shown, characters that command a termina
 
 - **SEEDS**: a file (JSONL, CSV, Parquet or plain text, also `.gz`), `-` for stdin, or `@NAME` for a shipped seed file.
 - **`--recipe`**: a name of `distill-data recipes`, or a path, which holds a `/` or ends in `.jinja`.
-- **`--set KEY=VALUE`**: a setting of the recipe, a key of its `sampling`, `extra_body.KEY`, `samples` or `demonstrations.KEY`;
-  VALUE is YAML. See [recipes](recipes.md#--set).
+- **`--set KEY=VALUE`**: a setting of the recipe, a key of its `sampling`, `extra_body.KEY`, `samples` or
+  `demonstrations.KEY`; VALUE is YAML. See [recipes](recipes.md#--set).
 - **`--map NEW=OLD`**: the recipe's column NEW is the seeds' column OLD.
-- **`--teacher`**: `openai/MODEL`, `local/MODEL`, `echo`, or a profile of `distill.toml`; without it `DISTILL_TEACHER`, then
-  `local/smollm2`. See [teachers](teachers.md).
-- **`--header NAME=ENVVAR`**, **`--api-key-env NAME`**: names of environment variables. A key is never an argument, because every
-  user of a machine can read the arguments of a process; `--api-key` is refused.
+- **`--teacher`**: `openai/MODEL`, `local/MODEL`, `echo`, or a profile of `distill.toml`; without it
+  `DISTILL_TEACHER`, then `local/smollm2`. See [teachers](teachers.md).
+- **`--header NAME=ENVVAR`**, **`--api-key-env NAME`**: names of environment variables. A key is never an
+  argument, because every user of a machine can read the arguments of a process; `--api-key` is refused.
 - **`--max-failed`**: a share from 0 to 1, or a percentage. `1%` and `0.01` are the same, `1` is all.
-- **`--max-cost`**, **`--max-tokens-total`**: over the whole run, all invocations, requests in doubt included; answers taken from
-  other runs are free.
-- **`--reuse RUN`**, **`--replay RUN`**, **`--run DIR`**: run directories. Without `--run` it is `OUT.run` beside the output, with
-  `.jsonl` cut off, and for `-o -` a folder under `.distill/`.
+- **`--max-cost`**, **`--max-tokens-total`**: over the whole run, all invocations, requests in doubt included; answers
+  taken from other runs are free.
+- **`--reuse RUN`**, **`--replay RUN`**, **`--run DIR`**: run directories. Without `--run` it is `OUT.run` beside the
+  output, with `.jsonl` cut off, and for `-o -` a folder under `.distill/`.
 
-An option that takes one value and is given twice counts as it was given last; the same KEY, NEW or header twice is an error.
+An option that takes one value and is given twice counts as it was given last; the same KEY, NEW or header twice is
+an error.
 
 ## Exit codes
 
@@ -43,7 +44,7 @@ An option that takes one value and is given twice counts as it was given last; t
 |---|---|
 | 0 | done, and published |
 | 1 | a bug |
-| 2 | usage, recipe, configuration or input is wrong; nothing was sent. Also: `check-recipe` or `doctor` found something |
+| 2 | usage, recipe, configuration or input is wrong; nothing was sent; also what `check-recipe` and `doctor` find |
 | 3 | too many failed, or nothing was kept; what there is lies in `.partial` |
 | 4 | stopped: the teacher refuses or cannot be reached, or the budget is spent |
 | 5 | damage, or drift that was not accepted |
@@ -57,7 +58,8 @@ An option that takes one value and is given twice counts as it was given last; t
 def reference() -> str:
     """The whole page."""
     root: Any = get_command(make_app())
-    return "\n".join([INTRODUCTION, *_chapter(root, root.context_class(root, info_name=PROGRAM))]) + "\n"
+    context = root.make_context(PROGRAM, [], resilient_parsing=True)
+    return "\n".join([INTRODUCTION, *_chapter(root, context)]).rstrip("\n") + "\n"
 
 
 def _chapter(command: Any, context: Any) -> Iterator[str]:
@@ -72,7 +74,7 @@ def _chapter(command: Any, context: Any) -> Iterator[str]:
         examples = [line.strip() for line in command.epilog.split("\n") if line.startswith(" ")]
         yield "```\n" + "\n".join(examples) + "\n```\n"
     for name, each in getattr(command, "commands", {}).items():
-        yield from _chapter(each, each.context_class(each, info_name=name, parent=context))
+        yield from _chapter(each, each.make_context(name, [], parent=context, resilient_parsing=True))
 
 
 def _cell(text: str) -> str:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,13 @@ from distill_data.commands.options import Options, Summary
 from distill_data.commands.plan import Seeds, find_pool, find_profiles, find_seeds, plan_digest, read_recipe
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
 from distill_data.data.items import Row
-from distill_data.engine.ask import Parking, add_cost
+from distill_data.engine.ask import Parking
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import Count, Files, files_of, is_published, publish, withdraw
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.schedule import Method
 from distill_data.engine.spill import Spill
-from distill_data.errors import DistillError, DriftError, Interrupted, TeacherError, UsageError
+from distill_data.errors import DistillError, DriftError, Interrupted, UsageError
 from distill_data.recipes import Recipe
 from distill_data.reporting import Progress
 from distill_data.teachers import Resolved

@@ -187,7 +187,7 @@ def _lines(stream: BinaryIO, path: Path) -> Iterator[bytes]:
 def _without_bom(line: bytes, name: str) -> bytes:
     for signature, advice in _SIGNATURES.items():
         if line.startswith(signature):
-            raise SeedError(f"{name}: this file {advice}")
+            raise SeedError(f"{name}:1: this file {advice}")
     return line.removeprefix(_BOM)
 
 

@@ -53,7 +53,7 @@ class _Bucket:
 
     def put(self, amount: float) -> None:
         """Give back, or charge where negative; the level may fall below zero."""
-        self.level = min(self.capacity, self.level + amount)
+        self.level += amount
 
 
 class Limiter:
@@ -215,8 +215,6 @@ class Limiter:
         if self.limit < self.ceiling and self._peak >= SHARE * self.limit:
             more = self.limit if self._searching else max(1, int(self.limit * STEP))
             self.limit = min(self.ceiling, self.limit + more)
-            if self._waiting:
-                self._wake()
         self._begin_round()
 
     def _wake(self, early: bool = False) -> None:
@@ -242,7 +240,6 @@ class Limiter:
             self._waiting.popleft()
             self._take(tokens)
             turn.set_result(None)
-        self._cancel_timer()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

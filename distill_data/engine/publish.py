@@ -132,7 +132,8 @@ class Draft:
         os.replace(self._temporary, self.target)  # noqa: PTH105 - the rename is the point
 
     def discard(self) -> None:
-        self._stream.close()
+        with suppress(OSError):
+            self._stream.close()
         self._temporary.unlink(missing_ok=True)
 
 

@@ -21,8 +21,6 @@ LONGEST_WAIT = 600.0
 """Seconds. A server that asks for more than this stops the run, which can go on later."""
 SHOWN = 500
 """Characters of a server's message that are shown."""
-_PARSED = 65_536
-"""Bytes of an error body up to which it is read as JSON."""
 _IMPLAUSIBLE = 1e9
 """Seconds: more than that is no wait but a mistake, or a time of day."""
 
@@ -170,8 +168,8 @@ def judge_lost(lost: Lost, ever_succeeded: bool) -> Verdict:
         advice = "If the model needs longer than that, raise --timeout."
         return Verdict("retry", "lost", f"{what} {advice}", doubt=True, tries=3)
     advice = "Check that the server runs, --base-url, the network, and HTTPS_PROXY and NO_PROXY."
-    rule = Verdict("retry", "unreachable", f"{what} {advice}")
-    return rule if ever_succeeded else replace(rule, tries=4, spent="stop")
+    rule = Verdict("retry", "unreachable", f"{what} {advice}", spent="stop")
+    return rule if ever_succeeded else replace(rule, tries=3)
 
 
 def backoff(attempt: int, floor: float, draw: float) -> float:
@@ -278,7 +276,7 @@ def _spoken(seconds: float) -> str:
 def _read_error(body: bytes) -> tuple[str, list[str]]:
     """The message of an error body, and the codes in it, the most precise first. Without JSON it is all message."""
     try:
-        data = orjson.loads(body) if len(body) <= _PARSED else None
+        data = orjson.loads(body)
     except orjson.JSONDecodeError:
         data = None
     if isinstance(data, list) and data:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from distill_data.data.exchange import Answer, Lost, Reply
 from distill_data.engine.ask import Call, Seat, Tally, add_cost
@@ -19,6 +19,7 @@ from distill_data.errors import AnswerFailed, BudgetError, DiskError, DistillErr
 from distill_data.teachers import BadReply, read_answer
 
 SAME_REFUSAL_LIMIT = 20
+HTTP_ERROR = 500
 
 
 class Stopped(BaseException):
@@ -54,13 +55,15 @@ class Sender:
             if body is not None:
                 return body
             tries += 1
-            if verdict.action == "stop":
+            spent = verdict.action == "retry" and tries >= verdict.tries
+            action = verdict.spent if spent else verdict.action
+            if action == "stop":
                 self.stop(TeacherError(f"{call.seat.name}: {verdict.detail}"))
                 raise Stopped
-            if verdict.action == "fail" or tries >= verdict.tries:
+            if action == "fail":
                 await self._fail(call, verdict)
             self.tally.retried += 1
-            await self._wait(backoff(tries, verdict.floor, self.draw()))
+            await self._wait(backoff(tries - 1, verdict.floor, self.draw()))
 
     async def _attempt(self, call: Call) -> tuple[Verdict, bytes | None]:
         """One sending, from the limiter to the journal."""
@@ -112,7 +115,8 @@ class Sender:
         try:
             return reply, read_answer(reply.body)
         except BadReply as error:
-            return judge_bad_reply(error.reason, error.detail)
+            hidden = judge(replace(reply, status=HTTP_ERROR))  # some gateways put `insufficient_quota` under a 200
+            return hidden if hidden.action == "stop" else judge_bad_reply(error.reason, error.detail)
 
     def _settle_unanswered(self, call: Call, verdict: Verdict, expected: int, cost: float | None) -> None:
         limiter = call.seat.limiter
@@ -132,7 +136,6 @@ class Sender:
             limiter.faltered()
 
     async def _fail(self, call: Call, verdict: Verdict) -> None:
-        await self.journal.commit_failure(call.key, call.owner, verdict.reason, verdict.detail)
         self.refusals += 1
         if not self.succeeded and self.refusals >= SAME_REFUSAL_LIMIT:
             self.stop(
@@ -141,7 +144,7 @@ class Sender:
                     "mistake is in the recipe or its settings, not in a row."
                 )
             )
-            raise Stopped
+        await self.journal.commit_failure(call.key, call.owner, verdict.reason, verdict.detail)
         raise AnswerFailed(verdict.reason, verdict.detail)
 
     async def _wait(self, seconds: float) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import array
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+from distill_data.engine.durable import disk_error
 
 BUFFER_BYTES = 1 << 18
 ABSENT = -1
@@ -28,7 +31,10 @@ class Spill:
             self._starts.extend([ABSENT] * missing)
             self._lengths.extend([0] * missing)
         self._starts[ordinal], self._lengths[ordinal] = self._end, len(blob)
-        self._stream.write(blob)
+        try:
+            self._stream.write(blob)
+        except OSError as error:
+            raise disk_error(error, self._path) from error
         self._end += len(blob)
 
     def read(self) -> Iterator[bytes]:
@@ -40,5 +46,6 @@ class Spill:
                 yield os.pread(fd, length, start)
 
     def close(self) -> None:
-        self._stream.close()
+        with suppress(OSError):  # a full disk; the answers behind these outcomes are in the journal
+            self._stream.close()
         self._path.unlink(missing_ok=True)

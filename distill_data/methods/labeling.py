@@ -109,7 +109,7 @@ class Labeler:
                 return Sampled(role, number, answer, fields, reason), True
         return Sampled(role, number, answer, fields), True
 
-    def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> Record:  # noqa: B006 - read only
+    def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> Record:
         """(x, y): what the student is shown, and what it is to say."""
         recipe, shape = self.recipe, self.recipe.record
         block = "student" if "student" in recipe.blocks else "main"

@@ -60,10 +60,11 @@ def make_progress(
     every = ON_A_TERMINAL if tty else ELSEWHERE
     last = clock() - (every if tty else 0)
     past: deque[tuple[float, int]] = deque()
-    broken = quiet
+    broken, shown = quiet, False
 
     def write(text: str) -> None:
-        nonlocal broken
+        nonlocal broken, shown
+        shown = True
         try:
             stream.write(text)
             stream.flush()
@@ -84,7 +85,7 @@ def make_progress(
     try:
         yield report
     finally:
-        if tty and not broken:
+        if tty and shown and not broken:
             write(CLEAR)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Protocol
 
 from distill_data.reporting.messages import message_lines
@@ -100,8 +101,10 @@ def _files(summary: RunSummary) -> list[str]:
     name = plain(summary.output, one_line=True)
     if summary.status == "unchanged":
         return [f"{name} is as it was"]
-    others = [plain(other, one_line=True) for other in _part(summary.result, "files")]
-    return [f"written: {', '.join(dict.fromkeys([name, *others]))}"]
+    files = _part(summary.result, "files")
+    others = (PurePath(summary.output).with_name(str(_part(files, key).get("name"))) for key in files)
+    names = dict.fromkeys([name, *(plain(str(other), one_line=True) for other in others)])
+    return [f"written: {', '.join(names)}"]
 
 
 def _plan(summary: RunSummary) -> list[str]:

@@ -20,8 +20,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def slow_server() -> Iterator[Server]:
-    """A server that takes 50 ms for an answer: long enough to be interrupted."""
-    with serve(latency=0.05) as running:
+    """A server that takes 30 ms for an answer: long enough to be interrupted."""
+    with serve(latency=0.03) as running:
         yield running
 
 
