@@ -25,11 +25,12 @@ MAY_IMPORT = {
     "recipes": {"data", "errors"},
     "parsing": {"data", "errors"},
     "quality": {"parsing", "data", "errors"},
-    "methods": BELOW_METHODS,
+    "methods": {"formats"} | BELOW_METHODS,
     "teachers": {"data", "errors"},
     "engine": {"teachers", "data", "errors"},
     "commands": {"methods", "engine", "formats", "reporting", "training", "teachers"} | BELOW_METHODS,
     "cli": {"commands", "reporting", "data", "errors"},
+    "__main__": {"cli"},
 }
 """Part of the package to the parts that it may import. Itself is always allowed, and so is the version in ""."""
 

@@ -152,7 +152,7 @@ def _plan(
     method = make_method(recipe, names, pool, options.resample)
     recipe.render(
         "main",
-        next(seeds.items()).row,
+        seeds.first().row,
         demonstrations=pool[: recipe.demonstrations.k] if pool and recipe.demonstrations else [],
     )
     if resolved is None:
@@ -239,8 +239,8 @@ def _ending(stopped: DistillError | None, result: Mapping[str, Any], options: Op
         return f"{stopped} {again} once that is mended.", stopped.exit_code
     if result["failed"] > options.max_failed * result["items"]:
         return (
-            f"{result['failed']} of {result['items']} items failed, more than --max-failed {options.max_failed:g} allows. "
-            f"{again}; only the failed are asked."
+            f"{result['failed']} of {result['items']} items failed, more than --max-failed {options.max_failed:g} "
+            f"allows. {again}; only the failed are asked."
         ), 3
     return "Nothing was kept, so there is no dataset; the rejects say why for each item.", 3
 
@@ -251,8 +251,8 @@ def _check_drift(passed: tuple[Parking, int], journal: Journal, job: Job) -> Non
         raise DriftError(
             f"{job.output}: the recipe, its settings or the teacher changed since this run began: {drifted} items have "
             f"answers on disk that would go unused while {len(parking.keys)} new requests are sent (at most "
-            f"{parking.prompt_tokens} prompt and {parking.completion_tokens} completion tokens); {len(journal)} answers are "
-            "on disk. Give --accept-drift to go on, another -o to keep both, or undo the change."
+            f"{parking.prompt_tokens} prompt and {parking.completion_tokens} completion tokens); {len(journal)} answers "
+            "are on disk. Give --accept-drift to go on, another -o to keep both, or undo the change."
         )
 
 

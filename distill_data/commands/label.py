@@ -20,7 +20,8 @@ def label(
 ) -> Summary:
     """Ask the teacher for y on every seed row, and write records, rejects and a manifest.
 
-    `seeds` is a path, `@name` of a shipped set or `-`; `output` ends in `.jsonl`, or is `-` for stdout. The summary says
-    how the run ended, with the exit code of the command line. Raises DistillError: a UsageError before anything is sent.
+    `seeds` is a path, `@name` of a shipped set or `-`; `output` ends in `.jsonl`, or is `-` for stdout. The summary
+    says how the run ended, with the command line's exit code. Raises DistillError; where it is a UsageError, nothing
+    was sent.
     """
     return generate("label", seeds, recipe, output, options, make_labeling, progress)

@@ -64,7 +64,7 @@ class Seeds:
     """Over the rows, not the file: a CSV and a JSONL of the same rows are the same seeds."""
     pool: list[Row] = field(default_factory=list)
     """Rows kept in memory, where demonstrations are taken from the seeds."""
-    _hash: Any = None
+    _stamp: tuple[int, int] = (0, 0)
 
     def read(self) -> Iterator[tuple[str, Row]]:
         rows = read_rows(self.file, self.options.rename)
@@ -75,37 +75,37 @@ class Seeds:
         return itertools.islice(rows, self.options.limit)
 
     def items(self) -> Iterator[Item]:
-        return make_items(self._hashed(), self.options.seed)
+        return make_items(self.read(), self.options.seed)
 
-    def _hashed(self) -> Iterator[tuple[str, Row]]:
-        self._hash = hashlib.sha256()
-        for where, row in self.read():
-            self._hash.update(canonical(row))
-            yield where, row
+    def first(self) -> Item:
+        return next(self.items())
 
-    def survey(self, recipe: Recipe) -> Item:
-        """Read every row once and check it against the recipe; the first item. Raises SeedError with file and line."""
-        first: Item | None = None
+    def survey(self, recipe: Recipe) -> None:
+        """Read every row once and check it against the recipe. Raises SeedError with file and line."""
+        content = hashlib.sha256()
         wants_pool = recipe.demonstrations is not None and recipe.demonstrations.k > 0
-        for item in self.items():
+        for where, row in self.read():
             try:
-                recipe.fill(item.row)
+                recipe.fill(row)
+                content.update(canonical(row))
             except SeedError as error:
-                raise SeedError(
-                    f"{item.where}: {error}. `--map {_first_gap(recipe, item.row)}=COLUMN` renames one."
-                ) from None
-            first = first or item
+                gap = _first_gap(recipe, row)
+                raise SeedError(f"{where}: {error}. `--map {gap}=COLUMN` renames one.") from None
+            except TypeError as error:
+                raise SeedError(f"{where}: this row cannot be encoded as JSON: {error}.") from None
             self.rows += 1
             if wants_pool:
-                self.pool.append(item.row)
-        if first is None:
-            raise SeedError(f"{self.file.path}: there is no row in it.")
-        self.digest = self._hash.hexdigest()
-        return first
+                self.pool.append(row)
+        self.digest = content.hexdigest()
+        self._stamp = self._stat()
+
+    def _stat(self) -> tuple[int, int]:
+        stat = self.file.path.stat()
+        return stat.st_size, stat.st_mtime_ns
 
     def verify(self) -> None:
-        """That the rows just read are those that were surveyed. Raises SeedError."""
-        if self._hash.hexdigest() != self.digest:
+        """That the file is still the one that was surveyed. Raises SeedError."""
+        if self._stat() != self._stamp:
             raise SeedError(
                 f"{self.file.path}: the seeds changed while they were being worked on. Nothing is lost: run the same "
                 "command again, and only what is new is asked."
@@ -139,8 +139,8 @@ def find_pool(demonstrations: Demonstrations | None, seeds: Seeds, recipe: Recip
         rows = [recipe.fill(row) for _, row in read_rows(file)]
     if len(rows) <= demonstrations.k:
         raise SeedError(
-            f"{demonstrations.k} demonstrations are wanted and there are {len(rows)} rows to take them from, the row in "
-            "question included. Lower --set demonstrations.k, or give more rows."
+            f"{demonstrations.k} demonstrations are wanted and there are {len(rows)} rows to take them from, the row "
+            "in question included. Lower --set demonstrations.k, or give more rows."
         )
     return rows
 

@@ -87,7 +87,6 @@ class Run:
         }
 
     def progress(self) -> Progress:
-        tokens, cost = self.spent()
         return Progress(
             items=self.seeds.rows,
             kept=self.kept,
@@ -98,7 +97,7 @@ class Run:
             reused=self.tally.reused,
             prompt_tokens=self.tally.prompt_tokens,
             completion_tokens=self.tally.completion_tokens,
-            cost=cost,
+            cost=self.spent()[1],
             seconds=time.monotonic() - self.started,
             limit=sum(seat.limiter.limit for seat in self.seats.values()),
         )

@@ -73,8 +73,8 @@ class Tally:
     """Answers of the run's own journal that an item used, by owning item; kept for the drift check only."""
 
 
-Miss = Callable[[Call], Awaitable[bytes]]
-"""What to do about an answer that is not on disk: returns the reply's body, durable by then."""
+Miss = Callable[[Call], Awaitable[Answer]]
+"""What to do about an answer that is not on disk: returns it, durable by then."""
 
 
 class Shelf(Protocol):
@@ -100,7 +100,7 @@ def make_ask(
 ) -> Callable[[str], Ask]:
     """A maker of `ask` functions, one for each item. `watch` records which answers on disk are used."""
     identities = {role: canonical(seat.teacher.identity) for role, seat in seats.items()}
-    in_flight: dict[str, asyncio.Future[bytes]] = {}
+    in_flight: dict[str, asyncio.Future[Answer]] = {}
 
     def find(key: str) -> Entry | None:
         entry = journal.find(key)
@@ -120,11 +120,11 @@ def make_ask(
             return _read(entry.body, key)
         twin = in_flight.get(key)
         if twin is not None:
-            return _read(await asyncio.shield(twin), key)
+            return await asyncio.shield(twin)
         call = Call(key, owner, to, seat, body, *estimate(body, request.sampling))
-        return _read(await buy(call), key)
+        return await buy(call)
 
-    async def buy(call: Call) -> bytes:
+    async def buy(call: Call) -> Answer:
         """Let the policy answer, and equal requests that come meanwhile share what it says."""
         shared = in_flight[call.key] = asyncio.get_running_loop().create_future()
         try:
@@ -174,7 +174,7 @@ class Parking:
 def make_park(parking: Parking) -> Miss:
     """Sending is off: count the request once and stop its item."""
 
-    async def park(call: Call) -> bytes:
+    async def park(call: Call) -> Answer:
         parking.owners.add(call.owner)
         name = int(call.key[:16], 16)
         if name not in parking.keys:
@@ -191,15 +191,15 @@ def make_park(parking: Parking) -> Miss:
 def make_refuse(shelves: Sequence[Shelf]) -> Miss:
     """A replay: a refusal that the run recorded is repeated, anything else that is missing is an error."""
 
-    async def refuse(call: Call) -> bytes:
+    async def refuse(call: Call) -> Answer:
         for shelf in shelves:
             entry = shelf.find_failure(call.key)
             if entry is not None:
                 failure = orjson.loads(entry.body)
                 raise AnswerFailed(failure["reason"], failure["detail"])
         raise MissingAnswer(
-            f"the replayed run has no answer for item {call.owner} (request {call.key[:16]} to {call.role}). Its seeds, "
-            "recipe and settings must be the ones it was made with; run it without --replay to ask the teacher."
+            f"the replayed run has no answer for item {call.owner} (request {call.key[:16]} to {call.role}). Its "
+            "seeds, recipe and settings must be the ones it was made with; run it without --replay to ask the teacher."
         )
 
     return refuse

@@ -42,19 +42,19 @@ class Sender:
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     draw: Callable[[], float] = random.random
 
-    async def send(self, call: Call) -> bytes:
-        """The reply's body, on disk. Raises AnswerFailed where this request is refused for good, Stopped where the run
+    async def send(self, call: Call) -> Answer:
+        """The answer, on disk. Raises AnswerFailed where this request is refused for good, Stopped where the run
         ends before it was sent."""
         tries = 0
         while True:
             try:
-                verdict, body = await self._attempt(call)
+                outcome = await self._attempt(call)
             except DiskError as error:
                 self.stop(error)
                 raise Stopped from None
-            if body is not None:
-                return body
-            tries += 1
+            if isinstance(outcome, Answer):
+                return outcome
+            verdict, tries = outcome, tries + 1
             spent = verdict.action == "retry" and tries >= verdict.tries
             action = verdict.spent if spent else verdict.action
             if action == "stop":
@@ -65,7 +65,7 @@ class Sender:
             self.tally.retried += 1
             await self._wait(backoff(tries - 1, verdict.floor, self.draw()))
 
-    async def _attempt(self, call: Call) -> tuple[Verdict, bytes | None]:
+    async def _attempt(self, call: Call) -> Answer | Verdict:
         """One sending, from the limiter to the journal."""
         limiter, expected = call.seat.limiter, call.prompt_tokens + call.completion_tokens
         await limiter.enter(expected)
@@ -75,7 +75,7 @@ class Sender:
             outcome = await self._exchange(call)
             if isinstance(outcome, Verdict):
                 self._settle_unanswered(call, outcome, expected, cost)
-                return outcome, None
+                return outcome
             reply, answer = outcome
             used = answer.prompt_tokens + answer.completion_tokens
             limiter.succeeded(reply.headers)
@@ -89,7 +89,7 @@ class Sender:
         self.tally.bought += 1
         self.tally.prompt_tokens += usage[0]
         self.tally.completion_tokens += usage[1]
-        return ACCEPTED, reply.body
+        return answer
 
     def _reserve(self, call: Call, expected: int) -> float | None:
         if self.journal.broken is not None:
@@ -163,6 +163,3 @@ class Sender:
             self.stopped.set()
             for seat in self.seats:
                 seat.limiter.close(Stopped())
-
-
-ACCEPTED = Verdict("accept")

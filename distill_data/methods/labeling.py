@@ -48,6 +48,8 @@ class Sampled:
     sample: int
     answer: Answer
     fields: Mapping[str, Any]
+    messages: list[Message]
+    """What the teacher was asked."""
     reason: str = ""
     detail: str = ""
 
@@ -89,31 +91,33 @@ class Labeler:
         for attempt in range(tries):
             again = number + attempt * RESAMPLE_STRIDE
             answer = await ask(replace(request, sample=again) if again else request, to=role)
-            sampled, is_final = self._judge(item, role, number, answer)
+            sampled, is_final = self._judge(item, Sampled(role, number, answer, {}, request.messages))
             if is_final:
                 break
         return sampled
 
-    def _judge(self, item: Item, role: str, number: int, answer: Answer) -> tuple[Sampled, bool]:
+    def _judge(self, item: Item, sampled: Sampled) -> tuple[Sampled, bool]:
         """What a reply is worth, and whether asking again is pointless."""
+        answer = sampled.answer
         unfinished = UNFINISHED.get(answer.finish)
         if unfinished:
-            return Sampled(role, number, answer, {}, unfinished, f"finish reason {answer.finish}"), True
+            return replace(sampled, reason=unfinished, detail=f"finish reason {answer.finish}"), True
         try:
             fields = {"teacher_reasoning": answer.reasoning, **self.parse(answer.text)}
         except ParseError as error:
-            return Sampled(role, number, answer, {}, error.reason, error.detail), False
-        for check in self.checks:
-            reason = check(fields, item.row)
-            if reason:
-                return Sampled(role, number, answer, fields, reason), True
-        return Sampled(role, number, answer, fields), True
+            return replace(sampled, reason=error.reason, detail=error.detail), False
+        reason = next((reason for check in self.checks if (reason := check(fields, item.row))), "")
+        return replace(sampled, fields=fields, reason=reason), True
 
     def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> Record:
         """(x, y): what the student is shown, and what it is to say."""
         recipe, shape = self.recipe, self.recipe.record
-        block = "student" if "student" in recipe.blocks else "main"
-        prompt = recipe.render(block, item.row)
+        if "student" in recipe.blocks:
+            prompt = recipe.render("student", item.row)
+        elif recipe.demonstrations is not None and recipe.demonstrations.k:
+            prompt = recipe.render("main", item.row)
+        else:
+            prompt = sampled.messages
         completion: Message = {"role": "assistant"}
         completion |= {key: str(sampled.fields[field]) for key, field in shape.completion.items()}
         source = Source(

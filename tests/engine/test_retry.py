@@ -335,8 +335,8 @@ def test_an_unusable_reply_is_asked_again_thrice_and_may_have_cost() -> None:
 @pytest.mark.parametrize(
     ("sent", "permanent", "before", "expected"),
     [
-        (False, False, True, ("retry", "unreachable", 8, False, "fail")),
-        (False, False, False, ("retry", "unreachable", 4, False, "stop")),
+        (False, False, True, ("retry", "unreachable", 8, False, "stop")),
+        (False, False, False, ("retry", "unreachable", 3, False, "stop")),
         (True, False, False, ("retry", "lost", 3, True, "fail")),
         (True, False, True, ("retry", "lost", 3, True, "fail")),
         (False, True, True, ("stop", "unreachable", 8, False, "fail")),

@@ -84,49 +84,55 @@ def test_an_unreachable_server_is_told_soon(host: str, rows: str, seeds: Path, o
     assert not out.path.exists()
 
 
-ODD = {
+JUDGED_AT_ONCE = {
     "no_content_length": "kept",
     "separators": "kept",
-    "surrogate": "any",
-    "truncated": "failed",
-    "cut": "failed",
-    "reset": "failed",
-    "hang": "failed",
-    "slowloris": "failed",
-    "html": "failed",
-    "error_in_200": "failed",
-    "empty": "failed",
-    "bad_utf8": "failed",
-    "huge": "failed",
-    "gzip_bomb": "failed",
-    "too_long": "failed",
-    "400": "failed",
+    "surrogate": "rejected",
     "refusal": "rejected",
     "content_filter": "rejected",
     "length": "rejected",
     "blank": "rejected",
     "unclosed_think": "rejected",
     "tool_calls": "rejected",
+    "too_long": "failed",
+    "400": "failed",
 }
+ASKED_IN_VAIN = dict.fromkeys(
+    [
+        "truncated",
+        "cut",
+        "reset",
+        "hang",
+        "slowloris",
+        "html",
+        "error_in_200",
+        "empty",
+        "bad_utf8",
+        "huge",
+        "gzip_bomb",
+    ],
+    "failed",
+)
 
 
-@pytest.mark.timeout(180)
-def test_each_odd_answer_ends_its_own_row_with_a_reason(server: Server, tmp_path: Path, out: Output) -> None:
+@pytest.mark.parametrize(
+    "odd",
+    [JUDGED_AT_ONCE, pytest.param(ASKED_IN_VAIN, marks=pytest.mark.slow)],
+    ids=["judged at once", "asked again in vain"],
+)
+def test_each_odd_answer_ends_its_own_row_with_a_reason(
+    odd: dict[str, str], server: Server, tmp_path: Path, out: Output
+) -> None:
     """Markers choose the fault, so that each row meets its own every time it is asked. Too many fail: exit 3."""
-    texts = [f"{text} <{fault}>" for text, fault in zip(marked(len(ODD)), ODD, strict=True)] + marked(60)[len(ODD) :]
+    texts = [f"{text} <{fault}>" for text, fault in zip(marked(len(odd)), odd, strict=True)] + marked(60)[len(odd) :]
     seeds = write_seeds(tmp_path / "seeds.jsonl", texts)
-    server.replan({"markers": {f"<{fault}>": fault for fault in ODD}})
-    run(*label(seeds, server.url, out, "--timeout", "1"), timeout=120).ended(3)
+    server.replan({"markers": {f"<{fault}>": fault for fault in odd}})
+    run(*label(seeds, server.url, out, "--timeout", "1")).ended(3)
     assert not out.path.exists()
     out.partial.accounted(60)
     ended = dict.fromkeys(out.partial.rows(), "kept")
     ended |= {text[:9]: row["outcome"] for text in texts for row in out.partial.rejects() if text[:9] in str(row)}
-    wrong = {
-        fault: ended.get(f"row-{number:05d}")
-        for number, (fault, expected) in enumerate(ODD.items())
-        if expected not in {"any", ended.get(f"row-{number:05d}")}
-    }
-    assert not wrong
+    assert {fault: ended.get(text[:9]) for text, fault in zip(texts, odd, strict=False)} == odd
     assert len(ended) == 60
 
 
