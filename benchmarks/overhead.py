@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,28 +83,29 @@ def job(command: Command, rows: int, server: Server) -> Cost:
         return spent
 
 
-def median(costs: list[Cost]) -> Cost:
+def median(costs: Sequence[Cost]) -> Cost:
     return Cost(*map(statistics.median, zip(*costs, strict=True)))
 
 
-def alternate(rows: int, repeats: int, server: Server) -> tuple[Cost, Cost]:
-    """Medians of the bare script and of ours, run in turns so that a slow minute hits both. The first pair warms up."""
-    pairs = [(job(bare, rows, server), job(ours, rows, server)) for _ in range(repeats + 1)][1:]
-    return median([pair[0] for pair in pairs]), median([pair[1] for pair in pairs])
+def alternate(rows: int, repeats: int, server: Server) -> list[tuple[Cost, Cost]]:
+    """The bare script and ours in turns, so that a slow minute hits both. The first pair warms up and is left out."""
+    return [(job(bare, rows, server), job(ours, rows, server)) for _ in range(repeats + 1)][1:]
 
 
 def show_overhead(rows: int, repeats: int, server: Server) -> None:
-    theirs, our = alternate(rows, repeats, server)
-    print(f"\n{rows:,} rows, concurrency {CONCURRENCY}, medians of {repeats}\n")
+    pairs = alternate(rows, repeats, server)
+    print(f"\n{rows:,} rows, concurrency {CONCURRENCY}, medians of {repeats}; the ratio is that of each pair\n")
     print("|              | CPU ms a request | wall s | peak MB |")
     print("|--------------|-----------------:|-------:|--------:|")
-    for name, spent in (("bare script", theirs), ("distill-data", our)):
+    for name, costs in zip(("bare script", "distill-data"), zip(*pairs, strict=True), strict=True):
+        spent = median(costs)
         print(f"| {name:12} | {spent.cpu / rows * 1000:16.3f} | {spent.wall:6.2f} | {spent.peak:7.1f} |")
-    print(f"| ratio        | {our.cpu / theirs.cpu:16.2f} | {our.wall / theirs.wall:6.2f} | |")
+    ratio = median([Cost(our.cpu / theirs.cpu, our.wall / theirs.wall, 0) for theirs, our in pairs])
+    print(f"| ratio        | {ratio.cpu:16.2f} | {ratio.wall:6.2f} |         |")
 
 
 def show_one(rows: int, repeats: int, server: Server) -> None:
-    theirs, our = alternate(1, repeats, server)
+    theirs, our = (median(costs) for costs in zip(*alternate(1, repeats, server), strict=True))
     print(f"\none row, medians of {repeats}: bare {theirs.wall:.3f} s, distill-data {our.wall:.3f} s wall, ", end="")
     print(f"difference {our.wall - theirs.wall:.3f} s; CPU {theirs.cpu:.3f} s and {our.cpu:.3f} s")
 

@@ -26,7 +26,6 @@ from distill_data.commands.options import Options, Summary
 from distill_data.commands.plan import Seeds, find_pool, find_profiles, find_seeds, plan_digest, read_recipe
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
 from distill_data.data.items import Row
-from distill_data.engine.ask import Parking
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import Count, Files, files_of, is_published, publish, withdraw
 from distill_data.engine.rundir import RunDirectory
@@ -176,20 +175,10 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             {**manifest["history"], "bought": 0, "reused": 0},
         )
     journal = Journal(run.journal)
-    seats = seating.seat(job.profiles, job.resolved)
-    started = time.monotonic()
     spill = None
     try:
-        live = Run(
-            job.seeds,
-            job.method,
-            seats,
-            journal,
-            [Journal(each / "journal") for each in job.options.reuse],
-            job.options,
-        )
         if len(journal):
-            _check_drift(loop.run(run_parked(live, watch=True)), journal, job)
+            _check_drift(loop, job, journal)
         run.save(
             {
                 "created_by": __version__,
@@ -201,20 +190,27 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
         )
         journal.prepare()
         spill = Spill(run.spill)
+        live = _pass(job, journal)
         stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say))
         if stopped is None:
             job.seeds.verify()
-        return _publish(job, files, spill, live, stopped, time.monotonic() - started)
+        return _publish(job, files, spill, live, stopped)
     finally:
         journal.close()
         if spill is not None:
             spill.close()
 
 
-def _publish(job: Job, files: Files, spill: Spill, live: Run, stopped: DistillError | None, seconds: float) -> Summary:
+def _pass(job: Job, journal: Journal) -> Run:
+    """One pass over the items, nothing counted yet."""
+    reuse = [Journal(each / "journal") for each in job.options.reuse]
+    return Run(job.seeds, job.method, seating.seat(job.profiles, job.resolved), journal, reuse, job.options)
+
+
+def _publish(job: Job, files: Files, spill: Spill, live: Run, stopped: DistillError | None) -> Summary:
     """Write what there is: as the output where it is whole, else as `.partial`."""
     count = Count(job.seeds.rows)
-    history = live.history(job.profiles, seconds)
+    history = live.history()
     failed, kept = live.failed, live.kept
     whole = stopped is None and kept > 0 and failed <= job.options.max_failed * job.seeds.rows
     target = files if whole else files_of(job.output, partial=True)
@@ -245,23 +241,24 @@ def _ending(stopped: DistillError | None, result: Mapping[str, Any], options: Op
     return "Nothing was kept, so there is no dataset; the rejects say why for each item.", 3
 
 
-def _check_drift(passed: tuple[Parking, int], journal: Journal, job: Job) -> None:
-    parking, drifted = passed
+def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal) -> None:
+    """Raise DriftError where this run's answers belong to other requests than the ones asked for now."""
+    trial = _pass(job, journal)
+    parking, drifted = loop.run(run_parked(trial, watch=True))
     if drifted and not job.options.accept_drift:
         raise DriftError(
             f"{job.output}: the recipe, its settings or the teacher changed since this run began: {drifted} items have "
-            f"answers on disk that would go unused while {len(parking.keys)} new requests are sent (at most "
-            f"{parking.prompt_tokens} prompt and {parking.completion_tokens} completion tokens); {len(journal)} answers "
-            "are on disk. Give --accept-drift to go on, another -o to keep both, or undo the change."
+            "answers on disk that would go unused. "
+            f"Of {len(journal)} answers on disk {trial.tally.reused} can be used; "
+            f"{len(parking.keys)} new requests would be sent (at most {parking.prompt_tokens} prompt and "
+            f"{parking.completion_tokens} completion tokens). "
+            "Give --accept-drift to go on, another -o to keep both, or undo the change."
         )
 
 
 def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
     """Count what would be sent. Nothing is written."""
-    seats = seating.seat(job.profiles, job.resolved)
-    live = Run(
-        job.seeds, job.method, seats, journal, [Journal(each / "journal") for each in job.options.reuse], job.options
-    )
+    live = _pass(job, journal)
     try:
         parking, _ = loop.run(run_parked(live, watch=False))
         first = orjson.loads(parking.first_body)["messages"] if parking.first_body else ()
@@ -301,13 +298,12 @@ def _replay(
     found = find_seeds(seeds, options, None)
     job = _plan(loop, recipe, found, Path(output), options, make_method, say, {}, profiles=profiles, resolved=resolved)
     journal = Journal(source.journal)
-    live = Run(job.seeds, job.method, seating.seat(profiles, resolved), journal, [], options)
-    started = time.monotonic()
+    live = _pass(job, journal)
     with tempfile.TemporaryDirectory(prefix="distill-replay-") as scratch:
         spill = Spill(Path(scratch) / "spill")
         try:
             loop.run(run_replay(live, spill, recipe.gold_by))
-            return _publish(job, files_of(job.output), spill, live, None, time.monotonic() - started)
+            return _publish(job, files_of(job.output), spill, live, None)
         finally:
             journal.close()
             spill.close()

@@ -21,7 +21,6 @@ from distill_data.engine.send import Sender
 from distill_data.engine.spill import Spill
 from distill_data.errors import DistillError, Interrupted
 from distill_data.reporting import Progress
-from distill_data.teachers.protocol import Profile
 
 GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
 """How long requests in flight may still land; those who send SIGTERM tend to kill after 30 seconds."""
@@ -66,7 +65,7 @@ class Run:
         completion = totals.completion_tokens + totals.doubt.completion_tokens
         return prompt + completion, add_cost(0.0, self.price(), prompt, completion)
 
-    def history(self, profiles: Mapping[str, Profile], seconds: float) -> dict[str, Any]:
+    def history(self) -> dict[str, Any]:
         """What happened, as opposed to what came of it."""
         totals = self.journal.totals
         tokens, cost = self.spent()
@@ -83,7 +82,7 @@ class Run:
             "cached_tokens": totals.cached_tokens,
             "tokens": tokens,
             "cost": cost,
-            "seconds": round(seconds, 3),
+            "seconds": round(time.monotonic() - self.started, 3),
         }
 
     def progress(self) -> Progress:
@@ -154,9 +153,6 @@ async def run_parked(run: Run, *, watch: bool) -> tuple[Parking, int]:
         parking.owners.discard(item.id)
 
     await run_items(run.seeds.items(), run.method, ask_for, finish, REPLAY_WIDTH, lambda: False)
-    if watch:
-        run.tally = Tally()
-        run.kept = run.rejected = run.failed = 0
     return parking, drifted
 
 

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from pathlib import Path
 
-from distill_data.engine.journal import disk_error, sync_directory
+from distill_data.errors import DiskError
 
-__all__ = ["disk_error", "sync_directory", "write_atomically"]
+
+def disk_error(error: OSError, path: Path) -> DiskError:
+    return DiskError(
+        f"{path}: {os.strerror(error.errno) if error.errno else error}. What was acknowledged before is safe; make "
+        "room or give another output, and run the same command again."
+    )
+
+
+def sync_data(fd: int) -> None:
+    """Bring a file's bytes to the disk; on macOS fsync alone leaves them in the drive's cache."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(fd)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names created or renamed in a directory durable. Some file systems cannot; they say EINVAL."""
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(fd)
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -20,6 +20,7 @@ import orjson
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.durable import disk_error, sync_directory, write_atomically
 from distill_data.errors import DamageError, DistillError, UsageError
+from distill_data.teachers.replies import encodable
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ def encode_outcome(item: Item, outcome: Outcome, group: str) -> bytes:
                 "item": item.id,
                 "outcome": outcome.status,
                 "reason": outcome.reason,
-                "detail": outcome.detail,
-                "answers": list(outcome.answers),
+                "detail": encodable(outcome.detail),
+                "answers": [encodable(answer) for answer in outcome.answers],
                 "seed": orjson.dumps(item.row).decode(),
             }
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -29,7 +30,7 @@ def read_answer(body: bytes) -> Answer:
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadReply("not-json", str(error)) from None
+        data = _with_surrogates(body, str(error))
     if not isinstance(data, dict):
         raise BadReply("bad-shape", "the body is not an object")
     choice = _first_choice(data)
@@ -41,14 +42,33 @@ def read_answer(body: bytes) -> Answer:
     model = data.get("model")
     return Answer(
         text=text,
-        reasoning=reasoning,
-        finish=finish,
-        model=model if isinstance(model, str) else "",
+        reasoning=encodable(reasoning),
+        finish=encodable(finish),
+        model=encodable(model) if isinstance(model, str) else "",
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
         cached_tokens=_count(_table(usage.get("prompt_tokens_details")).get("cached_tokens")),
         logprobs=choice.get("logprobs"),
     )
+
+
+def _with_surrogates(body: bytes, complaint: str) -> Any:
+    """Half a surrogate pair in an escape is the one oddity that is read: it is paid for, and the parser rejects it."""
+    if b"\\u" not in body:
+        raise BadReply("not-json", complaint)
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise BadReply("not-json", complaint) from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def encodable(text: str) -> str:
+    """The text, with lone surrogates written out as escapes: they cannot be encoded in UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _first_choice(data: dict[str, Any]) -> dict[str, Any]:

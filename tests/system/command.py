@@ -180,6 +180,12 @@ def wait_for_requests(server: Server, count: int, process: subprocess.Popen[byte
         time.sleep(0.002)
 
 
+def signal_all(process: subprocess.Popen[bytes], sent: signal.Signals) -> None:
+    """Send a signal to a started command and all that it started. It must not have ended by itself."""
+    assert process.poll() is None, f"ended by itself with {process.returncode}:\n{process.communicate()[1].decode()}"
+    os.killpg(process.pid, sent)
+
+
 def small_files(limit: int) -> Callable[[], None]:
     """For `before`: no file of the child may grow past `limit` bytes, which a writer sees as a full disk."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

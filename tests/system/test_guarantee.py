@@ -8,7 +8,6 @@ says how many. Every item is in the dataset or in the rejects with a reason.
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +18,17 @@ from typing import Any
 import pytest
 
 from tests.faultserver import Line, Server, serve
-from tests.system.command import Output, label, marked, run, small_files, start, wait_for_requests, write_seeds
+from tests.system.command import (
+    Output,
+    label,
+    marked,
+    run,
+    signal_all,
+    small_files,
+    start,
+    wait_for_requests,
+    write_seeds,
+)
 
 CONCURRENCY = 16
 ROWS = [text[:9] for text in marked(300)]
@@ -53,7 +62,7 @@ def death(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         job = label(seeds, server.url, out, "--concurrency", str(CONCURRENCY))
         process = start(*job)
         wait_for_requests(server, 150, process)
-        os.killpg(process.pid, request.param)
+        signal_all(process, request.param)
         process.communicate()
         on_disk, before, counted = out.on_disk(), server.ledger(), status(out)["answers"]
         done = run(*job).ended(0)

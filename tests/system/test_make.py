@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.faultserver import Server
-from tests.system.command import DISTILL, Done, Output, environment, finish, label, marked, run, wait_for_requests
+from tests.system.command import (
+    DISTILL,
+    Done,
+    Output,
+    environment,
+    finish,
+    label,
+    marked,
+    run,
+    signal_all,
+    wait_for_requests,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -46,7 +57,7 @@ def test_an_interrupted_build_leaves_no_target_and_the_next_one_the_whole(
 ) -> None:
     process = start_make(makefile)
     wait_for_requests(slow_server, 100, process)
-    os.killpg(process.pid, sent)
+    signal_all(process, sent)
     assert finish(process).code != 0
     assert not out.path.exists()
     make(makefile).ended(0)

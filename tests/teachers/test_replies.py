@@ -116,7 +116,6 @@ WHOLE = orjson.dumps(completion())
         (b"\xef\xbb\xbf" + WHOLE, "not-json"),
         (WHOLE.decode().encode("utf-16"), "not-json"),
         (WHOLE.replace(b"hello", b"\xff"), "not-json"),
-        (WHOLE.replace(b"hello", b"\\ud800"), "not-json"),
         (WHOLE.replace(b'"hello"', b"NaN"), "not-json"),
         (b"[" * 100_000, "not-json"),
         (b"[]", "bad-shape"),
@@ -201,3 +200,9 @@ def test_a_text_survives_as_it_is(text: str, reasoning: str) -> None:
     answer = read(text, reasoning_content=reasoning)
     if reasoning:
         assert (answer.text, answer.reasoning) == (text, reasoning)
+
+
+def test_half_a_surrogate_pair_is_read_because_it_is_paid_for() -> None:
+    answer = read_answer(WHOLE.replace(b"hello", b"\\ud800"))
+    assert "\ud800" in answer.text
+    answer.model.encode()
