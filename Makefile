@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow test-local test-data check fix fixtures bench clean help
+.PHONY: run test test-slow test-local test-data check fix fixtures record bench clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -39,8 +39,13 @@ fix: $(VENV)/.dev ## format the code and repair what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-fixtures: $(VENV)/.test ## write every committed fixture again by replaying the runs they came from
+fixtures: $(VENV)/.test ## write every committed fixture and golden file again, offline, by replaying the runs
 	$(BIN)/python -m tests.fixtures
+	$(BIN)/python -m tests.golden
+
+record: $(VENV)/.test $(VENV)/.local ## ask the teacher of the fixture NAME anew: make record NAME=sentiment
+	$(BIN)/distill-data models pull smollm2
+	$(BIN)/python -m tests.fixtures --record $(NAME)
 
 bench: $(VENV)/.test ## measure the cost of a request beside that of a bare client
 	$(BIN)/python benchmarks/overhead.py

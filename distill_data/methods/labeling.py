@@ -91,23 +91,25 @@ class Labeler:
         for attempt in range(tries):
             again = number + attempt * RESAMPLE_STRIDE
             answer = await ask(replace(request, sample=again) if again else request, to=role)
-            sampled, is_final = self._judge(item, Sampled(role, number, answer, {}, request.messages))
-            if is_final:
+            fields, reason, detail = self._judge(item, answer)
+            if not reason or fields or answer.finish in UNFINISHED:
                 break
-        return sampled
+        return Sampled(role, number, answer, fields, request.messages, reason, detail)
 
-    def _judge(self, item: Item, sampled: Sampled) -> tuple[Sampled, bool]:
-        """What a reply is worth, and whether asking again is pointless."""
-        answer = sampled.answer
+    def _judge(self, item: Item, answer: Answer) -> tuple[Mapping[str, Any], str, str]:
+        """The fields that a reply holds, and why it doesn't count, if it doesn't. No fields: it could not be read."""
         unfinished = UNFINISHED.get(answer.finish)
         if unfinished:
-            return replace(sampled, reason=unfinished, detail=f"finish reason {answer.finish}"), True
+            return {}, unfinished, f"finish reason {answer.finish}"
         try:
             fields = {"teacher_reasoning": answer.reasoning, **self.parse(answer.text)}
         except ParseError as error:
-            return replace(sampled, reason=error.reason, detail=error.detail), False
-        reason = next((reason for check in self.checks if (reason := check(fields, item.row))), "")
-        return replace(sampled, fields=fields, reason=reason), True
+            return {}, error.reason, error.detail
+        for check in self.checks:
+            reason = check(fields, item.row)
+            if reason:
+                return fields, reason, ""
+        return fields, "", ""
 
     def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> Record:
         """(x, y): what the student is shown, and what it is to say."""

@@ -32,6 +32,7 @@ CONNECT = 10.0
 IDLE = 120.0
 """Seconds between two pieces of a body that has begun. Before it begins only the profile's timeout counts: a server
 that does not stream says nothing while the model thinks. TCP keep-alive finds out that such a server is gone."""
+OK = 200
 _LARGE = 2**20
 """Bytes from which aiohttp wants a request's body as a file, to write it in pieces."""
 
@@ -102,7 +103,9 @@ class OpenAITeacher:
         hide = self._credentials
         async with session.post(self._url, data=data, allow_redirects=False) as response:
             content = await _read(response)
-            headers = {name.lower(): hide.redact_text(value) for name, value in response.headers.items()}
+            headers: Mapping[str, str] = response.headers  # looks names up in any case
+            if response.status != OK:
+                headers = {name.lower(): hide.redact_text(value) for name, value in headers.items()}
             return Reply(response.status, headers, hide.redact(content))
 
     def _connect(self) -> aiohttp.ClientSession:
@@ -111,7 +114,7 @@ class OpenAITeacher:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
             # Half of a short total, so that a connection that never came is not taken for an answer that never came.
-            timeout=aiohttp.ClientTimeout(total=total, connect=min(CONNECT, total / 2)),
+            timeout=aiohttp.ClientTimeout(total=total, sock_connect=min(CONNECT, total / 2)),
             headers={
                 "Content-Type": "application/json",
                 "User-Agent": f"distill-data/{__version__}",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from distill_data.data.exchange import Answer, Request
+from distill_data.data.exchange import Answer, Ask, Request
+from distill_data.data.items import Item, Outcome
+from distill_data.engine.schedule import Method
 from distill_data.errors import AnswerFailed
 from distill_data.methods.labeling import RESAMPLE_STRIDE
 
@@ -22,6 +25,15 @@ def answer(said: Said, model: str = "scripted") -> Answer:
     text, reasoning = parts["text"], parts.get("reasoning", "")
     counts = len(text.split()) + len(reasoning.split())
     return Answer(text, reasoning, parts.get("finish", "stop"), model, prompt_tokens=10, completion_tokens=counts)
+
+
+def outcome_of(method: Method, item: Item, ask: Ask) -> Outcome:
+    """Run a method on one item."""
+
+    async def main() -> Outcome:
+        return await method(item, ask)
+
+    return asyncio.run(main())
 
 
 @dataclass(slots=True)

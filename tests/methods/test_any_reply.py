@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,15 +16,26 @@ from distill_data.engine.publish import encode_outcome
 from distill_data.methods.labeling import make_labeling
 from distill_data.recipes import list_recipes
 from distill_data.recipes.recipe import Recipe
-from tests.methods.scripted import answer
+from tests.methods.scripted import answer, outcome_of
 
 RECIPES = {recipe.name: recipe for recipe in list_recipes("label")}
 COLUMNS = ["id", "kind", "prompt", "completion", "answer", "meta"]
 META = ["method", "recipe", "recipe_digest", "seed_id", "teacher", "model", "details"]
 
 BITS = st.sampled_from(
-    ["<reasoning>", "</reasoning>", "<answer>", "</answer>", "negative", "positive", '"', "{", "}", "```", "json", "\n"]
-    + ["null", "42", "\u2028", "\0", "\ud800", "🙂", '{"buyer": "A", "item": "b", "quantity": 3, "city": "C"}']
+    [
+        *("<reasoning>", "</reasoning>", "<answer>", "</answer>", "negative", "positive", '"', "{", "}", "```", "json"),
+        *(
+            "\n",
+            "null",
+            "42",
+            "\u2028",
+            "\0",
+            "\ud800",
+            "🙂",
+            '{"buyer": "A", "item": "b", "quantity": 3, "city": "C"}',
+        ),
+    ]
 )
 
 
@@ -48,11 +58,11 @@ class Says:
     """An `ask` that draws what it says."""
 
     def __init__(self, data: st.DataObject, recipe: Recipe) -> None:
-        self._draw = lambda: data.draw(replies(recipe))
+        self._data, self._replies = data, replies(recipe)
 
     async def __call__(self, request: Request, to: str = "teacher") -> Answer:
         canonical(request.messages)
-        return self._draw()
+        return self._data.draw(self._replies)
 
 
 def values(value: Any) -> Iterator[Any]:
@@ -72,7 +82,7 @@ def test_any_reply_is_kept_or_rejected(name: str, data: st.DataObject) -> None:
     recipe = RECIPES[name]
     method = make_labeling(recipe, {"teacher": "scripted"}, [], 1)
     item = Item(0, "0123456789abcdef", dict(recipe.example["row"]), "seeds.jsonl:1")
-    outcome = asyncio.run(method(item, Says(data, recipe)))
+    outcome = outcome_of(method, item, Says(data, recipe))
     assert outcome.status in {"kept", "rejected"}
     assert bool(outcome.records) is (outcome.status == "kept")
     assert bool(outcome.reason) is (outcome.status == "rejected")
@@ -94,6 +104,6 @@ def test_the_examples_reply_is_kept(name: str) -> None:
         return answer(str(recipe.example["reply"]))
 
     item = Item(0, "0123456789abcdef", dict(recipe.example["row"]), "seeds.jsonl:1")
-    outcome = asyncio.run(make_labeling(recipe, {"teacher": "scripted"}, [], 1)(item, ask))
+    outcome = outcome_of(make_labeling(recipe, {"teacher": "scripted"}, [], 1), item, ask)
     assert outcome.status == "kept"
     assert orjson.loads(encode_outcome(item, outcome, "").split(b"\n")[1])["prompt"]

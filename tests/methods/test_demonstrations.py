@@ -58,7 +58,8 @@ def test_random_draws_by_the_item() -> None:
 
 def test_nearest_puts_the_most_similar_last() -> None:
     choose = make_choose(spec("nearest", 2), POOL)
-    assert choose(item(POOL[0])) == [POOL[1], POOL[2]]
+    assert choose(item(POOL[0]))[-1] == POOL[2]
+    assert choose(item({"text": "sunny phone room"})) == [POOL[4], POOL[1]]
     assert choose(item({"text": "cold soup again"}))[-1] == POOL[2]
     assert choose(item({"text": "did the bus come"}))[-1] == POOL[3]
 

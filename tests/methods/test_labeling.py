@@ -16,7 +16,7 @@ from distill_data.errors import AnswerFailed, UsageError
 from distill_data.methods.labeling import make_labeling
 from distill_data.recipes import apply_settings, load_recipe
 from distill_data.recipes.recipe import Recipe
-from tests.methods.scripted import Said, Scripted
+from tests.methods.scripted import Said, Scripted, outcome_of
 
 ROWS: dict[str, dict[str, Any]] = {
     "annotate": {"text": "The bread was stale.", "label": "negative"},
@@ -60,7 +60,7 @@ def label(
 
 def run(recipe: Recipe, teacher: Scripted, row: dict[str, Any], resample: int = 1) -> Outcome:
     method = make_labeling(recipe, {role: f"{role}-name" for role in teacher.script}, [], resample)
-    return asyncio.run(method(Item(0, "0123456789abcdef", row, "seeds.jsonl:1"), teacher))
+    return outcome_of(method, Item(0, "0123456789abcdef", row, "seeds.jsonl:1"), teacher)
 
 
 def panel(tmp_path: Path, *said: str, **settings: str) -> tuple[Outcome, Scripted]:
@@ -88,7 +88,7 @@ class SlowAfterFirst(Scripted):
     async def __call__(self, request: Request, to: str = "teacher") -> Answer:
         if request.sample:
             await asyncio.sleep(0.01)
-        said = await super(SlowAfterFirst, self).__call__(request, to)
+        said = await Scripted.__call__(self, request, to)
         self.landed += 1
         return said
 
@@ -367,5 +367,5 @@ def test_an_unknown_way_for_several_teachers(tmp_path: Path) -> None:
 def test_a_strategy_that_is_unknown_or_lacks_its_verifier(tmp_path: Path, line: str) -> None:
     path = tmp_path / "own.jinja"
     path.write_text(PANEL.replace("about:", f"{line}\nabout:"))
-    with pytest.raises(UsageError, match="own.jinja"):
+    with pytest.raises(UsageError, match=r"own\.jinja"):
         make_labeling(load_recipe(str(path), "label"), {"teacher": "t"}, [], 1)

@@ -8,6 +8,7 @@ says how many. Every item is in the dataset or in the rejects with a reason.
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -17,14 +18,13 @@ from typing import Any
 
 import pytest
 
-from tests.faultserver import Line, Server, serve
+from tests.faultserver import ROOT, Line, Server, serve
 from tests.system.command import (
     Output,
     label,
     marked,
     run,
     signal_all,
-    small_files,
     start,
     wait_for_requests,
     write_seeds,
@@ -69,15 +69,29 @@ def death(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Death(out, counted, on_disk, before, server.ledger()[len(before) :], done.err)
 
 
+SLOW_DISK = """
+import os, time
+sync = os.fdatasync
+def slow(fd):
+    time.sleep(0.2)
+    sync(fd)
+os.fdatasync = slow
+"""
+
+
 def test_an_answer_counts_only_once_it_is_on_disk(slow_server: Server, seeds: Path, out: Output) -> None:
-    """Answers that were paid but found the disk full are not counted: the next run asks them again."""
+    """On a slow disk requests wait: what is asked and not written is never more than may be in flight, nor counted."""
+    (seeds.parent / "sitecustomize.py").write_text(SLOW_DISK)
     job = label(seeds, slow_server.url, out, "--concurrency", str(CONCURRENCY))
-    run(*job, before=small_files(20_000)).ended(7)
+    process = start(*job, env={"PYTHONPATH": f"{seeds.parent}{os.pathsep}{ROOT}"})
+    wait_for_requests(slow_server, 100, process)
+    signal_all(process, signal.SIGKILL)
+    process.communicate()
     on_disk, asked = out.on_disk(), slow_server.asked()
+    assert asked - len(on_disk) <= CONCURRENCY
     assert status(out)["answers"] == len(on_disk)
     run(*job).ended(0)
-    again = {line["row"] for line in slow_server.ledger()[asked:]}
-    assert again == set(ROWS) - on_disk
+    assert {line["row"] for line in slow_server.ledger()[asked:]} == set(ROWS) - on_disk
 
 
 def test_a_dead_process_loses_no_counted_answer(death: Death) -> None:
