@@ -27,10 +27,11 @@ SECONDS = 10
 BYTES = 1 << 30
 """Memory of one check."""
 STRATEGY_SETTINGS: Mapping[str, frozenset[str]] = {
-    "vote": frozenset({"agreement", "rule", "waves"}),
+    "single": frozenset({"teachers", "agreement"}),
+    "vote": frozenset({"teachers", "agreement", "rule", "waves"}),
     "rejection": frozenset({"keep"}),
 }
-"""Settings that a strategy reads, so that a template need not."""
+"""Settings that a strategy reads, so that a template need not. `agreement` is for `teachers: vote`."""
 EXTRAS = frozenset({"row", "demonstrations"})
 """Variables that `Recipe.render` adds to columns and settings."""
 CHILD = "import sys; from distill_data.commands.check_recipe import report; report(sys.argv[1], int(sys.argv[2]))"

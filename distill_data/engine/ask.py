@@ -114,13 +114,21 @@ def make_ask(
         seat = seats[to]
         body = canonical(seat.teacher.lower(request))
         key = request_key(identities[to], body, request.sample)
-        entry = find(key)
-        if entry is not None:
-            tally.reused += 1
-            return _read(entry.body, key)
-        twin = in_flight.get(key)
-        if twin is not None:
-            return await asyncio.shield(twin)
+        while True:
+            entry = find(key)
+            if entry is not None:
+                tally.reused += 1
+                return _read(entry.body, key)
+            twin = in_flight.get(key)
+            if twin is None:
+                break
+            try:
+                return await asyncio.shield(twin)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not twin.cancelled() or (task is not None and task.cancelling()):
+                    raise
+                # Whoever was buying went away, and we did not: look again.
         call = Call(key, owner, to, seat, body, *estimate(body, request.sampling))
         return await buy(call)
 
@@ -129,6 +137,9 @@ def make_ask(
         shared = in_flight[call.key] = asyncio.get_running_loop().create_future()
         try:
             answer = await miss(call)
+        except asyncio.CancelledError:
+            shared.cancel()
+            raise
         except BaseException as error:
             shared.set_exception(error)
             shared.exception()  # nobody else may be waiting, and asyncio complains about an exception nobody reads

@@ -30,7 +30,7 @@ class Budget:
             )
         if self.max_cost is not None and (self.cost or 0.0) + self.reserved_cost + (cost or 0.0) > self.max_cost:
             raise BudgetError(
-                f"the next request may cost {cost:.6f} USD and {(self.cost or 0.0) + self.reserved_cost:.6f} of the "
+                f"the next request may cost {cost or 0:.6f} USD and {(self.cost or 0) + self.reserved_cost:.6f} of the "
                 f"{self.max_cost} USD that --max-cost allows are spent or reserved. What is done is kept; raise the "
                 "limit and run the same command again."
             )

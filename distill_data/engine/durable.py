@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from distill_data.errors import DiskError
@@ -43,6 +44,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace a file as a whole: a reader, or a crash, sees the old bytes or the new ones. Raises DiskError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.unlink(missing_ok=True)  # a killed process may have had our number
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "wb") as stream:
             stream.write(data)
@@ -51,5 +53,6 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise disk_error(error, path) from error

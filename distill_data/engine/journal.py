@@ -17,6 +17,7 @@ import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,8 +86,11 @@ class Journal:
         self._failures: dict[int, int] = {}
         self._readers: dict[int, int] = {}
         self._segments = sorted(directory.glob("[0-9]*.jsonl"))
+        waiting: dict[int, list[int]] = {}
         for number, segment in enumerate(self._segments):
-            self._scan(number, segment)
+            segments.follow_sent(waiting, segment.with_suffix(".sent"), self._scan(number, segment))
+        for count, prompt_tokens, completion_tokens in waiting.values():
+            self.totals.doubt.add(count, count * prompt_tokens, count * completion_tokens)
         self._fd = self._sent_fd = -1
         self._retired: list[int] = []
         self._size = 0
@@ -101,7 +105,8 @@ class Journal:
 
     # Reading
 
-    def _scan(self, number: int, segment: Path) -> None:
+    def _scan(self, number: int, segment: Path) -> list[int]:
+        """Index a segment; the keys it answers."""
         answered: list[int] = []
         for offset, line, last in segments.read_lines(segment):
             if not segments.intact(line):
@@ -124,7 +129,7 @@ class Journal:
                 self.owned[owner] = self.owned.get(owner, 0) + 1
             self.totals.add(head.usage)
             answered.append(head.key)
-        self.totals.doubt.add(*segments.in_doubt(segment.with_suffix(".sent"), answered))
+        return answered
 
     def find(self, key: str) -> Entry | None:
         """The answer to a key, or None."""
@@ -255,19 +260,24 @@ class Journal:
         """
         if self._lost is not None:
             raise self._lost
+        full, start = self._fd, self._size
         try:
             if self._fd < 0:
                 self._start_segment()
             return self._write_synced(data)
         except OSError as error:
             self._break(error)
+            self._lost = error
             if error.errno not in FULL or self._rescued:
-                self._lost = error
                 raise
         self._rescued = True
         (self.directory / "reserve").unlink(missing_ok=True)
         self._start_segment()
-        return self._write(data)
+        self._lost = None
+        offset = self._write(data)
+        with suppress(OSError):  # lines of this batch that did fit would count as bought twice
+            os.ftruncate(full, start)
+        return offset
 
     def _write_synced(self, data: bytes) -> int:
         start, view = self._size, memoryview(data)

@@ -107,6 +107,7 @@ class Draft:
     def __init__(self, target: Path) -> None:
         self.target = target
         self._temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        self._temporary.unlink(missing_ok=True)  # a killed process may have had our number
         self._stream: BinaryIO = open(self._temporary, "xb", buffering=1 << 20)  # noqa: SIM115, PTH123 - closed below
         self._hash = hashlib.sha256()
         self.rows = 0
@@ -135,7 +136,8 @@ class Draft:
     def discard(self) -> None:
         with suppress(OSError):
             self._stream.close()
-        self._temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
 
 
 def publish(
@@ -148,7 +150,8 @@ def publish(
     drafts: list[Draft] = []
     try:
         files.dataset.parent.mkdir(parents=True, exist_ok=True)
-        drafts = [Draft(files.dataset), Draft(files.rejects)]
+        for path in (files.dataset, files.rejects):
+            drafts.append(Draft(path))  # one by one: the first is discarded where the second cannot be made
         for blob in blobs:
             head, lines = blob.split(b"\n", 1)
             facts = orjson.loads(head)

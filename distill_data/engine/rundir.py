@@ -41,6 +41,8 @@ class RunDirectory:
             raise disk_error(error, self.path) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
         except BlockingIOError:
             holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
             self.release()
@@ -48,8 +50,9 @@ class RunDirectory:
                 f"{self.path}: another process ({holder or 'of unknown number'}) works on this run. Wait for it or "
                 "stop it; nothing was read or sent."
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+        except OSError as error:
+            self.release()
+            raise disk_error(error, self.path) from error
 
     def release(self) -> None:
         if self._lock >= 0:

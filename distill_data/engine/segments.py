@@ -100,12 +100,12 @@ def unpaid_line(key: str) -> bytes:
 _SENT = re.compile(rb"([SE]) ([0-9a-f]{16})(?: (\d+) (\d+))?")
 
 
-def in_doubt(sent: Path, answered: Iterable[int]) -> tuple[int, int, int]:
-    """Requests of a segment whose end is unknown, with their prompt and completion tokens at most.
+def follow_sent(waiting: dict[int, list[int]], sent: Path, answered: Iterable[int]) -> None:
+    """Bring `waiting` forward by one segment: how many requests of a key have no known end, and their tokens at most.
 
-    A request is in doubt where its key was sent more often than it was answered or known to be unpaid.
+    A request is in doubt where its key was sent more often than it was answered or known to be unpaid. That may stand
+    in a later segment than the sending: a full disk starts a new one under requests in flight.
     """
-    waiting: dict[int, list[int]] = {}
     for line in sent.read_bytes().split(b"\n") if sent.exists() else []:
         found = _SENT.fullmatch(line)
         if found is None:
@@ -118,9 +118,5 @@ def in_doubt(sent: Path, answered: Iterable[int]) -> tuple[int, int, int]:
     for key in answered:
         if key in waiting:
             waiting[key][0] -= 1
-    open_ends = [entry for entry in waiting.values() if entry[0] > 0]
-    return (
-        sum(count for count, _, _ in open_ends),
-        sum(count * prompt for count, prompt, _ in open_ends),
-        sum(count * completion for count, _, completion in open_ends),
-    )
+    for key in [key for key, entry in waiting.items() if entry[0] <= 0]:
+        del waiting[key]

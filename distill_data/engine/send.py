@@ -72,7 +72,11 @@ class Sender:
         try:
             cost = self._reserve(call, expected)
             self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
-            outcome = await self._exchange(call)
+            try:
+                outcome = await self._exchange(call)
+            except asyncio.CancelledError:
+                self._doubt(call)
+                raise
             if isinstance(outcome, Verdict):
                 self._settle_unanswered(call, outcome, expected, cost)
                 return outcome
@@ -82,7 +86,11 @@ class Sender:
             limiter.correct(expected, used)
             usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
             self.budget.settle(expected, cost, used, add_cost(0.0, call.seat.price, *usage[:2]))
-            await self.journal.commit(call.key, call.owner, usage, reply.body)
+            try:
+                await self.journal.commit(call.key, call.owner, usage, reply.body)
+            except DiskError:
+                self._doubt(call)
+                raise
         finally:
             limiter.leave()
         self.succeeded.add(call.role)
@@ -121,10 +129,7 @@ class Sender:
     def _settle_unanswered(self, call: Call, verdict: Verdict, expected: int, cost: float | None) -> None:
         limiter = call.seat.limiter
         if verdict.doubt:
-            doubt = self.journal.totals.doubt
-            doubt.requests += 1
-            doubt.prompt_tokens += call.prompt_tokens
-            doubt.completion_tokens += call.completion_tokens
+            self._doubt(call)
             self.budget.settle(expected, cost, expected, cost)
         else:
             self.journal.note_unpaid(call.key)
@@ -135,6 +140,10 @@ class Sender:
         else:
             limiter.faltered()
 
+    def _doubt(self, call: Call) -> None:
+        """Count a sending that may have been billed and left no answer: what the journal will say when it is read."""
+        self.journal.totals.doubt.add(1, call.prompt_tokens, call.completion_tokens)
+
     async def _fail(self, call: Call, verdict: Verdict) -> None:
         self.refusals += 1
         if not self.succeeded and self.refusals >= SAME_REFUSAL_LIMIT:
@@ -144,7 +153,11 @@ class Sender:
                     "mistake is in the recipe or its settings, not in a row."
                 )
             )
-        await self.journal.commit_failure(call.key, call.owner, verdict.reason, verdict.detail)
+        try:
+            await self.journal.commit_failure(call.key, call.owner, verdict.reason, verdict.detail)
+        except DiskError as error:
+            self.stop(error)
+            raise Stopped from None
         raise AnswerFailed(verdict.reason, verdict.detail)
 
     async def _wait(self, seconds: float) -> None:

@@ -208,7 +208,7 @@ async def vote(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     threshold = settings.get("agreement", 0.5)
     if decision.agreement < threshold:
         return labeler.refuse(item, counted, "disagreement", f"agreement {decision.agreement:.2f} is below {threshold}")
-    details = {"agreement": decision.agreement, "votes": decision.used, "asked": len(samples)}
+    details = {"agreement": decision.agreement, "decided_after": decision.used, "asked": len(samples)}
     dropped = _dropped(counted) + Counter(disagrees=sum(1 for each in counted if not each.reason) - len(agreeing))
     dropped += Counter({"same-answer": len(agreeing) - 1})
     record = labeler.record(item, agreeing[0], details)

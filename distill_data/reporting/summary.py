@@ -102,7 +102,7 @@ def _files(summary: RunSummary) -> list[str]:
     if summary.status == "unchanged":
         return [f"{name} is as it was"]
     files = _part(summary.result, "files")
-    others = (PurePath(summary.output).with_name(str(_part(files, key).get("name"))) for key in files)
+    others = (PurePath(summary.output).with_name(str(_part(files, key)["name"])) for key in files if files[key])
     names = dict.fromkeys([name, *(plain(str(other), one_line=True) for other in others)])
     return [f"written: {', '.join(names)}"]
 

@@ -213,7 +213,7 @@ def test_vote_stops_when_it_is_decided() -> None:
     outcome, teacher = label("self-consistency", [solution("5", f"way {n}") for n in range(8)])
     assert contents(outcome) == ["5"]
     assert len(teacher.asked) == 4
-    assert details(outcome)["agreement"] == 1.0 and details(outcome)["votes"] == 4
+    assert details(outcome)["agreement"] == 1.0 and details(outcome)["decided_after"] == 4
     assert outcome.records[0]["completion"][0]["reasoning_content"] == "way 0"
     assert (outcome.dropped, outcome.agrees) == ({"same-answer": 3}, True)
 
@@ -223,7 +223,7 @@ def test_vote_goes_on_in_waves() -> None:
     outcome, teacher = label("self-consistency", votes)
     assert contents(outcome) == ["5"]
     assert len(teacher.asked) == 6
-    assert details(outcome) | {"votes": 5, "asked": 6, "agreement": 0.8} == details(outcome)
+    assert details(outcome) | {"decided_after": 5, "asked": 6, "agreement": 0.8} == details(outcome)
     assert outcome.dropped == {"disagrees": 1, "same-answer": 3}
 
 

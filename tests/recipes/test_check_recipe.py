@@ -1,12 +1,12 @@
 """check-recipe finds what is wrong, all of it, and survives whatever the file says."""
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from distill_data.commands import check_recipe as module
 from distill_data.commands.check_recipe import check_recipe, problems
 
 Write = Callable[..., Path]
@@ -74,7 +74,7 @@ def test_one_problem_that_stops_loading(write: Write) -> None:
             [("verifier: normalised", "strategy: vote"), ("limit: 8,", "limit: 8, agreement: 0.5,")],
             [],
         ),
-        ([("limit: 8,", "limit: 8, agreement: 0.5,")], [":4: settings.agreement: nothing uses this setting"]),
+        ([("limit: 8,", "limit: 8, keep: 2,")], [":4: settings.keep: nothing uses this setting"]),
         (
             [("{{ task }}", ""), ("reply: Red.", "reply: Green."), ("verifier: normalised", "checks: [refusal]")],
             ["settings.task: nothing uses", "not-a-choice"],
@@ -105,7 +105,7 @@ def test_a_file_that_hangs_is_stopped(write: Write, monkeypatch: pytest.MonkeyPa
         ("reply: Red.", "reply: " + "r" * 60),
         ("red: warm", "r" * 60 + ": warm"),
     )
-    monkeypatch.setattr(module, "SECONDS", 1)
+    monkeypatch.setattr(sys.modules[check_recipe.__module__], "SECONDS", 1)
     started = time.monotonic()
     assert check_recipe(str(path)) == [f"{path}: checking it took more than 1 CPU-seconds or 1024 MiB of memory"]
     assert time.monotonic() - started < 20
