@@ -100,8 +100,10 @@ def show_overhead(rows: int, repeats: int, server: Server) -> None:
     for name, costs in zip(("bare script", "distill-data"), zip(*pairs, strict=True), strict=True):
         spent = median(costs)
         print(f"| {name:12} | {spent.cpu / rows * 1000:16.3f} | {spent.wall:6.2f} | {spent.peak:7.1f} |")
-    ratio = median([Cost(our.cpu / theirs.cpu, our.wall / theirs.wall, 0) for theirs, our in pairs])
-    print(f"| ratio        | {ratio.cpu:16.2f} | {ratio.wall:6.2f} |         |")
+    ratios = [Cost(our.cpu / theirs.cpu, our.wall / theirs.wall, our.peak / theirs.peak) for theirs, our in pairs]
+    ratio, spread = median(ratios), [each.cpu for each in ratios]
+    print(f"| ratio        | {ratio.cpu:16.2f} | {ratio.wall:6.2f} | {ratio.peak:7.2f} |")
+    print(f"\nratio of CPU from {min(spread):.2f} to {max(spread):.2f}")
 
 
 def show_one(rows: int, repeats: int, server: Server) -> None:

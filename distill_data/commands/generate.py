@@ -23,6 +23,7 @@ import orjson
 from distill_data import __version__
 from distill_data.commands import seating
 from distill_data.commands.options import Options, Summary
+from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_profiles, find_seeds, plan_digest, read_recipe
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
 from distill_data.data.items import Row
@@ -81,7 +82,9 @@ def generate(
         say = progress or (lambda _: None)
         if options.replay is not None:
             return _replay(loop, made, seeds, output, options, make_method, say)
-        path = _output_path(output, command, options)
+        path = output_path(
+            output, [command, seeds, recipe, options.teachers, options.settings, options.samples], options
+        )
         run = RunDirectory(options.run or path.with_suffix(".run"))
         if options.dry_run:
             surveyed = find_seeds(seeds, options, None)
@@ -90,7 +93,7 @@ def generate(
             )
             return _dry_run(loop, job, Journal(run.journal))
         profiles = find_profiles(options)
-        files_of(path)
+        refuse_overwriting(path, seeds)
         found: Seeds | None = None
         if seeds != "-":
             found = find_seeds(seeds, options, None)
@@ -112,20 +115,16 @@ def generate(
 
 @contextlib.contextmanager
 def _one_loop() -> Iterator[asyncio.Runner]:
-    """One event loop for a command, uvloop's where there is one."""
+    """One event loop for a command, uvloop's where there is one. Raises UsageError inside a running loop."""
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise UsageError("a run has its own event loop: from a coroutine, call it by asyncio.to_thread.")
     if sys.platform == "win32":
         factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     else:
         from uvloop import new_event_loop as factory
     with asyncio.Runner(loop_factory=factory) as runner:
         yield runner
-
-
-def _output_path(output: str, command: str, options: Options) -> Path:
-    if output != "-":
-        return Path(output)
-    directory = options.run or Path(".distill") / command
-    return directory.with_suffix(".run") / "stdout.jsonl" if options.run is None else directory / "stdout.jsonl"
 
 
 def _plan(
@@ -203,7 +202,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
 
 def _pass(job: Job, journal: Journal) -> Run:
     """One pass over the items, nothing counted yet."""
-    reuse = [Journal(each / "journal") for each in job.options.reuse]
+    reuse = [Journal(run_at(each, "--reuse").journal) for each in job.options.reuse]
     return Run(job.seeds, job.method, seating.seat(job.profiles, job.resolved), journal, reuse, job.options)
 
 
@@ -290,10 +289,9 @@ def _replay(
     assert options.replay is not None
     if output == "-":
         raise UsageError("--replay writes a file; give -o OUT.jsonl.")
-    source = RunDirectory(options.replay)
+    refuse_overwriting(Path(output), seeds)
+    source = run_at(options.replay, "--replay")
     stored = source.load()
-    if not stored:
-        raise UsageError(f"--replay {options.replay}: there is no run.json in it, so it is not a run directory.")
     profiles, resolved = seating.recall_teachers(stored["teachers"])
     found = find_seeds(seeds, options, None)
     job = _plan(loop, recipe, found, Path(output), options, make_method, say, {}, profiles=profiles, resolved=resolved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -194,12 +195,14 @@ class _Signals:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
-        for number in GRACE_SECONDS:
-            self._loop.add_signal_handler(number, self._receive, number)
+        if threading.current_thread() is threading.main_thread():  # elsewhere signals are somebody else's
+            for number in GRACE_SECONDS:
+                self._loop.add_signal_handler(number, self._receive, number)
 
     def __exit__(self, *_: object) -> None:
-        for number in GRACE_SECONDS:
-            self._loop.remove_signal_handler(number)
+        if threading.current_thread() is threading.main_thread():
+            for number in GRACE_SECONDS:
+                self._loop.remove_signal_handler(number)
         if self._timer is not None:
             self._timer.cancel()
 

@@ -254,7 +254,7 @@ def flip_all(tmp_path: Path, records: int) -> None:
         segment.write_bytes(flipped)
         cut_in_two = at >= last and flipped[at] == 0x0A
         if (at < last - 1) or (cut_in_two and at < len(data) - 1):
-            with pytest.raises(DamageError, match="000001.jsonl: the line at byte"):
+            with pytest.raises(DamageError, match=r"000001\.jsonl: the line at byte"):
                 Journal(tmp_path / "bad")
             ends["damage"] += 1
             continue
@@ -405,7 +405,7 @@ class Disk:
         monkeypatch.setattr(module.os, "write", self.write)
 
     def write(self, fd: int, data: bytes) -> int:
-        if not bytes(data[:5]) == b'{"k":':
+        if bytes(data[:5]) != b'{"k":':
             return self._write(fd, data)
         code = self.errors.pop(0) if self.errors else self.always
         if code:
@@ -658,7 +658,11 @@ TEXT = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from("\u2028\u2029\x85\x7f\U0001f600\U0010ffff\\\"'é\0")
 )
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )

@@ -1,0 +1,49 @@
+"""Where a run's files lie, and where they may not. Knows nothing of what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distill_data.commands.options import Options
+from distill_data.data.items import digest
+from distill_data.engine.publish import files_of
+from distill_data.engine.rundir import RunDirectory
+from distill_data.errors import UsageError
+
+
+def output_path(output: str, job: list[Any], options: Options) -> Path:
+    """The dataset's path. For `-` it lies in `--run`, or in a directory under `.distill` named by what the job is."""
+    if output != "-":
+        return Path(output)
+    if options.run is not None:
+        return options.run / "stdout.jsonl"
+    return (
+        Path(".distill")
+        / digest([dict(part) if isinstance(part, Mapping) else part for part in job])[:16]
+        / "out.jsonl"
+    )
+
+
+def refuse_overwriting(output: Path, seeds: str) -> None:
+    """Raise UsageError where a file to be written is the seeds, is a directory, or has another ending than `.jsonl`."""
+    source = Path(seeds)
+    for path in _all(output):
+        if path.is_dir():
+            raise UsageError(f"-o {output}: {path} is a directory; name a file that ends in .jsonl.")
+        if path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(f"-o {output}: {path} is the file of the seeds, which would be overwritten. Name another.")
+
+
+def _all(output: Path) -> list[Path]:
+    whole, partial = (files_of(output, partial=each) for each in (False, True))
+    return [path for files in (whole, partial) for path in (files.dataset, files.rejects, files.manifest)]
+
+
+def run_at(directory: Path, option: str) -> RunDirectory:
+    """A run that must be there already. Raises UsageError."""
+    run = RunDirectory(directory)
+    if not run.load():
+        raise UsageError(f"{option} {directory}: this is no run directory; it has no run.json.")
+    return run

@@ -1,0 +1,115 @@
+"""`label` as a function: where it may write, stdout, stdin, loops and threads, limits over the whole run."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill_data.commands import Options, label, status
+from distill_data.errors import DriftError, UsageError
+
+ECHO = Options(teachers=("echo",))
+
+
+@pytest.fixture
+def seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    Path("s.jsonl").write_text("".join(f'{{"instruction": "say {n} words"}}\n' for n in range(1, 5)))
+    return "s.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [("s.jsonl", "would be overwritten"), ("link.jsonl", "would be overwritten"), ("d.jsonl", "is a directory")],
+)
+def test_an_output_that_would_destroy_something_is_refused(seeds: str, output: str, says: str) -> None:
+    before = Path(seeds).read_bytes()
+    Path("link.jsonl").symlink_to(seeds)
+    Path("d.jsonl").mkdir()
+    with pytest.raises(UsageError, match=says):
+        label(seeds, recipe="answer", output=output, options=ECHO)
+    assert Path(seeds).read_bytes() == before
+    assert not list(Path().glob("*.run"))
+
+
+@pytest.mark.parametrize("option", ["reuse", "replay"])
+def test_a_run_that_is_not_there_is_a_usage_error(seeds: str, option: str) -> None:
+    options = Options(teachers=("echo",), reuse=(Path("gone"),)) if option == "reuse" else Options(replay=Path("gone"))
+    with pytest.raises(UsageError, match=f"--{option} gone"):
+        label(seeds, recipe="answer", output="o.jsonl", options=options)
+
+
+def test_the_dataset_goes_to_stdout_and_its_run_is_kept(
+    seeds: str, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert label(seeds, recipe="answer", output="-", options=ECHO).status == "published"
+    first = capfdbinary.readouterr().out
+    assert first.count(b"\n") == 4
+    assert label(seeds, recipe="answer", output="-", options=ECHO).status == "unchanged"
+    assert capfdbinary.readouterr().out == first
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(seeds).read_bytes())))
+    label("-", recipe="answer", output="-", options=ECHO)
+    assert capfdbinary.readouterr().out == first
+
+
+def test_a_running_loop_is_told_to_use_a_thread(seeds: str) -> None:
+    async def inside() -> str:
+        with pytest.raises(UsageError, match="to_thread"):
+            label(seeds, recipe="answer", output="o.jsonl", options=ECHO)
+        summary = await asyncio.to_thread(label, seeds, recipe="answer", output="o.jsonl", options=ECHO)
+        return summary.status
+
+    assert asyncio.run(inside()) == "published"
+
+
+def test_another_prompt_is_drift_until_it_is_accepted(seeds: str) -> None:
+    label(seeds, recipe="answer", output="o.jsonl", options=ECHO)
+    hotter = Options(teachers=("echo",), settings={"temperature": "0.9"})
+    with pytest.raises(DriftError, match="4 items"):
+        label(seeds, recipe="answer", output="o.jsonl", options=hotter)
+    accepted = Options(teachers=("echo",), settings={"temperature": "0.9"}, accept_drift=True)
+    assert label(seeds, recipe="answer", output="o.jsonl", options=accepted).history["bought"] == 4
+
+
+@pytest.mark.parametrize("change", ["appended", "removed", "reordered", "more samples", "limit"])
+def test_more_or_other_rows_are_no_drift(seeds: str, change: str) -> None:
+    label(seeds, recipe="answer", output="o.jsonl", options=ECHO)
+    lines = Path(seeds).read_text().split("\n")[:-1]
+    options, bought = ECHO, 0
+    if change == "appended":
+        lines, bought = [*lines, '{"instruction": "one more"}'], 1
+    elif change == "removed":
+        lines = lines[1:]
+    elif change == "reordered":
+        lines = lines[::-1]
+    elif change == "more samples":
+        options, bought = Options(teachers=("echo",), samples=2), 4
+    else:
+        options = Options(teachers=("echo",), limit=2)
+    Path(seeds).write_text("\n".join(lines) + "\n")
+    summary = label(seeds, recipe="answer", output="o.jsonl", options=options)
+    assert (summary.exit_code, summary.history["bought"]) == (0, bought)
+
+
+def test_the_budget_stops_the_run_and_counts_what_was_spent_before(seeds: str) -> None:
+    planned = label(seeds, recipe="answer", output="o.jsonl", options=Options(teachers=("echo",), dry_run=True)).history
+    one = (int(str(planned["estimated_prompt_tokens"])) + int(str(planned["estimated_completion_tokens"]))) // 4
+    tight = Options(teachers=("echo",), max_tokens_total=one + 3, concurrency=1)
+    stopped = label(seeds, recipe="answer", output="o.jsonl", options=tight)
+    assert (stopped.status, stopped.exit_code) == ("partial", 4)
+    assert "--max-tokens-total" in stopped.message
+    assert not Path("o.jsonl").exists()
+    assert Path("o.partial.jsonl").exists()
+    assert status("o.jsonl").status == "partial"
+    assert label(seeds, recipe="answer", output="o.jsonl", options=ECHO).exit_code == 0
+    assert not list(Path().glob("o.partial*"))
+
+
+def test_an_unknown_price_cannot_be_capped(seeds: str) -> None:
+    options = Options(teachers=("openai/x",), base_url="http://127.0.0.1:9/v1", max_cost=1.0)
+    with pytest.raises(UsageError, match="price of openai/x is unknown"):
+        label(seeds, recipe="answer", output="o.jsonl", options=options)

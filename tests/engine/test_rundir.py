@@ -1,0 +1,158 @@
+"""The run directory: one process at a time, and a run.json that is whole or refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from distill_data.engine import rundir
+from distill_data.engine.rundir import FORMAT, RunDirectory
+from distill_data.errors import DamageError, DiskError, DistillError, LockedError, UsageError
+
+ROOT = Path(__file__).parents[2]
+CLAIM = """
+import sys
+from pathlib import Path
+from distill_data.engine.rundir import RunDirectory
+from distill_data.errors import LockedError
+run = RunDirectory(Path(sys.argv[1]))
+try:
+    run.claim()
+except LockedError as error:
+    print(error, flush=True)
+else:
+    print("claimed", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def claim_elsewhere(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CLAIM, str(path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_second_process_is_told_who_works_here_until_the_first_lets_go(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "out.run")
+    run.claim()
+    with claim_elsewhere(run.path) as child:
+        said, _ = child.communicate()
+    assert f"another process ({os.getpid()}) works on this run" in said
+    run.release()
+    run.release()
+    with claim_elsewhere(run.path) as child:
+        said, _ = child.communicate("\n")
+    assert said == "claimed\n"
+
+
+def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "out.run")
+    before = len(os.listdir("/dev/fd"))
+    with claim_elsewhere(run.path) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "claimed\n"
+        with pytest.raises(LockedError, match=f"\\({child.pid}\\)"):
+            run.claim()
+        child.kill()
+    run.claim()
+    assert (run.path / "lock").read_text() == f"{os.getpid()}\n"
+    run.release()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "deep" / "out.run")
+    run.claim()
+    assert run.path.stat().st_mode & 0o777 == 0o700
+    assert (run.path / "lock").stat().st_mode & 0o777 == 0o600
+    assert run.journal.parent == run.spill.parent == run.path
+    run.release()
+
+
+def test_symbolic_links_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.run").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError, match="symbolic link"):
+        RunDirectory(tmp_path / "link.run").claim()
+    assert list((tmp_path / "real").iterdir()) == []
+
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "real" / "lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(DiskError):
+        RunDirectory(tmp_path / "real").claim()
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DiskError, match="Not a directory"):
+        RunDirectory(tmp_path / "file" / "out.run").claim()
+    with pytest.raises(DiskError, match="File exists"):
+        RunDirectory(tmp_path / "file").claim()
+    if os.geteuid() != 0:
+        (tmp_path / "closed").mkdir(mode=0o500)
+        with pytest.raises(DiskError, match="Permission denied"):
+            RunDirectory(tmp_path / "closed" / "out.run").claim()
+
+
+def test_a_disk_too_full_for_the_lock_is_an_error_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(rundir.os, "pwrite", fail)
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(DiskError, match="No space left"):
+        RunDirectory(tmp_path / "out.run").claim()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_facts_come_back_and_are_written_only_when_they_say_something_new(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.load() == {}
+    run.save({"plan": "a", "é": [1, {"b": None}]})
+    assert run.load() == {"format": FORMAT, "plan": "a", "é": [1, {"b": None}]}
+    first = (tmp_path / "run.json").stat()
+    run.save({"é": [1, {"b": None}], "plan": "a"})
+    assert (tmp_path / "run.json").stat().st_ino == first.st_ino
+    run.save({"plan": "b"})
+    assert run.load() == {"format": FORMAT, "plan": "b"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b'{"format":1', b"\xff", b"[]", b"null", b"{}", b'{"format":2}', b'{"format":"1"}', b'{"format":null}'],
+)
+def test_facts_that_are_damaged_or_newer_are_refused_and_left_as_they_are(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(data)
+    run = RunDirectory(tmp_path)
+    with pytest.raises(DamageError, match=r"run\.json"):
+        run.load()
+    with pytest.raises(DistillError):
+        run.save({"plan": "a"})
+    assert (tmp_path / "run.json").read_bytes() == data
+
+
+def test_any_cut_of_the_facts_is_refused(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.save({"plan": "a"})
+    data = (tmp_path / "run.json").read_bytes()
+    for length in range(len(data) - 1):  # the last byte is a newline, which says nothing
+        (tmp_path / "run.json").write_bytes(data[:length])
+        with pytest.raises(DamageError):
+            run.load()
+    assert orjson.loads(data)["plan"] == "a"
+
+
+def test_facts_that_are_no_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(DamageError, match="cannot be read"):
+        RunDirectory(tmp_path).load()
