@@ -33,7 +33,7 @@ def status(output: str, run: Path | None = None) -> Summary:
         journal.close()
     if manifest is None:
         items = facts["items"]
-        message = f"Interrupted before anything was published; {len(journal)} answers are on disk for {items} items."
+        message = f"Nothing is published yet; {len(journal)} answers are on disk for {items} items."
         return Summary("partial", 0, message, str(directory.path), {"items": items, "pending": items}, history)
     result: dict[str, Any] = manifest["result"]
     if finished is not None:

@@ -20,9 +20,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from distill_data.data.exchange import Message
 from distill_data.recipes.nearest import hint
-from distill_data.recipes.tags import MessageTag, TagLines
+from distill_data.recipes.tags import Boundary, MessageTag, TagLines
 
 CHARACTERS = 1 << 20
 """What one render may write, values included."""
@@ -41,11 +40,10 @@ class Value(str):
 
 
 class Rendering(Context):
-    """One render: the messages so far, and what is left to spend."""
+    """One render, and what is left to spend."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.messages: list[Message] = []
         self.characters = CHARACTERS
         self.steps = STEPS
 
@@ -91,8 +89,10 @@ def sized(value: Any) -> Any:
 
 
 @pass_context
-def written(context: Rendering, value: Any) -> Value:
+def written(context: Rendering, value: Any) -> Value | Boundary:
     """What `{{ value }}` writes."""
+    if isinstance(value, Boundary):
+        return value
     return Value(context.spend(scalar(value)))
 
 
@@ -228,7 +228,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.undefined(f"there is no {argument!r}{where}")
 
     def is_safe_callable(self, obj: Any) -> bool:
-        return obj is limited_range or getattr(obj, "__func__", None) is MessageTag.collect
+        return obj is limited_range
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if not (isinstance(left, (int, float)) and isinstance(right, (int, float))):

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from jinja2.parser import Parser
+from jinja2.visitor import NodeTransformer
 
 from distill_data.recipes.nearest import hint
 
 ROLES = ("system", "user", "assistant")
+
+
+class Boundary(str):
+    """Where a message begins, with its role, or ends. Only a template's own tag can write one."""
+
+    __slots__ = ("role",)
+    role: str
+
+    def __new__(cls, role: str) -> Boundary:
+        made = super().__new__(cls, "")
+        made.role = role
+        return made
+
+    def __str__(self) -> str:
+        return self
+
+
+SYSTEM, USER, ASSISTANT, END = map(Boundary, (*ROLES, ""))
 
 
 class MessageTag(Extension):
@@ -29,13 +47,22 @@ class MessageTag(Extension):
         if role not in ROLES:
             parser.fail(f"unknown role {role}{hint(role, ROLES)}", line)
         body = parser.parse_statements(("name:endmessage",), drop_needle=True)
-        call = self.call_method("collect", [nodes.ContextReference(), nodes.Const(role)])
+        call = self.call_method("message", [nodes.Const(role)])
         return nodes.CallBlock(call, [], [], body).set_lineno(line)
 
-    def collect(self, context: Any, role: str, caller: Callable[[], str]) -> str:
-        """Runs once per message and render. `context` is a `sandbox.Rendering`."""
-        context.messages.append({"role": role, "content": caller()})
-        return ""
+
+class FlatMessages(NodeTransformer):
+    """Puts a `Boundary` before and after each message's body, once the tree is checked: a call a message costs more
+    than all the rest of a render."""
+
+    def visit_CallBlock(self, node: nodes.CallBlock) -> list[nodes.Node]:  # noqa: N802 - the visitor calls it so
+        (role,) = node.call.args
+        assert isinstance(role, nodes.Const)
+        return [_boundary(role.value.upper(), node), nodes.Scope(node.body, lineno=node.lineno), _boundary("END", node)]
+
+
+def _boundary(name: str, node: nodes.Node) -> nodes.Node:
+    return nodes.Output([nodes.ImportedName(f"{__name__}.{name}", lineno=node.lineno)], lineno=node.lineno)
 
 
 class TagLines(Extension):

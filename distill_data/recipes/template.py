@@ -6,7 +6,7 @@ only be seen at run time (missing values, sizes) is `sandbox`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from distill_data.data.exchange import Message
 from distill_data.errors import RecipeError
 from distill_data.recipes.nearest import hint
 from distill_data.recipes.sandbox import FILTERS, TESTS, TURNS, Rendering, assembled, sandbox
+from distill_data.recipes.tags import Boundary, FlatMessages
 
 MAIN = "main"
 """The block that a body without blocks is."""
@@ -82,17 +83,29 @@ class Body:
         assert isinstance(context, Rendering)
         root = self.template.blocks.get(block, self.template.root_render_func)
         try:
-            if self.blocks[block]:
-                for _ in root(context):  # messages collect themselves; around them is only white space
-                    pass
-            else:
-                context.messages.append({"role": "user", "content": assembled(root(context))})
+            pieces = root(context)
+            messages = split(pieces) if self.blocks[block] else [{"role": "user", "content": assembled(pieces)}]
         except RENDERING as error:
             line = line_of(error)
             raise RecipeError(f"{self.path}:{line}: {error}" if line else f"{self.path}: {error}") from None
-        if not context.messages:
+        if not messages:
             raise RecipeError(f"{self.path}: block {block} made no message for this row")
-        return context.messages
+        return messages
+
+
+def split(pieces: Iterable[str]) -> list[Message]:
+    """Messages from what a render writes; around them is only white space."""
+    messages: list[Message] = []
+    parts: list[str] = []
+    role = ""
+    for piece in pieces:
+        if not isinstance(piece, Boundary):
+            parts.append(piece)
+        else:
+            if role:
+                messages.append({"role": role, "content": assembled(parts)})
+            role, parts = piece.role, []
+    return messages
 
 
 def compile_body(source: str, path: Path, line: int) -> Body:
@@ -104,6 +117,8 @@ def compile_body(source: str, path: Path, line: int) -> Body:
         names = first_uses(tree)
         keys, whole = lookups(tree)
         meter_loops(tree)
+        tree = FlatMessages().visit(tree)
+        tree.set_environment(ENVIRONMENT)
         code = ENVIRONMENT.compile(tree, filename=str(path))
         template = Template.from_code(ENVIRONMENT, code, ENVIRONMENT.globals)
     except Refused as error:

@@ -221,8 +221,9 @@ def test_cut_anywhere_exactly_the_whole_records_are_left(tmp_path: Path) -> None
     data = write(tmp_path / "whole", keys).read_bytes()
     (tmp_path / "cut").mkdir()
     segment = tmp_path / "cut" / "000001.jsonl"
-    for length in range(len(data) + 1):
-        segment.write_bytes(data[:length])
+    segment.write_bytes(data)
+    for length in range(len(data), -1, -1):
+        os.truncate(segment, length)
         whole = data[:length].count(b"\n")
         torn = int(length > 0 and data[length - 1 : length] != b"\n")
         made = Journal(tmp_path / "cut")
