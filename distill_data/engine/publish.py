@@ -77,7 +77,8 @@ class Count:
         self.statuses[head["status"]] += 1
         if head["reason"]:
             self.reasons[head["reason"]] += 1
-        self.dropped.update(head["dropped"])
+        if head["dropped"]:
+            self.dropped.update(head["dropped"])
         if head["agrees"] is not None:
             for group in {"", head["group"]}:
                 compared = self.gold.setdefault(group, [0, 0])

@@ -275,6 +275,7 @@ def test_no_flipped_bit_makes_a_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_no_flipped_bit_makes_a_record_among_many(tmp_path: Path) -> None:
     flip_all(tmp_path, 50)
 

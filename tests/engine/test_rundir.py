@@ -63,6 +63,7 @@ def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
         with pytest.raises(LockedError, match=f"\\({child.pid}\\)"):
             run.claim()
         child.kill()
+    (run.path / "lock").write_text("a longer number than ours")
     run.claim()
     assert (run.path / "lock").read_text() == f"{os.getpid()}\n"
     run.release()
