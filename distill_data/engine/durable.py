@@ -18,6 +18,13 @@ def disk_error(error: OSError, path: Path) -> DiskError:
     )
 
 
+def write_fully(fd: int, data: bytes) -> None:
+    """Write all of `data`: near a full disk the system takes a part, and complains only about the rest."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
 def sync_data(fd: int) -> None:
     """Bring a file's bytes to the disk; on macOS fsync alone leaves them in the drive's cache."""
     if sys.platform == "darwin":

@@ -16,18 +16,20 @@ import asyncio
 import errno
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from distill_data.engine import segments
-from distill_data.engine.durable import disk_error, sync_data, sync_directory
+from distill_data.engine.durable import disk_error, sync_data, sync_directory, write_fully
 from distill_data.errors import DamageError, DiskError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 RESERVE_BYTES = 4 << 20
 OPEN_SEGMENTS = 64
+
+Waiters = list[tuple[bytes, asyncio.Future[None]]]
 
 
 @dataclass(slots=True)
@@ -64,6 +66,15 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class Flight:
+    """A batch on its way to the disk, with the number of its segment and the offset of its first byte at the end."""
+
+    batch: Waiters
+    loop: asyncio.AbstractEventLoop
+    work: Future[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One answer or failure, read back."""
 
@@ -75,7 +86,10 @@ class Journal:
     """One run's answers. Open it to read; `prepare` it to write."""
 
     def __init__(self, directory: Path) -> None:
-        """Read every segment once. Raises DamageError, naming file and byte, where a line other than a last is bad."""
+        """Read every segment once. Raises DamageError, naming file and byte, where a line other than a last is bad.
+
+        Raises DiskError where a segment cannot be read.
+        """
         self.directory = directory
         self.totals = Totals()
         self.owned: dict[int, int] = {}
@@ -85,17 +99,21 @@ class Journal:
         self._index: dict[int, int] = {}
         self._failures: dict[int, int] = {}
         self._readers: dict[int, int] = {}
-        self._segments = sorted(directory.glob("[0-9]*.jsonl"))
+        names = [path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii()]
+        self._segments = sorted(names, key=lambda path: int(path.stem))
         waiting: dict[int, list[int]] = {}
         for number, segment in enumerate(self._segments):
-            segments.follow_sent(waiting, segment.with_suffix(".sent"), self._scan(number, segment))
+            try:
+                segments.follow_sent(waiting, segment.with_suffix(".sent"), self._scan(number, segment))
+            except OSError as error:
+                raise disk_error(error, segment) from error
         for count, prompt_tokens, completion_tokens in waiting.values():
             self.totals.doubt.add(count, count * prompt_tokens, count * completion_tokens)
         self._fd = self._sent_fd = -1
         self._retired: list[int] = []
         self._size = 0
-        self._queue: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._writing = False
+        self._queue: Waiters = []
+        self._flight: Flight | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._rescued = False
         self._lost: OSError | None = None
@@ -110,7 +128,7 @@ class Journal:
         answered: list[int] = []
         for offset, line, last in segments.read_lines(segment):
             if not segments.intact(line):
-                if last:
+                if last and not segments.glued(line):
                     self.totals.torn_tails += 1
                     continue
                 raise DamageError(
@@ -118,18 +136,22 @@ class Journal:
                     "as it is. Restore the file from a copy, or start anew with another output."
                 )
             head = segments.head_of(line)
-            place = segments.pack(number, offset, len(line))
-            if head.failed:
-                self._failures[head.key] = place
-                continue
-            if self._index.setdefault(head.key, place) != place:
-                self.totals.bought_twice += 1
-            else:
-                owner = int(head.owner, 16)
-                self.owned[owner] = self.owned.get(owner, 0) + 1
-            self.totals.add(head.usage)
-            answered.append(head.key)
+            if not head.failed:
+                if head.key not in self._index:
+                    owner = int(head.owner, 16)
+                    self.owned[owner] = self.owned.get(owner, 0) + 1
+                answered.append(head.key)
+            self._admit(head, segments.pack(number, offset))
         return answered
+
+    def _admit(self, head: segments.Line, place: int) -> None:
+        """Index and count a line that is on disk. The first answer to a key holds, and the last failure."""
+        if head.failed:
+            self._failures[head.key] = place
+            return
+        if self._index.setdefault(head.key, place) != place:
+            self.totals.bought_twice += 1
+        self.totals.add(head.usage)
 
     def find(self, key: str) -> Entry | None:
         """The answer to a key, or None."""
@@ -143,8 +165,11 @@ class Journal:
         place = index.get(segments.short_key(key))
         if place is None:
             return None
-        number, offset, length = segments.unpack(place)
-        line = os.pread(self._reader(number), length, offset)
+        number, offset = segments.unpack(place)
+        try:
+            line = segments.line_at(self._reader(number), offset)
+        except OSError as error:
+            raise disk_error(error, self._segments[number]) from error
         if not segments.intact(line):
             raise DamageError(f"{self._segments[number]}: the line at byte {offset} changed while the run was open.")
         body = segments.body_of(line, key)
@@ -185,7 +210,13 @@ class Journal:
         number = int(self._segments[-1].stem) + 1 if self._segments else 1
         path = self.directory / f"{number:06d}.jsonl"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        fd, sent_fd = os.open(path, flags, 0o600), os.open(path.with_suffix(".sent"), flags, 0o600)
+        fd = os.open(path, flags, 0o600)
+        try:
+            sent_fd = os.open(path.with_suffix(".sent"), flags, 0o600)
+        except OSError:
+            os.close(fd)
+            path.unlink()
+            raise
         sync_directory(self.directory)
         # The loop's thread may be about to write to the old ones, so they are closed at the end.
         self._retired += [old for old in (self._fd, self._sent_fd) if old >= 0]
@@ -204,14 +235,13 @@ class Journal:
         try:
             if self._fd < 0:
                 self._start_segment()
-            os.write(self._sent_fd, line)
+            write_fully(self._sent_fd, line)
         except OSError as error:
             raise self._break(error) from error
 
     async def commit(self, key: str, owner: str, usage: tuple[int, int, int], body: bytes) -> None:
         """Make an answer durable. Returns once it is; raises DiskError where it cannot be."""
         await self._append(segments.frame(segments.OK, key, owner, usage, body))
-        self.totals.add(usage)
 
     async def commit_failure(self, key: str, owner: str, reason: str, detail: str) -> None:
         """Keep why a request was refused for good. Raises DiskError."""
@@ -219,30 +249,39 @@ class Journal:
         await self._append(segments.frame(segments.ERR, key, owner, (0, 0, 0), body))
 
     async def _append(self, line: bytes) -> None:
+        while self._flight is not None and self._flight.loop.is_closed():
+            self._settle(self._flight)  # nobody else will
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((line, done))
-        if not self._writing:
-            self._writing = True
+        if self._flight is None:
             self._flush()
         await done
 
     def _flush(self) -> None:
         """Write all that is queued as one batch, then whatever queued up meanwhile, until nothing is left."""
+        assert self._thread is not None, "prepare comes before commit"
         batch, self._queue = self._queue, []
-        data = b"".join(line for line, _ in batch)
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._write, data)
-        work.add_done_callback(lambda finished: self._settle(batch, finished))
+        work = self._thread.submit(self._write, b"".join(line for line, _ in batch))
+        flight = self._flight = Flight(batch, batch[-1][1].get_loop(), work)
+        work.add_done_callback(lambda _: self._call(flight))
 
-    def _settle(self, batch: list[tuple[bytes, asyncio.Future[None]]], work: asyncio.Future[int]) -> None:
-        error = work.exception()
-        offset, number = (0 if error else work.result()), len(self._segments) - 1
-        for line, done in batch:
-            if error is None:
-                head = segments.head_of(line)
-                index = self._failures if head.failed else self._index
-                index.setdefault(head.key, segments.pack(number, offset, len(line)))
+    def _call(self, flight: Flight) -> None:
+        """Have the loop settle a batch, from the writer's thread. Where it has closed, `close` settles it."""
+        with suppress(RuntimeError):
+            flight.loop.call_soon_threadsafe(self._settle, flight)
+
+    def _settle(self, flight: Flight) -> None:
+        """Index, count and acknowledge a batch once it is on disk. Waits where it is not yet."""
+        if flight is not self._flight:
+            return
+        error, self._flight = flight.work.exception(), None
+        if error is None:
+            number, offset = flight.work.result()
+            for line, _ in flight.batch:
+                self._admit(segments.head_of(line), segments.pack(number, offset))
                 offset += len(line)
-            if done.done():
+        for _, done in flight.batch:
+            if done.done() or done.get_loop().is_closed():
                 continue
             if error is None:
                 done.set_result(None)
@@ -250,17 +289,14 @@ class Journal:
                 done.set_exception(self.broken or error)
         if self._queue:
             self._flush()
-        else:
-            self._writing = False
 
-    def _write(self, data: bytes) -> int:
-        """Append and sync, in the writer's thread; the offset of the first byte. A full disk is survived once.
+    def _write(self, data: bytes) -> tuple[int, int]:
+        """Append and sync, in the writer's thread; where the first byte stands. A full disk is survived once.
 
         After any other failure the descriptor is never believed again.
         """
         if self._lost is not None:
             raise self._lost
-        full, start = self._fd, self._size
         try:
             if self._fd < 0:
                 self._start_segment()
@@ -271,22 +307,22 @@ class Journal:
             if error.errno not in FULL or self._rescued:
                 raise
         self._rescued = True
+        full, start = self._fd, self._size
         (self.directory / "reserve").unlink(missing_ok=True)
         self._start_segment()
         self._lost = None
-        offset = self._write(data)
+        place = self._write(data)
         with suppress(OSError):  # lines of this batch that did fit would count as bought twice
             os.ftruncate(full, start)
-        return offset
+        return place
 
-    def _write_synced(self, data: bytes) -> int:
-        start, view = self._size, memoryview(data)
-        while view:
-            written = os.write(self._fd, view)
-            self._size += written
-            view = view[written:]
+    def _write_synced(self, data: bytes) -> tuple[int, int]:
+        write_fully(self._fd, data)
         sync_data(self._fd)
-        return start
+        if not os.fstat(self._fd).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        start, self._size = self._size, self._size + len(data)
+        return len(self._segments) - 1, start
 
     def _break(self, error: OSError) -> DiskError:
         if self.broken is None:
@@ -294,7 +330,10 @@ class Journal:
         return self.broken
 
     def close(self) -> None:
+        """Land what is still queued, and let go of the files."""
         if self._thread is not None:
+            while self._flight is not None:
+                self._settle(self._flight)
             self._thread.shutdown()
             self._thread = None
             (self.directory / "reserve").unlink(missing_ok=True)

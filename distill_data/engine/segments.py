@@ -9,19 +9,23 @@ A line is ASCII; its head has fixed widths, so that it is keyed and checked with
 from __future__ import annotations
 
 import json
+import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 OK, ERR = b"ok", b"er"
+FIRST_READ = 4096
 _KEY = slice(6, 70)
 _TYPE = slice(77, 79)
 _OWNER = slice(86, 102)
 _USAGE = 109
 _TAIL = len(b',"c":"00000000"}\n')
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
+_SEAM = re.compile(rb',"c":"([0-9a-f]{8})"\}.\{"k":"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +33,22 @@ class Line:
     """What stands in a line's head. The body is taken out by `body_of`, when somebody wants it."""
 
     key: int
-    """The first 64 bits of the request's key."""
+    """The beginning of the request's key, as `short_key` gives it."""
     owner: str
     failed: bool
     usage: tuple[int, int, int]
 
 
 def frame(kind: bytes, key: str, owner: str, usage: tuple[int, int, int], body: bytes) -> bytes:
-    """One line. `key` has 64 hex digits, `owner` 16; `body` is JSON, kept as it came where it is ASCII on one line."""
-    if not body.isascii():
-        body = _FOREIGN.sub(lambda found: json.dumps(found[0])[1:-1], body.decode("utf-8")).encode("ascii")
+    """One line. `key` has 64 hex digits, `owner` 16; `body` is JSON, kept as it came where it is ASCII on one line.
+
+    Takes whatever `json.loads` takes: a byte order mark, UTF-16 and UTF-32 (seen by their NULs) and raw surrogates too.
+    """
+    if len(key) != 64 or len(owner) != 16:
+        raise ValueError(f"a key has 64 digits and an owner 16, not {len(key)} and {len(owner)}")
+    if not body.isascii() or b"\0" in body:
+        text = body.decode(json.detect_encoding(body), "surrogatepass")
+        body = _FOREIGN.sub(lambda found: json.dumps(found[0])[1:-1], text).encode("ascii")
     if b"\n" in body or b"\r" in body:  # between tokens only: inside a string they are escaped
         body = body.replace(b"\n", b" ").replace(b"\r", b" ")
     head = b'{"k":"%s","t":"%s","i":"%s","u":[%d,%d,%d],"a":%s' % (
@@ -49,19 +59,29 @@ def frame(kind: bytes, key: str, owner: str, usage: tuple[int, int, int], body: 
 
 def intact(line: bytes) -> bool:
     """Whether a line is whole and unharmed. Hex digits are compared as bytes: `int(x, 16)` takes more than digits."""
-    return line[-1:] == b"\n" and line[-_TAIL:] == b',"c":"%08x"}\n' % zlib.crc32(line[:-_TAIL])
+    return line.startswith(b'{"k":"') and line[-_TAIL:] == b',"c":"%08x"}\n' % zlib.crc32(line[:-_TAIL])
+
+
+def glued(line: bytes) -> bool:
+    """Whether a bad line begins with a whole one: then a line break was harmed, which no interrupted write does."""
+    crc = start = 0
+    for seam in _SEAM.finditer(line):
+        crc, start = zlib.crc32(memoryview(line)[start : seam.start()], crc), seam.start()
+        if seam[1] == b"%08x" % crc:
+            return True
+    return False
 
 
 def short_key(key: str) -> int:
-    """What an index keeps of a key: 64 bits. Whoever finds a line by it compares the whole key."""
-    return int(key[:16], 16)
+    """What an index keeps of a key: 60 bits, an int of 32 bytes. Whoever finds a line by it compares the whole key."""
+    return int(key[:15], 16)
 
 
 def head_of(line: bytes) -> Line:
     """The head of an intact line."""
     prompt, completion, cached = line[_USAGE : line.index(b"]", _USAGE)].split(b",")
     usage = (int(prompt), int(completion), int(cached))
-    return Line(int(line[_KEY][:16], 16), line[_OWNER].decode("ascii"), line[_TYPE] == ERR, usage)
+    return Line(int(line[_KEY][:15], 16), line[_OWNER].decode("ascii"), line[_TYPE] == ERR, usage)
 
 
 def body_of(line: bytes, key: str) -> bytes | None:
@@ -80,13 +100,24 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
             line = following
 
 
-def pack(number: int, offset: int, length: int) -> int:
-    """Segment, offset and length as one int, which takes less memory than a tuple."""
-    return number << 72 | offset << 32 | length
+def pack(number: int, offset: int) -> int:
+    """Segment and offset as one int, of 32 bytes for a million segments of a terabyte."""
+    return number << 40 | offset
 
 
-def unpack(place: int) -> tuple[int, int, int]:
-    return place >> 72, place >> 32 & (1 << 40) - 1, place & (1 << 32) - 1
+def unpack(place: int) -> tuple[int, int]:
+    return place >> 40, place & (1 << 40) - 1
+
+
+def line_at(fd: int, offset: int) -> bytes:
+    """The line that begins at an offset."""
+    line = os.pread(fd, FIRST_READ, offset)
+    while b"\n" not in line:
+        more = os.pread(fd, 16 * FIRST_READ, offset + len(line))
+        if not more:
+            return line
+        line += more
+    return line[: line.index(b"\n") + 1]
 
 
 def sent_line(key: str, prompt_tokens: int, completion_tokens: int) -> bytes:
@@ -97,7 +128,8 @@ def unpaid_line(key: str) -> bytes:
     return b"E %s\n" % key[:16].encode("ascii")
 
 
-_SENT = re.compile(rb"([SE]) ([0-9a-f]{16})(?: (\d+) (\d+))?")
+_SENT = re.compile(rb"(?:S ([0-9a-f]{16}) (\d{1,18}) (\d{1,18})|E ([0-9a-f]{16}))\n\Z")
+"""Looked for at the end of a line, for a whole note may follow a torn one."""
 
 
 def follow_sent(waiting: dict[int, list[int]], sent: Path, answered: Iterable[int]) -> None:
@@ -106,17 +138,23 @@ def follow_sent(waiting: dict[int, list[int]], sent: Path, answered: Iterable[in
     A request is in doubt where its key was sent more often than it was answered or known to be unpaid. That may stand
     in a later segment than the sending: a full disk starts a new one under requests in flight.
     """
-    for line in sent.read_bytes().split(b"\n") if sent.exists() else []:
-        found = _SENT.fullmatch(line)
-        if found is None:
-            continue
-        entry = waiting.setdefault(int(found[2], 16), [0, 0, 0])
-        if found[1] == b"S":
-            entry[:] = entry[0] + 1, int(found[3] or 0), int(found[4] or 0)
+    ends = Counter(answered)  # first, so that an answered request takes no place in `waiting`
+    for found in filter(None, map(_SENT.search, _notes(sent))):
+        key = int((found[1] or found[4])[:15], 16)
+        if found[4]:
+            ends[key] += 1
+        elif ends[key] > 0:
+            ends[key] -= 1
         else:
-            entry[0] -= 1
-    for key in answered:
-        if key in waiting:
-            waiting[key][0] -= 1
-    for key in [key for key, entry in waiting.items() if entry[0] <= 0]:
-        del waiting[key]
+            entry = waiting.setdefault(key, [0, 0, 0])
+            entry[:] = entry[0] + 1, int(found[2]), int(found[3])
+    for key in ends.keys() & waiting.keys():
+        waiting[key][0] -= ends[key]
+        if waiting[key][0] <= 0:
+            del waiting[key]
+
+
+def _notes(sent: Path) -> Iterator[bytes]:
+    if sent.exists():
+        with sent.open("rb") as stream:
+            yield from stream

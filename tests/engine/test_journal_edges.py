@@ -1,0 +1,279 @@
+"""The journal where disk, loop or reply behave as they seldom do."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill_data.engine import journal as module
+from distill_data.engine import segments
+from distill_data.engine.journal import Doubt, Entry, Journal
+from distill_data.errors import DamageError, DiskError
+from tests.engine.test_journal import OWNER, USAGE, body_of, key_of, read, write
+
+# Bodies
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=[])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+
+
+@given(JSON, st.sampled_from(ENCODINGS), st.booleans(), st.sampled_from([None, 0, 2]))
+def test_whatever_json_takes_is_framed(value: object, encoding: str, escape: bool, indent: int | None) -> None:
+    text = json.dumps(value, ensure_ascii=escape, indent=indent)
+    body = "[{}]".replace("{}", text).encode(encoding, "surrogatepass")
+    line = segments.frame(segments.OK, key_of(1), OWNER, USAGE, body)
+    assert segments.intact(line) and line.isascii() and line.count(b"\n") == 1
+    kept = segments.body_of(line, key_of(1))
+    assert kept is not None
+    assert json.dumps(json.loads(kept)) == json.dumps(json.loads(body))  # as text: NaN, and halves that make a pair
+
+
+@pytest.mark.parametrize("text", ["[NaN,-Infinity]", "[" * 900 + "]" * 900, "9" * 4300, "1e999", '{"a":1,"a":2}'])
+def test_what_json_takes_on_one_ascii_line_is_kept_byte_for_byte(text: str) -> None:
+    line = segments.frame(segments.OK, key_of(1), OWNER, USAGE, text.encode())
+    assert segments.body_of(line, key_of(1)) == text.encode()
+
+
+def test_a_key_or_owner_of_another_width_is_refused() -> None:
+    for key, owner in ((key_of(1)[1:], OWNER), (key_of(1), OWNER + "0")):
+        with pytest.raises(ValueError, match="64 digits"):
+            segments.frame(segments.OK, key, owner, USAGE, b"{}")
+
+
+def test_an_answer_longer_than_one_read_comes_back(tmp_path: Path) -> None:
+    long = b'"%s"' % (b"y" * 300_000)
+
+    async def main() -> None:
+        made = Journal(tmp_path)
+        made.prepare()
+        await made.commit(key_of(1), OWNER, USAGE, long)
+        await made.commit(key_of(2), OWNER, USAGE, b"{}")
+        assert made.find(key_of(1)) == Entry(OWNER, long)
+        assert made.find(key_of(2)) == Entry(OWNER, b"{}")
+        made.close()
+
+    asyncio.run(main())
+
+
+# Scanning
+
+
+def test_a_harmed_line_break_before_the_last_line_is_damage(tmp_path: Path) -> None:
+    segment = write(tmp_path, [key_of(number) for number in range(3)])
+    data = bytearray(segment.read_bytes())
+    for mask in (1 << bit for bit in range(8)):
+        data[data.rindex(b"\n", 0, -1)] ^= mask
+        segment.write_bytes(data)
+        with pytest.raises(DamageError):
+            Journal(tmp_path)
+        data = bytearray(segment.read_bytes().replace(bytes([0x0A ^ mask]) + b'{"k"', b'\n{"k"'))
+
+
+def test_a_reply_that_looks_like_the_journal_may_be_torn(tmp_path: Path) -> None:
+    fake = segments.frame(segments.OK, key_of(2), OWNER, USAGE, b"{}").rstrip(b"\n")
+    segment = tmp_path / "000001.jsonl"
+    whole = segments.frame(segments.OK, key_of(1), OWNER, USAGE, b"[%s,%s]" % (fake, fake))
+    for length in range(1, len(whole)):
+        segment.write_bytes(whole[:length])
+        made = read(tmp_path)
+        assert (len(made), made.totals.torn_tails) == (0, 1), length
+
+
+def test_a_checksum_of_nothing_is_no_line(tmp_path: Path) -> None:
+    segment = write(tmp_path, [key_of(1)])
+    segment.write_bytes(segment.read_bytes() + b',"c":"00000000"}\n')
+    made = read(tmp_path)
+    assert (len(made), made.totals.torn_tails) == (1, 1)
+
+
+def test_segments_are_read_in_the_order_of_their_numbers_and_other_files_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, [key_of(1)]).rename(tmp_path / "1000000.jsonl")
+    (tmp_path / "000001.sent").unlink()
+    (tmp_path / "9old.jsonl").write_bytes(b"something else")
+    write(tmp_path, [key_of(2)])
+    assert (tmp_path / "1000001.jsonl").exists()
+    assert len(read(tmp_path)) == 2
+
+
+def test_a_segment_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "000001.jsonl").mkdir()
+    with pytest.raises(DiskError, match=r"000001\.jsonl"):
+        Journal(tmp_path)
+
+
+def test_memory_for_an_answer_is_about_120_bytes(tmp_path: Path) -> None:
+    count = 40_000
+    lines = (segments.frame(segments.OK, key_of(number), OWNER, USAGE, b"{}") for number in range(count))
+    (tmp_path / "000001.jsonl").write_bytes(b"".join(lines))
+    (tmp_path / "000001.sent").write_bytes(
+        b"".join(segments.sent_line(key_of(number), 1, 1) for number in range(count))
+    )
+    tracemalloc.start()
+    try:
+        made = Journal(tmp_path)
+        gc.collect()
+        kept, peak = (size / count for size in tracemalloc.get_traced_memory())
+    finally:
+        tracemalloc.stop()
+    made.close()
+    assert len(made) == count and made.totals.doubt == Doubt()
+    assert kept < 150 and peak < 300
+
+
+# Requests in doubt
+
+
+def test_a_note_that_never_ended_stands_for_a_request_that_never_left(tmp_path: Path) -> None:
+    (tmp_path / "000001.jsonl").touch()
+    sent = tmp_path / "000001.sent"
+    whole = segments.sent_line(key_of(1), 10, 200)
+    for length in range(len(whole)):
+        sent.write_bytes(whole[:length])
+        assert read(tmp_path).totals.doubt == Doubt()
+        sent.write_bytes(whole[:length] + whole)  # and the next note follows right after
+        assert read(tmp_path).totals.doubt == Doubt(1, 10, 200)
+    sent.write_bytes(b"S %s %s 1\n" % (key_of(1)[:16].encode(), b"1" * 5000) + b"\0" * 5000)
+    assert read(tmp_path).totals.doubt == Doubt()
+
+
+def test_a_disk_that_takes_notes_in_pieces_gets_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, whole_write = Journal(tmp_path), os.write
+    made.prepare()
+    monkeypatch.setattr(os, "write", lambda fd, data: whole_write(fd, bytes(data)[:7]))
+    for number in range(3):
+        made.note_sent(key_of(number), 10, 20)
+    made.close()
+    assert read(tmp_path).totals.doubt == Doubt(3, 30, 60)
+
+
+# Committing
+
+
+def test_each_batch_is_acknowledged_by_its_own_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed, sync = threading.Semaphore(0), module.sync_data
+
+    def wait(fd: int) -> None:
+        assert allowed.acquire(timeout=10)
+        sync(fd)
+
+    monkeypatch.setattr(module, "sync_data", wait)
+    made = Journal(tmp_path)
+
+    async def main() -> None:
+        made.prepare()
+        tasks = [asyncio.ensure_future(made.commit(key_of(n), OWNER, USAGE, body_of(n))) for n in range(5)]
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in tasks)
+        allowed.release()
+        await tasks[0]
+        await asyncio.sleep(0.05)
+        assert [task.done() for task in tasks] == [True, False, False, False, False]
+        assert [made.find(key_of(n)) is not None for n in range(5)] == [True, False, False, False, False]
+        allowed.release()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    made.close()
+
+
+def test_an_answer_whose_asker_went_away_is_counted(tmp_path: Path) -> None:
+    made = Journal(tmp_path)
+
+    async def main() -> None:
+        made.prepare()
+        asking = asyncio.ensure_future(made.commit(key_of(1), OWNER, USAGE, b"{}"))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await made.commit(key_of(2), OWNER, USAGE, b"{}")
+
+    asyncio.run(main())
+    made.close()
+    assert made.totals == read(tmp_path).totals
+    assert made.totals.bought == 2
+
+
+def test_the_last_failure_of_a_key_holds_at_once_and_later(tmp_path: Path) -> None:
+    made = Journal(tmp_path)
+
+    async def main() -> None:
+        made.prepare()
+        await made.commit_failure(key_of(1), OWNER, "first", "")
+        await made.commit_failure(key_of(1), OWNER, "second", "")
+
+    asyncio.run(main())
+    for each in (made, Journal(tmp_path)):
+        entry = each.find_failure(key_of(1))
+        each.close()
+        assert entry is not None and json.loads(entry.body)["reason"] == "second"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_answers_that_a_loop_left_behind_still_land(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    sync = module.sync_data
+
+    def slow(fd: int) -> None:
+        time.sleep(0.1)
+        sync(fd)
+
+    monkeypatch.setattr(module, "sync_data", slow)
+    made = Journal(tmp_path)
+    made.prepare()
+
+    async def leave() -> None:
+        tasks = [asyncio.ensure_future(made.commit(key_of(n), OWNER, USAGE, b"{}")) for n in range(5)]
+        await asyncio.sleep(0.02)
+        assert not any(task.done() for task in tasks)
+
+    async def commit() -> None:
+        await asyncio.wait_for(made.commit(key_of(5), OWNER, USAGE, b"{}"), 5)
+
+    asyncio.run(leave())
+    if again:
+        asyncio.run(commit())
+    made.close()
+    assert made.totals == read(tmp_path).totals
+    assert made.totals.bought == 5 + again
+
+
+def test_a_segment_that_was_deleted_takes_no_more_answers(tmp_path: Path) -> None:
+    made = Journal(tmp_path)
+
+    async def main() -> None:
+        made.prepare()
+        await made.commit(key_of(1), OWNER, USAGE, b"{}")
+        (tmp_path / "000001.jsonl").unlink()
+        with pytest.raises(DiskError, match="No such file"):
+            await made.commit(key_of(2), OWNER, USAGE, b"{}")
+
+    asyncio.run(main())
+    assert made.broken is not None
+    made.close()
+
+
+def test_a_segment_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -> None:
+    made = Journal(tmp_path)
+    made.prepare()
+    (tmp_path / "000001.sent").mkdir()
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(2):
+        with pytest.raises(DiskError):
+            made.note_sent(key_of(1), 1, 1)
+    assert len(os.listdir("/dev/fd")) == before
+    made.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["000001.sent"]
