@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else PROGRAM
-        complain(f"{error.format_message().rstrip('.')}. Run '{command} --help' for help.")
+        message = error.format_message().rstrip(".")
+        complain(f"{message}{'' if message.endswith('?') else '.'} Run '{command} --help' for help.")
         return error.exit_code
     except KeyboardInterrupt:
         complain("interrupted")

@@ -86,7 +86,7 @@ def _packages() -> list[Finding]:
         findings.append(Finding(name, bool(version), version or "missing", advice))
     for name, extra in EXTRAS.items():
         version = _version(name)
-        advice = "" if version else f"Optional: pip install 'distill-data[{extra}]'"
+        advice = "" if version else f"Optional: install the extra `{extra}` (in a checkout: pip install '.[{extra}]')"
         findings.append(Finding(name, True, version or "not installed", advice))
     return findings
 
@@ -119,7 +119,12 @@ def _embedded(needed: bool) -> list[Finding]:
         import_module("xllamacpp")
         engine = Finding("embedded engine", True, "can be loaded")
     except ImportError as error:
-        engine = Finding("embedded engine", not needed, str(error), "pip install 'distill-data[local]'")
+        engine = Finding(
+            "embedded engine",
+            not needed,
+            str(error),
+            "install the extra `local` (in a checkout: pip install '.[local]')",
+        )
     findings = [engine]
     for name in weights.WEIGHTS:
         try:

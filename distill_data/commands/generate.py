@@ -22,7 +22,7 @@ import orjson
 
 from distill_data import __version__
 from distill_data.commands import seating
-from distill_data.commands.options import Options, Summary
+from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_profiles, find_seeds, plan_digest, read_recipe
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
@@ -77,6 +77,7 @@ def generate(
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Run one generating command. Raises DistillError; ends otherwise in a Summary."""
+    check_options(options)
     with _one_loop() as loop:
         made = read_recipe(recipe, command, options)
         say = progress or (lambda _: None)
@@ -85,6 +86,7 @@ def generate(
         path = output_path(
             output, [command, seeds, recipe, options.teachers, options.settings, options.samples], options
         )
+        refuse_overwriting(path, [seeds, recipe, made.demonstrations.source if made.demonstrations else ""])
         run = RunDirectory(options.run or path.with_suffix(".run"))
         if options.dry_run:
             surveyed = find_seeds(seeds, options, None)
@@ -93,7 +95,6 @@ def generate(
             )
             return _dry_run(loop, job, Journal(run.journal))
         profiles = find_profiles(options)
-        refuse_overwriting(path, seeds)
         found: Seeds | None = None
         if seeds != "-":
             found = find_seeds(seeds, options, None)
@@ -105,6 +106,9 @@ def generate(
                 loop, made, found, path, options, make_method, say, run.load().get("teachers", {}), profiles=profiles
             )
             summary = _run(loop, job, run)
+        except UsageError:
+            run.abandon()
+            raise
         finally:
             run.release()
     if output == "-" and summary.exit_code == 0:
@@ -157,14 +161,17 @@ def _plan(
         needs = seating.needs_of(recipe) if probe else frozenset[str]()
         resolved = loop.run(seating.resolve_teachers(profiles, needs, stored))
     identities = {role: [names[role], each.to_json()] for role, each in resolved.items()}
-    plan = plan_digest(recipe, seeds, identities, options)
+    plan = plan_digest(recipe, seeds, pool, identities, options)
     return Job(recipe, seeds, options, output, profiles, resolved, method, plan, say)
 
 
 def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     files = files_of(job.output)
     manifest = is_published(files, job.plan)
-    if manifest is not None and not (job.options.retry_failed and manifest["result"]["failed"]):
+    failed = manifest["result"]["failed"] if manifest else 0
+    again = failed > 0 and (job.options.retry_failed or failed > job.options.max_failed * job.seeds.rows)
+    if manifest is not None and not again:
+        withdraw(files_of(job.output, partial=True))
         return Summary(
             "unchanged",
             0,
@@ -190,9 +197,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
         journal.prepare()
         spill = Spill(run.spill)
         live = _pass(job, journal)
-        stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say))
-        if stopped is None:
-            job.seeds.verify()
+        stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say)) or job.seeds.changed()
         return _publish(job, files, spill, live, stopped)
     finally:
         journal.close()
@@ -227,11 +232,11 @@ def _publish(job: Job, files: Files, spill: Spill, live: Run, stopped: DistillEr
 
 def _ending(stopped: DistillError | None, result: Mapping[str, Any], options: Options) -> tuple[str, int]:
     """Why the output is partial, and the exit code for it."""
-    again = "What is done is kept: run the same command again to go on"
+    again = "What is done is kept: the same command goes on from here"
     if isinstance(stopped, Interrupted):
         return f"{stopped} {again}.", stopped.exit_code
     if stopped is not None:
-        return f"{stopped} {again} once that is mended.", stopped.exit_code
+        return f"{stopped} {again}.", stopped.exit_code
     if result["failed"] > options.max_failed * result["items"]:
         return (
             f"{result['failed']} of {result['items']} items failed, more than --max-failed {options.max_failed:g} "
@@ -289,7 +294,7 @@ def _replay(
     assert options.replay is not None
     if output == "-":
         raise UsageError("--replay writes a file; give -o OUT.jsonl.")
-    refuse_overwriting(Path(output), seeds)
+    refuse_overwriting(Path(output), [seeds])
     source = run_at(options.replay, "--replay")
     stored = source.load()
     profiles, resolved = seating.recall_teachers(stored["teachers"])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distill_data.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -50,12 +52,23 @@ class Options:
     """`distill.toml`; by default the one in the working directory."""
 
 
+def check_options(options: Options) -> None:
+    """Raise UsageError for a number that cannot be."""
+    least = {"limit": 1, "samples": 1, "resample": 0, "concurrency": 1, "max_tokens_total": 0, "max_cost": 0}
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value is not None and value < bound:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least {bound}.")
+    if not 0 <= options.max_failed <= 1:
+        raise UsageError(f"--max-failed {options.max_failed:g}: must be a share between 0 and 1.")
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """How a run stands: what the closing lines, `status` and `--dry-run` print."""
 
     status: str
-    """`published`, `unchanged`, `partial` or `planned`."""
+    """`published`, `unchanged`, `partial` or `planned`; of `status` also `running`."""
     exit_code: int
     message: str = ""
     """One paragraph for a person: why the run stopped, or what to do next."""

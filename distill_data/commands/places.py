@@ -26,14 +26,14 @@ def output_path(output: str, job: list[Any], options: Options) -> Path:
     )
 
 
-def refuse_overwriting(output: Path, seeds: str) -> None:
-    """Raise UsageError where a file to be written is the seeds, is a directory, or has another ending than `.jsonl`."""
-    source = Path(seeds)
+def refuse_overwriting(output: Path, sources: list[str]) -> None:
+    """Raise UsageError where a file to be written is read, is a directory, or has another ending than `.jsonl`."""
+    read = [path for path in map(Path, sources) if path.exists()]
     for path in _all(output):
         if path.is_dir():
             raise UsageError(f"-o {output}: {path} is a directory; name a file that ends in .jsonl.")
-        if path.exists() and source.exists() and path.samefile(source):
-            raise UsageError(f"-o {output}: {path} is the file of the seeds, which would be overwritten. Name another.")
+        if path.exists() and any(path.samefile(source) for source in read):
+            raise UsageError(f"-o {output}: {path} is read by this run and would be overwritten. Name another file.")
 
 
 def _all(output: Path) -> list[Path]:
@@ -44,6 +44,6 @@ def _all(output: Path) -> list[Path]:
 def run_at(directory: Path, option: str) -> RunDirectory:
     """A run that must be there already. Raises UsageError."""
     run = RunDirectory(directory)
-    if not run.load():
+    if not directory.is_dir() or not run.load():
         raise UsageError(f"{option} {directory}: this is no run directory; it has no run.json.")
     return run

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from distill_data.commands.options import Options
-from distill_data.data.items import Item, Row, canonical
+from distill_data.data.items import Item, Row, canonical, digest
 from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
-from distill_data.errors import SeedError, UsageError
+from distill_data.errors import DriftError, SeedError, UsageError
 from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
 from distill_data.teachers.profiles import DEFAULT_TEACHER, find_profile, load_profiles
 from distill_data.teachers.protocol import Profile
@@ -43,6 +43,8 @@ def find_profiles(options: Options) -> dict[str, Profile]:
         "tpm": options.tpm,
     }
     profiles = [find_profile(name, known, **given) for name in names]
+    if len({(profile.model, profile.base_url) for profile in profiles}) < len(profiles):
+        raise UsageError("-t names the same teacher twice; for several answers of one teacher give --samples.")
     if options.max_cost is not None:
         for profile in profiles:
             if profile.price is None:
@@ -89,8 +91,9 @@ class Seeds:
                 recipe.fill(row)
                 content.update(canonical(row))
             except SeedError as error:
-                gap = _first_gap(recipe, row)
-                raise SeedError(f"{where}: {error}. `--map {gap}=COLUMN` renames one.") from None
+                gap = next((column for column in recipe.columns if column not in row), "")
+                hint = f" `--map {gap}=COLUMN` renames one." if gap else ""
+                raise SeedError(f"{where}: {error}.{hint}") from None
             except TypeError as error:
                 raise SeedError(f"{where}: this row cannot be encoded as JSON: {error}.") from None
             self.rows += 1
@@ -103,17 +106,16 @@ class Seeds:
         stat = self.file.path.stat()
         return stat.st_size, stat.st_mtime_ns
 
-    def verify(self) -> None:
-        """That the file is still the one that was surveyed. Raises SeedError."""
-        if self._stat() != self._stamp:
-            raise SeedError(
-                f"{self.file.path}: the seeds changed while they were being worked on. Nothing is lost: run the same "
-                "command again, and only what is new is asked."
-            )
-
-
-def _first_gap(recipe: Recipe, row: Mapping[str, Any]) -> str:
-    return next((column for column in recipe.columns if row.get(column) is None), "NAME")
+    def changed(self) -> DriftError | None:
+        """An error to stop with, where the rows are no longer those that were surveyed."""
+        if self._stat() == self._stamp:
+            return None
+        content = hashlib.sha256()
+        for _, row in self.read():
+            content.update(canonical(row))
+        if content.hexdigest() == self.digest:
+            return None
+        return DriftError(f"{self.file.path}: the seeds changed while they were being worked on.")
 
 
 def find_seeds(name: str, options: Options, directory: Path | None) -> Seeds:
@@ -145,7 +147,7 @@ def find_pool(demonstrations: Demonstrations | None, seeds: Seeds, recipe: Recip
     return rows
 
 
-def plan_digest(recipe: Recipe, seeds: Seeds, identities: Mapping[str, Any], options: Options) -> str:
+def plan_digest(recipe: Recipe, seeds: Seeds, pool: list[Row], identities: Mapping[str, Any], options: Options) -> str:
     """One digest over everything that decides the bytes of the dataset, besides the answers."""
     parts = {
         "recipe": recipe.digest,
@@ -155,6 +157,7 @@ def plan_digest(recipe: Recipe, seeds: Seeds, identities: Mapping[str, Any], opt
         "samples": recipe.samples,
         "demonstrations": recipe.demonstrations
         and [recipe.demonstrations.k, recipe.demonstrations.pick, recipe.demonstrations.by],
+        "pool": digest(pool),
         "seeds": seeds.digest,
         "teachers": identities,
         "seed": options.seed,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +21,10 @@ from distill_data.engine.publish import encode_outcome
 from distill_data.engine.schedule import Method, run_items
 from distill_data.engine.send import Sender
 from distill_data.engine.spill import Spill
-from distill_data.errors import DistillError, Interrupted
+from distill_data.errors import DiskError, DistillError, Interrupted, SeedError
 from distill_data.reporting import Progress
 
+LOG = logging.getLogger(__name__)
 GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
 """How long requests in flight may still land; those who send SIGTERM tend to kill after 30 seconds."""
 PROGRESS_SECONDS = 0.2
@@ -114,11 +116,18 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
     def finish(item: Item, outcome: Outcome) -> None:
         run.count(outcome)
         if outcome.status != "pending":
-            spill.put(item.ordinal, encode_outcome(item, outcome, _group(item, group_by)))
+            try:
+                spill.put(item.ordinal, encode_outcome(item, outcome, _group(item, group_by)))
+            except DiskError as error:  # what is in flight still has the journal's reserve to land in
+                sender.stop(error)
 
-    work = asyncio.ensure_future(
-        run_items(run.seeds.items(), run.method, ask_for, finish, width, sender.stopped.is_set)
-    )
+    def items() -> Iterator[Item]:
+        try:
+            yield from run.seeds.items()
+        except SeedError as error:
+            sender.stop(error)
+
+    work = asyncio.ensure_future(run_items(items(), run.method, ask_for, finish, width, sender.stopped.is_set))
     ticking = asyncio.ensure_future(_tick(run, say))
     try:
         with _Signals(sender, work):
@@ -126,8 +135,6 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
     except asyncio.CancelledError:
         if sender.stopping is None:
             raise
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
     finally:
         ticking.cancel()
         for seat in run.seats.values():
@@ -165,19 +172,11 @@ async def run_replay(run: Run, spill: Spill, group_by: str) -> None:
         run.count(outcome)
         spill.put(item.ordinal, encode_outcome(item, outcome, _group(item, group_by)))
 
-    try:
-        await run_items(run.seeds.items(), run.method, ask_for, finish, REPLAY_WIDTH, lambda: False)
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
+    await run_items(run.seeds.items(), run.method, ask_for, finish, REPLAY_WIDTH, lambda: False)
 
 
 def _group(item: Item, column: str) -> str:
     return str(item.row.get(column, "")) if column else ""
-
-
-def _first(group: BaseExceptionGroup) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _tick(run: Run, say: Callable[[Progress], None]) -> None:
@@ -193,16 +192,17 @@ class _Signals:
         self._sender, self._work = sender, work
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        # Elsewhere than in the main thread signals are somebody else's, and nohup wants one not heard.
+        ours = threading.current_thread() is threading.main_thread()
+        self._heard = [each for each in GRACE_SECONDS if ours and signal.getsignal(each) is not signal.SIG_IGN]
 
     def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():  # elsewhere signals are somebody else's
-            for number in GRACE_SECONDS:
-                self._loop.add_signal_handler(number, self._receive, number)
+        for number in self._heard:
+            self._loop.add_signal_handler(number, self._receive, number)
 
     def __exit__(self, *_: object) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in GRACE_SECONDS:
-                self._loop.remove_signal_handler(number)
+        for number in self._heard:
+            self._loop.remove_signal_handler(number)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -211,4 +211,11 @@ class _Signals:
             self._work.cancel()
             return
         self._sender.stop(Interrupted(f"Stopped by {number.name}.", number))
+        waiting = sum(seat.limiter.in_flight for seat in self._sender.seats)
+        if waiting:
+            LOG.warning(
+                "stopping: %d requests in flight may still land, for %.0f s; a second signal leaves them in doubt",
+                waiting,
+                GRACE_SECONDS[number],
+            )
         self._timer = self._loop.call_later(GRACE_SECONDS[number], self._work.cancel)

@@ -23,6 +23,10 @@ def status(output: str, run: Path | None = None) -> Summary:
     facts = directory.load() if directory.path.is_dir() else {}
     finished = read_manifest(whole.manifest) if whole.dataset.is_file() else None
     stopped = read_manifest(partial.manifest)
+    if finished is not None and facts.get("plan") not in (None, finished["result"].get("plan")):
+        finished = None  # of an earlier plan; a newer run has not ended yet
+    if stopped is not None:
+        finished = None
     manifest = finished or stopped
     if manifest is None and not facts:
         raise UsageError(f"{output}: there is no such output, and no run at {directory.path}.")
@@ -31,14 +35,17 @@ def status(output: str, run: Path | None = None) -> Summary:
         history = {**(manifest or {}).get("history", {}), **_counted(journal)}
     finally:
         journal.close()
-    if manifest is None:
-        items = facts["items"]
-        message = f"Nothing is published yet; {len(journal)} answers are on disk for {items} items."
-        return Summary("partial", 0, message, str(directory.path), {"items": items, "pending": items}, history)
+    holder = directory.holder()
+    if manifest is None or holder:
+        state = "running" if holder else "partial"
+        message = f"Process {holder} works on it. " if holder else ""
+        message += f"{len(journal)} answers are on disk for {facts['items']} items, and not judged yet."
+        return Summary(state, 0, message, "", {"items": facts["items"]}, history)
     result: dict[str, Any] = manifest["result"]
     if finished is not None:
         return Summary("published", 0, "", str(whole.dataset), result, history)
-    return Summary("partial", 0, "Run the same command again to go on.", str(partial.dataset), result, history)
+    written = partial.dataset if result["files"]["dataset"] else partial.rejects
+    return Summary("partial", 0, "The same command goes on from here.", str(written), result, history)
 
 
 def _counted(journal: Journal) -> dict[str, Any]:
@@ -46,7 +53,7 @@ def _counted(journal: Journal) -> dict[str, Any]:
     return {
         "answers": len(journal),
         "in_doubt": totals.doubt.requests,
-        "bought_in_all": totals.bought,
+        "bought": totals.bought,
         "bought_twice": totals.bought_twice,
         "torn_tails": totals.torn_tails,
         "prompt_tokens": totals.prompt_tokens,

@@ -26,6 +26,10 @@ class Request:
     """Which of several samples of the same question this is. Part of the key, never sent."""
 
 
+RESAMPLED = 1 << 20
+"""Samples from this number on were asked because an earlier reply could not be read; more samples never meet them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back over the wire, unjudged."""

@@ -53,7 +53,7 @@ def read_parquet(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise SeedError(f"{path}: reading Parquet needs pyarrow: pip install 'distill-data[data]'") from error
+        raise SeedError(f"{path}: Parquet needs the extra `data` (in a checkout: pip install '.[data]')") from error
     number = 0
     try:
         with parquet.ParquetFile(stream) as table:

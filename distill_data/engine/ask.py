@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from distill_data.data.exchange import Answer, Ask, Request
+from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request
 from distill_data.data.items import canonical
 from distill_data.engine.journal import Entry, Journal
 from distill_data.engine.limiter import Limiter
@@ -25,6 +25,7 @@ from distill_data.errors import AnswerFailed, DamageError, MissingAnswer
 from distill_data.teachers import BadReply, read_answer
 from distill_data.teachers.protocol import Teacher
 
+NOBODY = "0" * 16
 PROMPT_BYTES_PER_TOKEN = 3
 """For estimates before a request is sent; real texts need more bytes a token, so this errs on the dear side."""
 
@@ -50,7 +51,9 @@ class Call:
     """One request on its way to one teacher."""
 
     key: str
+    item: str
     owner: str
+    """The item whose answer it will be for the drift check: nobody's, where it replaces one that could not be read."""
     role: str
     seat: Seat
     body: bytes
@@ -129,7 +132,8 @@ def make_ask(
                 if not twin.cancelled() or (task is not None and task.cancelling()):
                     raise
                 # Whoever was buying went away, and we did not: look again.
-        call = Call(key, owner, to, seat, body, *estimate(body, request.sampling))
+        credited = owner if request.sample < RESAMPLED else NOBODY
+        call = Call(key, owner, credited, to, seat, body, *estimate(body, request.sampling))
         return await buy(call)
 
     async def buy(call: Call) -> Answer:
@@ -186,7 +190,7 @@ def make_park(parking: Parking) -> Miss:
     """Sending is off: count the request once and stop its item."""
 
     async def park(call: Call) -> Answer:
-        parking.owners.add(call.owner)
+        parking.owners.add(call.item)
         name = int(call.key[:16], 16)
         if name not in parking.keys:
             parking.keys.add(name)
@@ -209,8 +213,8 @@ def make_refuse(shelves: Sequence[Shelf]) -> Miss:
                 failure = orjson.loads(entry.body)
                 raise AnswerFailed(failure["reason"], failure["detail"])
         raise MissingAnswer(
-            f"the replayed run has no answer for item {call.owner} (request {call.key[:16]} to {call.role}). Its "
-            "seeds, recipe and settings must be the ones it was made with; run it without --replay to ask the teacher."
+            f"the replayed run has no answer for item {call.item} (request {call.key[:16]} to {call.role}). Its "
+            "seeds, recipe, settings and --reuse must be those it was made with; without --replay the teacher is asked."
         )
 
     return refuse

@@ -25,14 +25,14 @@ class Budget:
         if self.max_tokens is not None and self.tokens + self.reserved_tokens + tokens > self.max_tokens:
             raise BudgetError(
                 f"the next request may need {tokens} tokens and {self.tokens + self.reserved_tokens} of the "
-                f"{self.max_tokens} that --max-tokens-total allows are spent or reserved. What is done is kept; raise "
-                "the limit and run the same command again."
+                f"{self.max_tokens} that --max-tokens-total allows are spent. "
+                "Raise the limit to go on."
             )
         if self.max_cost is not None and (self.cost or 0.0) + self.reserved_cost + (cost or 0.0) > self.max_cost:
             raise BudgetError(
                 f"the next request may cost {cost or 0:.6f} USD and {(self.cost or 0) + self.reserved_cost:.6f} of the "
-                f"{self.max_cost} USD that --max-cost allows are spent or reserved. What is done is kept; raise the "
-                "limit and run the same command again."
+                f"{self.max_cost} USD that --max-cost allows are spent. "
+                "Raise the limit to go on."
             )
         self.reserved_tokens += tokens
         self.reserved_cost += cost or 0.0

@@ -34,6 +34,8 @@ class RunDirectory:
         """Make the directory and take its lock. Raises LockedError, DiskError, or UsageError for a symbolic link."""
         if self.path.is_symlink():
             raise UsageError(f"{self.path} is a symbolic link; a run directory must be a real one. Remove the link.")
+        if self.path.exists() and not self._is_ours():
+            raise UsageError(f"{self.path} exists and is not a run's directory; name another by --run, or another -o.")
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -53,6 +55,34 @@ class RunDirectory:
         except OSError as error:
             self.release()
             raise disk_error(error, self.path) from error
+
+    def _is_ours(self) -> bool:
+        """Whether this is a run's directory, or could become one without touching anybody's files."""
+        if not self.path.is_dir():
+            return False
+        names = {path.name for path in self.path.iterdir()}
+        return "run.json" in names or names <= {"lock", "journal", "stdin.jsonl", "stdin.txt"}
+
+    def holder(self) -> str:
+        """The number of the process that works in it now; empty if none does."""
+        try:
+            fd = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return ""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "of unknown number"
+        finally:
+            os.close(fd)
+        return ""
+
+    def abandon(self) -> None:
+        """Release it, and remove it if there is nothing in it but the lock."""
+        self.release()
+        if sorted(path.name for path in self.path.iterdir()) == ["lock"]:
+            (self.path / "lock").unlink()
+            self.path.rmdir()
 
     def release(self) -> None:
         if self._lock >= 0:

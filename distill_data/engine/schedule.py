@@ -34,9 +34,17 @@ async def run_items(
             if stopping():
                 return
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(width):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(width):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def settle(item: Item, method: Method, ask_for: Callable[[str], Ask]) -> Outcome:

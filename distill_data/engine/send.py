@@ -40,6 +40,8 @@ class Sender:
     refusals: int = 0
     """Requests refused before any was answered: when they all are, the mistake is not in a row."""
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and replaced by a new one, whenever a reserve is given back."""
     draw: Callable[[], float] = random.random
 
     async def send(self, call: Call) -> Answer:
@@ -70,7 +72,7 @@ class Sender:
         limiter, expected = call.seat.limiter, call.prompt_tokens + call.completion_tokens
         await limiter.enter(expected)
         try:
-            cost = self._reserve(call, expected)
+            cost = await self._reserve(call, expected)
             self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
             try:
                 outcome = await self._exchange(call)
@@ -85,7 +87,7 @@ class Sender:
             limiter.succeeded(reply.headers)
             limiter.correct(expected, used)
             usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
-            self.budget.settle(expected, cost, used, add_cost(0.0, call.seat.price, *usage[:2]))
+            self._settle(expected, cost, used, add_cost(0.0, call.seat.price, *usage[:2]))
             try:
                 await self.journal.commit(call.key, call.owner, usage, reply.body)
             except DiskError:
@@ -99,18 +101,22 @@ class Sender:
         self.tally.completion_tokens += usage[1]
         return answer
 
-    def _reserve(self, call: Call, expected: int) -> float | None:
-        if self.journal.broken is not None:
-            self.stop(self.journal.broken)
-        if self.stopping is not None:
-            raise Stopped
+    async def _reserve(self, call: Call, expected: int) -> float | None:
+        """Set the most that this may cost aside. What others have set aside may come back, so it waits for them."""
         cost = add_cost(0.0, call.seat.price, call.prompt_tokens, call.completion_tokens)
-        try:
-            self.budget.reserve(expected, cost)
-        except BudgetError as error:
-            self.stop(error)
-            raise Stopped from None
-        return cost
+        while True:
+            if self.journal.broken is not None:
+                self.stop(self.journal.broken)
+            if self.stopping is not None:
+                raise Stopped
+            try:
+                self.budget.reserve(expected, cost)
+                return cost
+            except BudgetError as error:
+                if not self.budget.reserved_tokens:
+                    self.stop(error)
+            if self.stopping is None:
+                await self.settled.wait()
 
     async def _exchange(self, call: Call) -> tuple[Reply, Answer] | Verdict:
         try:
@@ -130,22 +136,27 @@ class Sender:
         limiter = call.seat.limiter
         if verdict.doubt:
             self._doubt(call)
-            self.budget.settle(expected, cost, expected, cost)
+            self._settle(expected, cost, expected, cost)
         else:
             self.journal.note_unpaid(call.key)
-            self.budget.settle(expected, cost, 0, 0.0)
+            self._settle(expected, cost, 0, 0.0)
             limiter.correct(expected, 0)
         if verdict.limited:
             limiter.refused(verdict.floor)
         else:
             limiter.faltered()
 
+    def _settle(self, reserved: int, reserved_cost: float | None, used: int, cost: float | None) -> None:
+        self.budget.settle(reserved, reserved_cost, used, cost)
+        self.settled.set()
+        self.settled = asyncio.Event()
+
     def _doubt(self, call: Call) -> None:
         """Count a sending that may have been billed and left no answer: what the journal will say when it is read."""
         self.journal.totals.doubt.add(1, call.prompt_tokens, call.completion_tokens)
 
     async def _fail(self, call: Call, verdict: Verdict) -> None:
-        self.refusals += 1
+        self.refusals += verdict.action == "fail"
         if not self.succeeded and self.refusals >= SAME_REFUSAL_LIMIT:
             self.stop(
                 TeacherError(
@@ -174,5 +185,6 @@ class Sender:
         if self.stopping is None:
             self.stopping = error
             self.stopped.set()
+            self.settled.set()
             for seat in self.seats:
                 seat.limiter.close(Stopped())

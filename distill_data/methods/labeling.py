@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from distill_data.data.exchange import Answer, Ask, Message, Request
+from distill_data.data.exchange import RESAMPLED, Answer, Ask, Message, Request
 from distill_data.data.items import Item, Outcome, Record, Row, kept, rejected
 from distill_data.errors import ParseError, UsageError
 from distill_data.formats import Source, make_record
@@ -28,10 +28,8 @@ from distill_data.quality.similarity import most_agreed
 from distill_data.quality.solutions import same_reasoning_key
 from distill_data.quality.verifiers import normal_form
 from distill_data.quality.votes import RULES, decide
-from distill_data.recipes import Recipe
+from distill_data.recipes import REQUIRED, Recipe
 
-RESAMPLE_STRIDE = 1 << 20
-"""Samples asked again are numbered from here on, so that raising `--samples` never meets them."""
 UNFINISHED = {
     "length": "truncated",
     "content_filter": "content-filter",
@@ -89,7 +87,7 @@ class Labeler:
         """One sample; a reply that the parser refuses is asked again where another one can come of it."""
         tries = 1 if request.sampling.get("temperature") == 0 else 1 + self.resample
         for attempt in range(tries):
-            again = number + attempt * RESAMPLE_STRIDE
+            again = number + attempt * RESAMPLED
             answer = await ask(replace(request, sample=again) if again else request, to=role)
             fields, reason, detail = self._judge(item, answer)
             if not reason or fields or answer.finish in UNFINISHED:
@@ -252,7 +250,9 @@ def make_labeling(
         teachers,
         recipe.samples,
         resample,
-        make_choose(recipe.demonstrations, pool),
+        make_choose(
+            recipe.demonstrations, pool, [name for name, default in recipe.columns.items() if default is REQUIRED]
+        ),
         make_parser(recipe.parser.name, recipe.parser.args),
         [make_check(check.name, check.args) for check in recipe.checks],
         make_verifier(recipe.verifier.name, recipe.verifier.args) if recipe.verifier else None,

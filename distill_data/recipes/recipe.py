@@ -101,6 +101,8 @@ class Recipe:
         for column, default in self.columns.items():
             if filled.get(column) is None:
                 if default is REQUIRED:
+                    if column in row:
+                        raise SeedError(f"the recipe {self.name} needs the column {column}, which is null here")
                     has = ", ".join(map(str, row)) or "none"
                     raise SeedError(f"the recipe {self.name} needs the column {column}; this row's columns are: {has}")
                 filled[column] = default

@@ -47,7 +47,9 @@ def closing_lines(summary: RunSummary, *, verbose: bool = False) -> list[str]:
 
 
 def _items(result: Mapping[str, object]) -> list[str]:
-    """The sum that has to add up, and the reasons behind it."""
+    """The sum that has to add up, and the reasons behind it; nothing before items were judged."""
+    if "kept" not in result:
+        return []
     ends = [f"{_count(result, end):,} {end}" for end in ("kept", "rejected", "failed", "pending")]
     records = f"; {_count(result, 'records'):,} records" if "records" in result else ""
     lines = [f"{_count(result, 'items'):,} items = {' + '.join(ends)}{records}"]
@@ -88,7 +90,7 @@ def _spent(summary: RunSummary) -> list[str]:
     if not history:
         return []
     named = (("bought", "bought"), ("reused", "reused"), ("retried", "retried"), ("in_doubt", "in doubt"))
-    requests = [f"{_count(history, key):,} {name}" for key, name in named]
+    requests = [f"{_count(history, key):,} {name}" for key, name in named if key in history]
     if _count(history, "bought_twice"):
         requests.append(f"{_count(history, 'bought_twice'):,} bought twice")
     tokens = f"{_count(history, 'prompt_tokens'):,} in prompts, {_count(history, 'completion_tokens'):,} in answers"

@@ -129,7 +129,7 @@ def _identify(profile: Profile, path: Path) -> dict[str, str]:
     try:
         version = metadata.version("xllamacpp")
     except metadata.PackageNotFoundError:
-        raise UsageError(f"{profile.name} needs xllamacpp: pip install 'distill-data[local]'.") from None
+        raise UsageError(f"{profile.name} needs the extra `local` (in a checkout: pip install '.[local]').") from None
     try:
         return {"engine": "xllamacpp", "version": version, "weights": fingerprint(path)}
     except OSError as error:

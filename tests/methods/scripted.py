@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from distill_data.data.exchange import Answer, Ask, Request
+from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.schedule import Method
 from distill_data.errors import AnswerFailed
-from distill_data.methods.labeling import RESAMPLE_STRIDE
 
 Said = str | Mapping[str, Any]
 """A text, or a mapping with `text`, `reasoning` and `finish`; `{"fails": REASON}` is a request refused for good."""
@@ -49,7 +48,7 @@ class Scripted:
     requests: list[Request] = field(default_factory=list)
 
     async def __call__(self, request: Request, to: str = "teacher") -> Answer:
-        attempt, sample = divmod(request.sample, RESAMPLE_STRIDE)
+        attempt, sample = divmod(request.sample, RESAMPLED)
         self.asked.append((to, sample, attempt))
         self.requests.append(request)
         said = self.script[to][sample]

@@ -74,7 +74,7 @@ def test_a_polite_signal_wastes_no_request(
     wait_for_requests(slow_server, 100, process)
     process.send_signal(sent)
     done = finish(process).ended(code)
-    assert "run the same command again" in " ".join(done.err.split())
+    assert "the same command goes on from here" in " ".join(done.err.split())
     assert not out.path.exists()
     assert 0 < len(out.partial.records()) < 300
     assert set(out.partial.rows()) == set(paid_rows(slow_server)), "what was paid is published as partial"

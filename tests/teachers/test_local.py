@@ -60,7 +60,7 @@ def test_lowering_needs_nothing_and_always_sets_a_seed() -> None:
 def test_a_missing_engine_and_missing_weights_say_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DISTILL_CACHE", str(tmp_path))
     installed(monkeypatch, None)
-    with pytest.raises(UsageError, match=r"pip install 'distill-data\[local\]'"):
+    with pytest.raises(UsageError, match=r"pip install '.\[local\]'"):
         asyncio.run(resolve(find_profile(DEFAULT_TEACHER, {}), frozenset()))
     installed(monkeypatch, "1")
     with pytest.raises(UsageError, match="distill-data models pull smollm2"):
