@@ -51,7 +51,6 @@ class Call:
     """One request on its way to one teacher."""
 
     key: str
-    item: str
     owner: str
     """The item whose answer it will be for the drift check: nobody's, where it replaces one that could not be read."""
     role: str
@@ -61,6 +60,8 @@ class Call:
     """Estimated."""
     completion_tokens: int
     """The most that the request allows."""
+    item: str = ""
+    """Who asks."""
 
 
 @dataclass(slots=True)
@@ -133,7 +134,7 @@ def make_ask(
                     raise
                 # Whoever was buying went away, and we did not: look again.
         credited = owner if request.sample < RESAMPLED else NOBODY
-        call = Call(key, owner, credited, to, seat, body, *estimate(body, request.sampling))
+        call = Call(key, credited, to, seat, body, *estimate(body, request.sampling), owner)
         return await buy(call)
 
     async def buy(call: Call) -> Answer:

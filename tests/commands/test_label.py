@@ -113,3 +113,62 @@ def test_an_unknown_price_cannot_be_capped(seeds: str) -> None:
     options = Options(teachers=("openai/x",), base_url="http://127.0.0.1:9/v1", max_cost=1.0)
     with pytest.raises(UsageError, match="price of openai/x is unknown"):
         label(seeds, recipe="answer", output="o.jsonl", options=options)
+
+
+def test_a_directory_with_somebodys_files_is_not_taken_for_a_run(seeds: str, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "spill").write_text("precious")
+    (theirs / "lock").write_text("x")
+    with pytest.raises(UsageError, match="not a run's directory"):
+        label(seeds, recipe="answer", output="o.jsonl", options=Options(teachers=("echo",), run=theirs))
+    assert (theirs / "spill").read_text() == "precious"
+    assert (theirs / "lock").read_text() == "x"
+
+
+@pytest.mark.parametrize("output", ["", ".", "/"])
+def test_an_output_without_a_name_is_a_usage_error(seeds: str, output: str) -> None:
+    with pytest.raises(UsageError, match=r"must end in \.jsonl"):
+        label(seeds, recipe="answer", output=output, options=ECHO)
+
+
+@pytest.mark.parametrize("setting", ["seed", "logprobs"])
+def test_what_a_teacher_cannot_express_is_a_usage_error_in_a_dry_run(seeds: str, setting: str) -> None:
+    value = "1" if setting == "seed" else "true"
+    options = Options(teachers=("openai/x",), base_url="http://127.0.0.1:9/v1", settings={setting: value}, dry_run=True)
+    with pytest.raises(UsageError, match=setting):
+        label(seeds, recipe="answer", output="o.jsonl", options=options)
+
+
+def test_the_same_teacher_twice_is_refused(seeds: str) -> None:
+    with pytest.raises(UsageError, match="same teacher twice"):
+        label(seeds, recipe="answer", output="o.jsonl", options=Options(teachers=("echo", "echo")))
+
+
+@pytest.mark.parametrize("name", ["limit", "resample", "max_failed", "samples"])
+def test_a_number_that_cannot_be_is_a_usage_error(seeds: str, name: str) -> None:
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}"):
+        label(seeds, recipe="answer", output="o.jsonl", options=Options(**{"teachers": ("echo",), name: -1}))
+
+
+def test_fewer_resamples_and_more_samples_are_no_drift(seeds: str) -> None:
+    Path("q.jsonl").write_text('{"question": "how <answer> many?"}\n{"question": "how <answer> much?"}\n')
+    hot = {"temperature": "0.7"}
+    first = label("q.jsonl", recipe="cot", output="o.jsonl", options=Options(teachers=("echo",), settings=hot))
+    assert first.history["bought"] == 4  # the echo cannot be read, so each is asked again
+    again = Options(teachers=("echo",), settings=hot, resample=0, samples=2)
+    assert label("q.jsonl", recipe="cot", output="o.jsonl", options=again).history["bought"] == 2
+
+
+def test_a_changed_pool_of_demonstrations_is_another_plan(seeds: str) -> None:
+    rows = [f'{{"text": "text number {n}", "label": "positive"}}\n' for n in range(5)]
+    Path("pool.jsonl").write_text("".join(rows))
+    Path("t.jsonl").write_text('{"text": "a text", "label": "negative", "language": "en"}\n')
+    shown = {"demonstrations.k": "1", "demonstrations.from": "pool.jsonl"}
+    options = Options(teachers=("echo",), settings=shown)
+    assert label("t.jsonl", recipe="annotate", output="o.jsonl", options=options).history["bought"] == 1
+    Path("pool.jsonl").write_text("".join(rows).replace("text number", "changed"))
+    with pytest.raises(DriftError):
+        label("t.jsonl", recipe="annotate", output="o.jsonl", options=options)
+    with pytest.raises(UsageError, match="would be overwritten"):
+        label("t.jsonl", recipe="annotate", output="pool.jsonl", options=options)

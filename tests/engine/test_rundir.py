@@ -97,7 +97,7 @@ def test_a_place_that_cannot_be_written_is_an_error_of_the_disk(tmp_path: Path) 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskError, match="Not a directory"):
         RunDirectory(tmp_path / "file" / "out.run").claim()
-    with pytest.raises(DiskError, match="File exists"):
+    with pytest.raises(UsageError, match="not a run's directory"):
         RunDirectory(tmp_path / "file").claim()
     if os.geteuid() != 0:
         (tmp_path / "closed").mkdir(mode=0o500)
