@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     Report = Callable[[Progress], None]
 
-GARBAGE = 50_000
-"""Objects allocated and not freed between two looks for unreachable cycles."""
 LABEL_EXAMPLES = """\
 Examples:
   distill-data label @sentiment -r annotate -o sentiment.jsonl
@@ -49,9 +47,7 @@ def generate(run: "Callable[[Report], Summary]", options: "Options", *, verbose:
 
     if not (quiet or options.teachers or options.replay or os.environ.get("DISTILL_TEACHER")):
         say("No teacher is named (-t, DISTILL_TEACHER); the embedded one answers: local/smollm2.")
-    # What is loaded by now stays, and a run makes few cycles: looking for them costs a fifth of its CPU otherwise.
-    gc.freeze()
-    gc.set_threshold(GARBAGE)
+    gc.freeze()  # what is loaded by now stays
     tty = sys.stderr.isatty()
     with (
         listening(quiet=quiet, verbose=verbose, tty=tty and not quiet),

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -92,6 +92,8 @@ def _packages() -> list[Finding]:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata  # costs as much as all of this package, and runs import this module too
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

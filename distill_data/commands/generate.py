@@ -28,7 +28,7 @@ from distill_data.commands.plan import Seeds, find_pool, find_profiles, find_see
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
 from distill_data.data.items import Row
 from distill_data.engine.journal import Journal
-from distill_data.engine.publish import Count, Files, files_of, is_published, publish, withdraw
+from distill_data.engine.publish import Files, files_of, is_published, publish, withdraw
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.schedule import Method
 from distill_data.engine.spill import Spill
@@ -213,15 +213,14 @@ def _pass(job: Job, journal: Journal) -> Run:
 
 def _publish(job: Job, files: Files, spill: Spill, live: Run, stopped: DistillError | None) -> Summary:
     """Write what there is: as the output where it is whole, else as `.partial`."""
-    count = Count(job.seeds.rows)
     history = live.history()
-    failed, kept = live.failed, live.kept
+    failed, kept = live.count.statuses["failed"], live.count.statuses["kept"]
     whole = stopped is None and kept > 0 and failed <= job.options.max_failed * job.seeds.rows
     target = files if whole else files_of(job.output, partial=True)
     if not whole:
         withdraw(target)
     stamp = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
-    result = publish(spill.read(), target, count, job.facts(), {**history, **stamp})
+    result = publish(spill.read(), target, live.count, job.facts(), {**history, **stamp})
     if whole:
         withdraw(files_of(job.output, partial=True))
         return Summary("published", 0, "", str(target.dataset), result, history)
@@ -276,14 +275,7 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
         "estimated_cost": parking.cost,
         "in_doubt": journal.totals.doubt.requests,
     }
-    result = {
-        "items": job.seeds.rows,
-        "kept": live.kept,
-        "rejected": live.rejected,
-        "failed": live.failed,
-        "pending": job.seeds.rows - live.kept - live.rejected - live.failed,
-    }
-    return Summary("planned", 0, "", str(job.output), result, history, tuple(first))
+    return Summary("planned", 0, "", str(job.output), live.count.to_json(), history, tuple(first))
 
 
 def _replay(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from distill_data.commands.options import Options
@@ -17,7 +18,7 @@ from distill_data.data.items import Item, Outcome
 from distill_data.engine.ask import Parking, Seat, Tally, add_cost, make_ask, make_park, make_refuse
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.publish import Count, encode_outcome
 from distill_data.engine.schedule import Method, run_items
 from distill_data.engine.send import Sender
 from distill_data.engine.spill import Spill
@@ -42,18 +43,17 @@ class Run:
     reuse: Sequence[Journal]
     options: Options
     tally: Tally = field(default_factory=Tally)
-    kept: int = 0
-    rejected: int = 0
-    failed: int = 0
+    count: Count = field(init=False)
     started: float = field(default_factory=time.monotonic)
 
-    def count(self, outcome: Outcome) -> None:
-        if outcome.status == "kept":
-            self.kept += 1
-        elif outcome.status == "rejected":
-            self.rejected += 1
-        elif outcome.status == "failed":
-            self.failed += 1
+    def __post_init__(self) -> None:
+        self.count = Count(self.seeds.rows)
+
+    def finish(self, spill: Spill, group_by: str, item: Item, outcome: Outcome) -> None:
+        """Set an outcome's lines aside, and count it. Raises DiskError."""
+        if outcome.status != "pending":
+            spill.put(item.ordinal, encode_outcome(item, outcome))
+            self.count.add(outcome, str(item.row.get(group_by, "")) if group_by else "")
 
     def price(self) -> tuple[float, float] | None:
         """The dearest of the teachers': the journal does not tell which of several was paid."""
@@ -91,9 +91,9 @@ class Run:
     def progress(self) -> Progress:
         return Progress(
             items=self.seeds.rows,
-            kept=self.kept,
-            rejected=self.rejected,
-            failed=self.failed,
+            kept=self.count.statuses["kept"],
+            rejected=self.count.statuses["rejected"],
+            failed=self.count.statuses["failed"],
             active=sum(seat.limiter.in_flight for seat in self.seats.values()),
             bought=self.tally.bought,
             reused=self.tally.reused,
@@ -114,12 +114,10 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
     width = 2 * sum(seat.limiter.ceiling for seat in run.seats.values())
 
     def finish(item: Item, outcome: Outcome) -> None:
-        run.count(outcome)
-        if outcome.status != "pending":
-            try:
-                spill.put(item.ordinal, encode_outcome(item, outcome, _group(item, group_by)))
-            except DiskError as error:  # what is in flight still has the journal's reserve to land in
-                sender.stop(error)
+        try:
+            run.finish(spill, group_by, item, outcome)
+        except DiskError as error:  # what is in flight still has the journal's reserve to land in
+            sender.stop(error)
 
     def items() -> Iterator[Item]:
         try:
@@ -154,7 +152,8 @@ async def run_parked(run: Run, *, watch: bool) -> tuple[Parking, int]:
 
     def finish(item: Item, outcome: Outcome) -> None:
         nonlocal drifted
-        run.count(outcome)
+        if outcome.status != "pending":
+            run.count.add(outcome)
         used = run.tally.used.pop(item.id, 0)
         if watch and item.id in parking.owners and run.journal.owned.get(int(item.id, 16), 0) > used:
             drifted += 1
@@ -167,16 +166,8 @@ async def run_parked(run: Run, *, watch: bool) -> tuple[Parking, int]:
 async def run_replay(run: Run, spill: Spill, group_by: str) -> None:
     """Run the method on answers that are there. Raises MissingAnswer where one is not."""
     ask_for = make_ask(run.seats, run.journal, run.reuse, make_refuse([run.journal]), run.tally)
-
-    def finish(item: Item, outcome: Outcome) -> None:
-        run.count(outcome)
-        spill.put(item.ordinal, encode_outcome(item, outcome, _group(item, group_by)))
-
+    finish = partial(run.finish, spill, group_by)
     await run_items(run.seeds.items(), run.method, ask_for, finish, REPLAY_WIDTH, lambda: False)
-
-
-def _group(item: Item, column: str) -> str:
-    return str(item.row.get(column, "")) if column else ""
 
 
 async def _tick(run: Run, say: Callable[[Progress], None]) -> None:

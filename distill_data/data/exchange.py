@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 Message = dict[str, Any]
 Kind = Literal["chat", "complete", "score", "embed"]
@@ -30,8 +30,7 @@ RESAMPLED = 1 << 20
 """Samples from this number on were asked because an earlier reply could not be read; more samples never meet them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What came back over the wire, unjudged."""
 
     status: int
@@ -40,8 +39,7 @@ class Reply:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A chat completion, read from a reply's body."""
 
     text: str

@@ -244,6 +244,8 @@ def _why_not_json(cause: BaseException | None) -> str:
 
 _BLANK = object()
 _KEY = re.compile(r'"[ \t\r\n]*:')
+_EXACT = frozenset({str, int, bool, type(None)})
+"""Types that come out of orjson as they were written, so that there is nothing to look for inside."""
 
 
 def _loads(line: str | bytes) -> Any:
@@ -257,18 +259,21 @@ def _loads(line: str | bytes) -> Any:
     value = orjson.loads(line)
     assert isinstance(line, str)  # jsonlines decodes first
     try:
-        if type(value) is dict and (len(_KEY.findall(line)) != len(value) or _has_large_float(value)):
+        if type(value) is dict and (len(_KEY.findall(line)) != len(value) or _has_large_float(value.values())):
             json.loads(line, object_pairs_hook=_distinct, parse_int=_exact)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value
 
 
-def _has_large_float(value: Any) -> bool:
-    if isinstance(value, float):
-        return abs(value) >= 2.0**63
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(map(_has_large_float, inner))
+def _has_large_float(values: Iterable[Any]) -> bool:
+    if _EXACT.issuperset(map(type, values)):
+        return False
+    for value in values:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if (isinstance(value, float) and abs(value) >= 2.0**63) or _has_large_float(inner):
+            return True
+    return False
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> Row:

@@ -13,13 +13,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request
 from distill_data.data.items import canonical
-from distill_data.engine.journal import Entry, Journal
+from distill_data.engine.journal import Entry, Journal, Usage
 from distill_data.engine.limiter import Limiter
 from distill_data.errors import AnswerFailed, DamageError, MissingAnswer
 from distill_data.teachers import BadReply, read_answer
@@ -46,8 +47,7 @@ class Seat:
     """USD per million prompt and completion tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request on its way to one teacher."""
 
     key: str
@@ -75,6 +75,11 @@ class Tally:
     completion_tokens: int = 0
     used: Counter[str] = field(default_factory=Counter)
     """Answers of the run's own journal that an item used, by owning item; kept for the drift check only."""
+
+    def add(self, usage: Usage) -> None:
+        self.bought += 1
+        self.prompt_tokens += usage[0]
+        self.completion_tokens += usage[1]
 
 
 Miss = Callable[[Call], Awaitable[Answer]]
@@ -114,7 +119,7 @@ def make_ask(
             return entry
         return next((entry for shelf in reuse if (entry := shelf.find(key)) is not None), None)
 
-    async def ask(owner: str, request: Request, to: str) -> Answer:
+    async def ask(owner: str, request: Request, to: str = "teacher") -> Answer:
         seat = seats[to]
         body = canonical(seat.teacher.lower(request))
         key = request_key(identities[to], body, request.sample)
@@ -154,13 +159,7 @@ def make_ask(
         shared.set_result(answer)
         return answer
 
-    def ask_for(owner: str) -> Ask:
-        async def ask_of(request: Request, to: str = "teacher") -> Answer:
-            return await ask(owner, request, to)
-
-        return ask_of
-
-    return ask_for
+    return lambda owner: partial(ask, owner)
 
 
 def _read(body: bytes, key: str) -> Answer:

@@ -13,23 +13,26 @@ Knows nothing about teachers, requests or items: keys and owners are hex strings
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
 
 from distill_data.engine import segments
-from distill_data.engine.durable import disk_error, sync_data, sync_directory, write_fully
+from distill_data.engine.appender import Appender
+from distill_data.engine.durable import disk_error
 from distill_data.errors import DamageError, DiskError
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-RESERVE_BYTES = 4 << 20
 OPEN_SEGMENTS = 64
+GATHER_SECONDS = 0.002
+"""How long lines wait for company where they come in numbers: a sync costs the same for one as for fifty."""
 
-Waiters = list[tuple[bytes, asyncio.Future[None]]]
+Usage = tuple[int, int, int]
+"""Prompt, completion and cached tokens."""
 
 
 @dataclass(slots=True)
@@ -58,20 +61,33 @@ class Totals:
     torn_tails: int = 0
     doubt: Doubt = field(default_factory=Doubt)
 
-    def add(self, usage: tuple[int, int, int]) -> None:
+    def add(self, usage: Usage) -> None:
         self.bought += 1
         self.prompt_tokens += usage[0]
         self.completion_tokens += usage[1]
         self.cached_tokens += usage[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """A batch on its way to the disk, with the number of its segment and the offset of its first byte at the end."""
+class Pending(NamedTuple):
+    """A line, and who waits for it to be on disk."""
 
-    batch: Waiters
+    line: bytes
+    done: asyncio.Future[None]
+    key: int = 0
+    usage: Usage | None = None
+    """Of an answer; a failure has none."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """A batch on its way to the disk. Once it has landed, either its place is known or what went wrong."""
+
+    batch: list[Pending]
     loop: asyncio.AbstractEventLoop
-    work: Future[tuple[int, int]]
+    landed: threading.Event = field(default_factory=threading.Event)
+    place: tuple[int, int] = (0, 0)
+    """Number of the segment, and offset of the first byte in it."""
+    error: BaseException | None = field(default_factory=lambda: RuntimeError("the journal's thread has ended"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +110,6 @@ class Journal:
         self.totals = Totals()
         self.owned: dict[int, int] = {}
         """Answers found on disk at the start, by their item."""
-        self.broken: DiskError | None = None
-        """Set once writing has failed: nothing more may be sent, though what is in flight may still land."""
         self._index: dict[int, int] = {}
         self._failures: dict[int, int] = {}
         self._readers: dict[int, int] = {}
@@ -109,17 +123,22 @@ class Journal:
                 raise disk_error(error, segment) from error
         for count, prompt_tokens, completion_tokens in waiting.values():
             self.totals.doubt.add(count, count * prompt_tokens, count * completion_tokens)
-        self._fd = self._sent_fd = -1
-        self._retired: list[int] = []
-        self._size = 0
-        self._queue: Waiters = []
+        self._appender = Appender(directory, self._segments)
+        self._notes: list[Pending] = []
+        self._queue: list[Pending] = []
         self._flight: Flight | None = None
-        self._thread: ThreadPoolExecutor | None = None
-        self._rescued = False
-        self._lost: OSError | None = None
+        self._gathering: asyncio.AbstractEventLoop | None = None
+        self._crowded = False  # the last batch held several lines
+        self._inbox: SimpleQueue[Flight | None] = SimpleQueue()
+        self._writer: threading.Thread | None = None
 
     def __len__(self) -> int:
         return len(self._index)
+
+    @property
+    def broken(self) -> DiskError | None:
+        """Set once writing has failed: nothing more may be sent, though what is in flight may still land."""
+        return self._appender.broken
 
     # Reading
 
@@ -141,17 +160,17 @@ class Journal:
                     owner = int(head.owner, 16)
                     self.owned[owner] = self.owned.get(owner, 0) + 1
                 answered.append(head.key)
-            self._admit(head, segments.pack(number, offset))
+            self._admit(head.key, None if head.failed else head.usage, segments.pack(number, offset))
         return answered
 
-    def _admit(self, head: segments.Line, place: int) -> None:
+    def _admit(self, key: int, usage: Usage | None, place: int) -> None:
         """Index and count a line that is on disk. The first answer to a key holds, and the last failure."""
-        if head.failed:
-            self._failures[head.key] = place
+        if usage is None:
+            self._failures[key] = place
             return
-        if self._index.setdefault(head.key, place) != place:
+        if self._index.setdefault(key, place) != place:
             self.totals.bought_twice += 1
-        self.totals.add(head.usage)
+        self.totals.add(usage)
 
     def find(self, key: str) -> Entry | None:
         """The answer to a key, or None."""
@@ -187,158 +206,128 @@ class Journal:
 
     def prepare(self) -> None:
         """Make sure that there is room, before anything is paid. Raises DiskError."""
-        try:
-            self.directory.mkdir(mode=0o700, exist_ok=True)
-            self._reserve()
-        except OSError as error:
-            raise disk_error(error, self.directory) from error
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._appender.prepare()
+        self._writer = threading.Thread(target=self._serve, name="journal", daemon=True)
+        self._writer.start()
 
-    def _reserve(self) -> None:
-        """Space that is given up when the disk is full, so that the answers in flight still land."""
-        fd = os.open(self.directory / "reserve", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, RESERVE_BYTES)
-        except OSError as error:
-            if error.errno not in (errno.EFBIG, errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-        finally:
-            os.close(fd)
+    async def note_sent(self, key: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """Say that a request is about to leave. Not synced. Raises DiskError.
 
-    def _start_segment(self) -> None:
-        number = int(self._segments[-1].stem) + 1 if self._segments else 1
-        path = self.directory / f"{number:06d}.jsonl"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
-        try:
-            sent_fd = os.open(path.with_suffix(".sent"), flags, 0o600)
-        except OSError:
-            os.close(fd)
-            path.unlink()
-            raise
-        sync_directory(self.directory)
-        # The loop's thread may be about to write to the old ones, so they are closed at the end.
-        self._retired += [old for old in (self._fd, self._sent_fd) if old >= 0]
-        self._fd, self._sent_fd, self._size = fd, sent_fd, 0
-        self._segments.append(path)
+        Those that leave in one turn of the loop share a write: each hands the interpreter to the writer's thread.
+        """
+        loop = asyncio.get_running_loop()
+        noted: asyncio.Future[None] = loop.create_future()
+        if not self._notes:
+            loop.call_soon(self._write_notes)
+        self._notes.append(Pending(segments.sent_line(key, prompt_tokens, completion_tokens), noted))
+        await noted
 
-    def note_sent(self, key: str, prompt_tokens: int, completion_tokens: int) -> None:
-        """Say that a request is about to leave. Not synced. Raises DiskError."""
-        self._note(segments.sent_line(key, prompt_tokens, completion_tokens))
+    def _write_notes(self) -> None:
+        notes, self._notes = self._notes, []
+        error = None
+        try:
+            self._appender.note(_joined(notes))
+        except DiskError as raised:
+            error = raised
+        _acknowledge(notes, error)
 
     def note_unpaid(self, key: str) -> None:
         """Say that the request last sent under this key was certainly not billed. Raises DiskError."""
-        self._note(segments.unpaid_line(key))
+        self._appender.note(segments.unpaid_line(key))
 
-    def _note(self, line: bytes) -> None:
-        try:
-            if self._fd < 0:
-                self._start_segment()
-            write_fully(self._sent_fd, line)
-        except OSError as error:
-            raise self._break(error) from error
-
-    async def commit(self, key: str, owner: str, usage: tuple[int, int, int], body: bytes) -> None:
+    async def commit(self, key: str, owner: str, usage: Usage, body: bytes) -> None:
         """Make an answer durable. Returns once it is; raises DiskError where it cannot be."""
-        await self._append(segments.frame(segments.OK, key, owner, usage, body))
+        await self._append(segments.frame(segments.OK, key, owner, usage, body), key, usage)
 
     async def commit_failure(self, key: str, owner: str, reason: str, detail: str) -> None:
         """Keep why a request was refused for good. Raises DiskError."""
         body = json.dumps({"reason": reason, "detail": detail}, separators=(",", ":")).encode("ascii")
-        await self._append(segments.frame(segments.ERR, key, owner, (0, 0, 0), body))
+        await self._append(segments.frame(segments.ERR, key, owner, (0, 0, 0), body), key, None)
 
-    async def _append(self, line: bytes) -> None:
+    async def _append(self, line: bytes, key: str, usage: Usage | None) -> None:
         while self._flight is not None and self._flight.loop.is_closed():
             self._settle(self._flight)  # nobody else will
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((line, done))
-        if self._flight is None:
-            self._flush()
+        self._queue.append(Pending(line, done, segments.short_key(key), usage))
+        self._gather()
         await done
 
-    def _flush(self) -> None:
-        """Write all that is queued as one batch, then whatever queued up meanwhile, until nothing is left."""
-        assert self._thread is not None, "prepare comes before commit"
-        batch, self._queue = self._queue, []
-        work = self._thread.submit(self._write, b"".join(line for line, _ in batch))
-        flight = self._flight = Flight(batch, batch[-1][1].get_loop(), work)
-        work.add_done_callback(lambda _: self._call(flight))
+    def _gather(self) -> None:
+        """Write what is queued: at once, or a moment later where lines come in numbers.
 
-    def _call(self, flight: Flight) -> None:
-        """Have the loop settle a batch, from the writer's thread. Where it has closed, `close` settles it."""
-        with suppress(RuntimeError):
-            flight.loop.call_soon_threadsafe(self._settle, flight)
+        While a batch is on its way, more lines gather by themselves.
+        """
+        loop = self._queue[-1].done.get_loop()
+        if not self._crowded:
+            self._flush()
+        elif self._flight is None and self._gathering is not loop and not loop.is_closed():
+            self._gathering = loop
+            loop.call_later(GATHER_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        """Write all that is queued as one batch."""
+        self._gathering = None
+        if self._flight is None and self._queue:
+            assert self._writer is not None, "prepare comes before commit"
+            batch, self._queue = self._queue, []
+            self._crowded = len(batch) > 1
+            self._flight = Flight(batch, batch[-1].done.get_loop())
+            self._inbox.put(self._flight)
+
+    def _serve(self) -> None:
+        """The writer's thread: one batch after the other, until there is None. An executor costs twice as much."""
+        while (flight := self._inbox.get()) is not None:
+            try:
+                flight.place, flight.error = self._appender.append(_joined(flight.batch)), None
+            except OSError as error:
+                flight.error = error
+            finally:
+                flight.landed.set()
+                with suppress(RuntimeError):  # the loop has closed, and `close` settles it
+                    flight.loop.call_soon_threadsafe(self._settle, flight)
 
     def _settle(self, flight: Flight) -> None:
         """Index, count and acknowledge a batch once it is on disk. Waits where it is not yet."""
         if flight is not self._flight:
             return
-        error, self._flight = flight.work.exception(), None
+        while not flight.landed.wait(1.0) and self._writer is not None and self._writer.is_alive():
+            pass
+        error, self._flight = flight.error, None
         if error is None:
-            number, offset = flight.work.result()
-            for line, _ in flight.batch:
-                self._admit(segments.head_of(line), segments.pack(number, offset))
+            number, offset = flight.place
+            for line, _, key, usage in flight.batch:
+                self._admit(key, usage, segments.pack(number, offset))
                 offset += len(line)
-        for _, done in flight.batch:
-            if done.done() or done.get_loop().is_closed():
-                continue
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(self.broken or error)
+        _acknowledge(flight.batch, error and (self.broken or error))
         if self._queue:
-            self._flush()
-
-    def _write(self, data: bytes) -> tuple[int, int]:
-        """Append and sync, in the writer's thread; where the first byte stands. A full disk is survived once.
-
-        After any other failure the descriptor is never believed again.
-        """
-        if self._lost is not None:
-            raise self._lost
-        try:
-            if self._fd < 0:
-                self._start_segment()
-            return self._write_synced(data)
-        except OSError as error:
-            self._break(error)
-            self._lost = error
-            if error.errno not in FULL or self._rescued:
-                raise
-        self._rescued = True
-        full, start = self._fd, self._size
-        (self.directory / "reserve").unlink(missing_ok=True)
-        self._start_segment()
-        self._lost = None
-        place = self._write(data)
-        with suppress(OSError):  # lines of this batch that did fit would count as bought twice
-            os.ftruncate(full, start)
-        return place
-
-    def _write_synced(self, data: bytes) -> tuple[int, int]:
-        write_fully(self._fd, data)
-        sync_data(self._fd)
-        if not os.fstat(self._fd).st_nlink:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        start, self._size = self._size, self._size + len(data)
-        return len(self._segments) - 1, start
-
-    def _break(self, error: OSError) -> DiskError:
-        if self.broken is None:
-            self.broken = disk_error(error, self.directory)
-        return self.broken
+            self._gather()
 
     def close(self) -> None:
         """Land what is still queued, and let go of the files."""
-        if self._thread is not None:
-            while self._flight is not None:
-                self._settle(self._flight)
-            self._thread.shutdown()
-            self._thread = None
-            (self.directory / "reserve").unlink(missing_ok=True)
-        for fd in (self._fd, self._sent_fd, *self._retired, *self._readers.values()):
-            if fd >= 0:
-                os.close(fd)
-        self._fd = self._sent_fd = -1
-        self._retired, self._readers = [], {}
+        if self._writer is not None:
+            while self._flight is not None or self._queue:
+                self._flush()
+                if self._flight is not None:
+                    self._settle(self._flight)
+            self._inbox.put(None)
+            self._writer.join()
+            self._writer = None
+            self._appender.close()
+        for fd in self._readers.values():
+            os.close(fd)
+        self._readers = {}
+
+
+def _joined(batch: list[Pending]) -> bytes:
+    return b"".join([pending.line for pending in batch])
+
+
+def _acknowledge(batch: list[Pending], error: BaseException | None) -> None:
+    """Tell those who still wait that their lines are written, or why they are not."""
+    for _, done, *_ in batch:
+        if done.done() or done.get_loop().is_closed():
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

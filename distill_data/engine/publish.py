@@ -43,10 +43,8 @@ def files_of(output: Path, *, partial: bool = False) -> Files:
     return Files(*(stem.with_name(stem.name + end) for end in (".jsonl", ".rejects.jsonl", ".manifest.json")))
 
 
-def encode_outcome(item: Item, outcome: Outcome, group: str) -> bytes:
-    """A blob for the spill: a header line, then the lines of the dataset or of the rejects."""
-    head: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "dropped": dict(outcome.dropped)}
-    head |= {"agrees": outcome.agrees, "group": group}
+def encode_outcome(item: Item, outcome: Outcome) -> bytes:
+    """A blob for the spill: a line with the status, then the lines of the dataset or of the rejects."""
     if outcome.status == "kept":
         rows: Iterable[Mapping[str, Any]] = outcome.records
     else:
@@ -60,7 +58,7 @@ def encode_outcome(item: Item, outcome: Outcome, group: str) -> bytes:
                 "seed": orjson.dumps(item.row).decode(),
             }
         ]
-    return b"\n".join((orjson.dumps(head), *map(orjson.dumps, rows), b""))
+    return b"\n".join((outcome.status.encode(), *map(orjson.dumps, rows), b""))
 
 
 class Count:
@@ -73,21 +71,25 @@ class Count:
         self.dropped: Counter[str] = Counter()
         self.gold: dict[str, list[int]] = {}
 
-    def add(self, head: Mapping[str, Any]) -> None:
-        self.statuses[head["status"]] += 1
-        if head["reason"]:
-            self.reasons[head["reason"]] += 1
-        if head["dropped"]:
-            self.dropped.update(head["dropped"])
-        if head["agrees"] is not None:
-            for group in {"", head["group"]}:
-                compared = self.gold.setdefault(group, [0, 0])
+    def add(self, outcome: Outcome, group: str = "") -> None:
+        """Count an outcome that is not pending; its agreement with gold under its group too."""
+        self.statuses[outcome.status] += 1
+        if outcome.reason:
+            self.reasons[outcome.reason] += 1
+        if outcome.dropped:
+            self.dropped.update(outcome.dropped)
+        if outcome.agrees is not None:
+            for name in {"", group}:
+                compared = self.gold.setdefault(name, [0, 0])
                 compared[0] += 1
-                compared[1] += head["agrees"]
+                compared[1] += outcome.agrees
+
+    def ended(self) -> int:
+        return self.statuses.total()
 
     def to_json(self) -> dict[str, Any]:
         ended = {status: self.statuses[status] for status in ("kept", "rejected", "failed")}
-        pending = self.items - sum(ended.values())
+        pending = self.items - self.ended()
         if pending < 0:
             raise DistillError(f"the sums do not add up: {self.items} items, but {ended}; please report this.")
         gold = {group: {"compared": pair[0], "equal": pair[1]} for group, pair in sorted(self.gold.items())}
@@ -153,11 +155,13 @@ def publish(
         files.dataset.parent.mkdir(parents=True, exist_ok=True)
         for path in (files.dataset, files.rejects):
             drafts.append(Draft(path))  # one by one: the first is discarded where the second cannot be made
+        ended = 0
         for blob in blobs:
-            head, lines = blob.split(b"\n", 1)
-            facts = orjson.loads(head)
-            count.add(facts)
-            drafts[facts["status"] != "kept"].write(lines)
+            ended += 1
+            status, lines = blob.split(b"\n", 1)
+            drafts[status != b"kept"].write(lines)
+        if ended != count.ended():
+            raise DistillError(f"{ended} items ended and {count.ended()} were counted; please report this.")
         sums, sealed = count.to_json(), [draft.seal() for draft in drafts]
         result = {**sums, "records": drafts[0].rows, **result}
         result["files"] = {"dataset": sealed[0] if drafts[0].rows else None, "rejects": sealed[1]}

@@ -14,8 +14,8 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 OK, ERR = b"ok", b"er"
 FIRST_READ = 4096
@@ -28,8 +28,7 @@ _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _SEAM = re.compile(rb',"c":"([0-9a-f]{8})"\}.\{"k":"', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """What stands in a line's head. The body is taken out by `body_of`, when somebody wants it."""
 
     key: int

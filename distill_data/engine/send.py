@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from distill_data.data.exchange import Answer, Lost, Reply
 from distill_data.engine.ask import Call, Seat, Tally, add_cost
@@ -40,8 +40,8 @@ class Sender:
     refusals: int = 0
     """Requests refused before any was answered: when they all are, the mistake is not in a row."""
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set, and replaced by a new one, whenever a reserve is given back."""
+    settled: asyncio.Event | None = None
+    """Made by who waits for a reserve to be given back; set, and taken away, when one is."""
     draw: Callable[[], float] = random.random
 
     async def send(self, call: Call) -> Answer:
@@ -73,8 +73,8 @@ class Sender:
         await limiter.enter(expected)
         try:
             cost = await self._reserve(call, expected)
-            self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
             try:
+                await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
                 outcome = await self._exchange(call)
             except asyncio.CancelledError:
                 self._doubt(call)
@@ -96,9 +96,7 @@ class Sender:
         finally:
             limiter.leave()
         self.succeeded.add(call.role)
-        self.tally.bought += 1
-        self.tally.prompt_tokens += usage[0]
-        self.tally.completion_tokens += usage[1]
+        self.tally.add(usage)
         return answer
 
     async def _reserve(self, call: Call, expected: int) -> float | None:
@@ -116,6 +114,7 @@ class Sender:
                 if not self.budget.reserved_tokens:
                     self.stop(error)
             if self.stopping is None:
+                self.settled = self.settled or asyncio.Event()
                 await self.settled.wait()
 
     async def _exchange(self, call: Call) -> tuple[Reply, Answer] | Verdict:
@@ -129,7 +128,7 @@ class Sender:
         try:
             return reply, read_answer(reply.body)
         except BadReply as error:
-            hidden = judge(replace(reply, status=HTTP_ERROR))  # some gateways put `insufficient_quota` under a 200
+            hidden = judge(reply._replace(status=HTTP_ERROR))  # some gateways put `insufficient_quota` under a 200
             return hidden if hidden.action == "stop" else judge_bad_reply(error.reason, error.detail)
 
     def _settle_unanswered(self, call: Call, verdict: Verdict, expected: int, cost: float | None) -> None:
@@ -148,8 +147,9 @@ class Sender:
 
     def _settle(self, reserved: int, reserved_cost: float | None, used: int, cost: float | None) -> None:
         self.budget.settle(reserved, reserved_cost, used, cost)
-        self.settled.set()
-        self.settled = asyncio.Event()
+        if self.settled is not None:
+            self.settled.set()
+            self.settled = None
 
     def _doubt(self, call: Call) -> None:
         """Count a sending that may have been billed and left no answer: what the journal will say when it is read."""
@@ -185,6 +185,7 @@ class Sender:
         if self.stopping is None:
             self.stopping = error
             self.stopped.set()
-            self.settled.set()
+            if self.settled is not None:
+                self.settled.set()
             for seat in self.seats:
                 seat.limiter.close(Stopped())

@@ -15,7 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from distill_data.data.exchange import RESAMPLED, Answer, Ask, Message, Request
 from distill_data.data.items import Item, Outcome, Record, Row, kept, rejected
@@ -38,8 +38,7 @@ UNFINISHED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(NamedTuple):
     """One sample: the answer and what was read from it, or why it doesn't count."""
 
     role: str
@@ -59,12 +58,15 @@ class Labeler:
     recipe: Recipe
     teachers: Mapping[str, str]
     """Role to the model's name."""
-    samples: int
+    voters: Sequence[tuple[str, int]]
+    """Every (role, sample) pair: sample by sample, and in each the teachers in order."""
     resample: int
     choose: Choose
     parse: Parser
     checks: Sequence[Check]
     verify: Verify | None
+    facts: Mapping[str, Any]
+    """What every record says of how it was made."""
 
     async def sample(self, item: Item, ask: Ask, voters: Sequence[tuple[str, int]]) -> list[Sampled]:
         """Ask for these (role, sample) pairs at once and wait for all of them; in the order given."""
@@ -129,8 +131,7 @@ class Labeler:
             "finish": sampled.answer.finish,
             "prompt_tokens": sampled.answer.prompt_tokens,
             "completion_tokens": sampled.answer.completion_tokens,
-            "sampling": dict(recipe.sampling),
-            "checks": [check.name for check in recipe.checks],
+            **self.facts,
             **details,
         }
         return make_record(
@@ -162,24 +163,20 @@ def _dropped(samples: Sequence[Sampled]) -> Counter[str]:
     return Counter(sampled.reason for sampled in samples if sampled.reason)
 
 
-def _voters(labeler: Labeler) -> list[tuple[str, int]]:
-    """Every (role, sample) pair: sample by sample, and in each the teachers in order."""
-    return [(role, sample) for sample in range(labeler.samples) for role in labeler.teachers]
-
-
 async def single(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     """Each sample for itself."""
-    samples = await labeler.sample(item, ask, _voters(labeler))
+    samples = await labeler.sample(item, ask, labeler.voters)
     good = [sampled for sampled in samples if not sampled.reason]
     if not good:
         return labeler.refuse(item, samples)
-    records = (labeler.record(item, sampled) for sampled in good)
-    return kept(*records, dropped=_dropped(samples), agrees=labeler.agrees(item, good[0]))
+    records = [labeler.record(item, sampled) for sampled in good]
+    dropped = _dropped(samples) if len(good) < len(samples) else {}
+    return kept(*records, dropped=dropped, agrees=labeler.agrees(item, good[0]))
 
 
 async def best(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     """The one answer that is most like all the others."""
-    samples = await labeler.sample(item, ask, _voters(labeler))
+    samples = await labeler.sample(item, ask, labeler.voters)
     good = [sampled for sampled in samples if not sampled.reason]
     if not good:
         return labeler.refuse(item, samples)
@@ -192,8 +189,8 @@ async def best(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
 async def vote(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     """Samples in waves until the vote is decided. The record is the first sample that gave the winning answer."""
     settings = labeler.recipe.settings
-    voters, samples = _voters(labeler), list[Sampled]()
-    waves, decision = list(settings.get("waves", ())) or [labeler.samples], None
+    voters, samples = labeler.voters, list[Sampled]()
+    waves, decision = list(settings.get("waves", ())) or [labeler.recipe.samples], None
     while decision is None:
         size = (waves.pop(0) if len(waves) > 1 else waves[0]) * len(labeler.teachers)
         samples += await labeler.sample(item, ask, voters[len(samples) : len(samples) + size])
@@ -215,7 +212,7 @@ async def vote(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
 
 async def rejection(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     """The verified samples, in sample order, each different reasoning once, at most `keep` of them."""
-    samples = await labeler.sample(item, ask, _voters(labeler))
+    samples = await labeler.sample(item, ask, labeler.voters)
     dropped, records, seen = _dropped(samples), list[Record](), set[str]()
     for sampled in samples:
         if sampled.reason:
@@ -248,7 +245,7 @@ def make_labeling(
     labeler = Labeler(
         recipe,
         teachers,
-        recipe.samples,
+        [(role, sample) for sample in range(recipe.samples) for role in teachers],
         resample,
         make_choose(
             recipe.demonstrations, pool, [name for name, default in recipe.columns.items() if default is REQUIRED]
@@ -256,6 +253,7 @@ def make_labeling(
         make_parser(recipe.parser.name, recipe.parser.args),
         [make_check(check.name, check.args) for check in recipe.checks],
         make_verifier(recipe.verifier.name, recipe.verifier.args) if recipe.verifier else None,
+        {"sampling": dict(recipe.sampling), "checks": [check.name for check in recipe.checks]},
     )
     strategy = _strategy(recipe)
     if recipe.samples > 1 and recipe.sampling.get("temperature") == 0:

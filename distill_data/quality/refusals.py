@@ -8,6 +8,7 @@ reply that opens with a quotation mark.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from distill_data.parsing.folding import fold
 
@@ -53,7 +54,7 @@ _TASK = _any(
     r"access (?:the internet|real-time|external|websites?|urls?|links?)",
     r"(?:do (?:that|this|so)|continue)(?=[.,;!]|$)",
 )
-_ENGLISH = re.compile(
+_ENGLISH = (
     rf"(?:{_any(_SORRY, _AS_AI)}{_JOIN}){{0,3}}"
     rf"(?:{_UNABLE}{_ADVERB}{_TASK}\b|i (?:must|have to|need to) (?:respectfully |politely )?decline\b)"
     rf"|(?:{_SORRY}{_JOIN})?{_AS_AI}{_JOIN}"
@@ -75,7 +76,7 @@ _TASK_CHINESE = _any(
     "回答(?:你|您|这|這|此|该|該|关于|關於|与|與|任何|$|[,。.!])",
     "(?:完成|执行|執行|处理|處理|回应|回應|支持|参与|參與)(?:这|這|此|该|該|你|您)",
 )
-_CHINESE = re.compile(
+_CHINESE = (
     rf"(?:{_any(_REGRET, _AS_AI_CHINESE)}[,。.!、 ]*(?:但是|但|不过|不過|可是)?[, ]*){{1,3}}"
     rf"(?:我|本助手)?{_UNABLE_CHINESE}{_TASK_CHINESE}"
     rf"|我{_UNABLE_CHINESE}{_TASK_CHINESE}"
@@ -85,4 +86,10 @@ _CHINESE = re.compile(
 def is_refusal(text: str) -> bool:
     """Whether the first words of a reply refuse the task."""
     opening = " ".join(fold(text.lstrip()[:_OPENING]).translate(_APOSTROPHE).split()).lstrip("*_#> ")
-    return bool(_ENGLISH.match(opening) or _CHINESE.match(opening))
+    return _refusing().match(opening) is not None
+
+
+@cache
+def _refusing() -> re.Pattern[str]:
+    """Compiled at its first use, because it takes as long as all other imports of this package."""
+    return re.compile(f"(?:{_ENGLISH})|(?:{_CHINESE})")

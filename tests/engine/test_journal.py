@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill_data.engine import appender, segments
 from distill_data.engine import journal as module
-from distill_data.engine import segments
-from distill_data.engine.journal import RESERVE_BYTES, Doubt, Entry, Journal
+from distill_data.engine.appender import RESERVE_BYTES
+from distill_data.engine.journal import Doubt, Entry, Journal
 from distill_data.errors import DamageError, DiskError
 
 OWNER = "00000000000000aa"
@@ -57,7 +58,7 @@ def write(directory: Path, keys: list[str], *, sent: bool = True) -> Path:
         made.prepare()
         for number, key in enumerate(keys):
             if sent:
-                made.note_sent(key, 10, 20)
+                await made.note_sent(key, 10, 20)
             await made.commit(key, OWNER, USAGE, body_of(number))
         made.close()
 
@@ -156,13 +157,13 @@ def test_answers_that_come_while_the_disk_is_busy_share_a_sync(
     opened: Callable[[], Journal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     syncs: list[int] = []
-    sync = module.sync_data
+    sync = appender.sync_data
 
     def count(fd: int) -> None:
         syncs.append(os.fstat(fd).st_size)
         sync(fd)
 
-    monkeypatch.setattr(module, "sync_data", count)
+    monkeypatch.setattr(appender, "sync_data", count)
     made = opened()
 
     async def main() -> None:
@@ -181,13 +182,13 @@ def test_answers_that_come_while_the_disk_is_busy_share_a_sync(
 
 def test_commit_returns_only_after_the_sync(opened: Callable[[], Journal], monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
-    sync = module.sync_data
+    sync = appender.sync_data
 
     def note(fd: int) -> None:
         sync(fd)
         events.append("synced")
 
-    monkeypatch.setattr(module, "sync_data", note)
+    monkeypatch.setattr(appender, "sync_data", note)
     made = opened()
 
     async def main() -> None:
@@ -331,7 +332,7 @@ async def main():
     journal.prepare()
     async def keep(number):
         key = key_of(f"{sys.argv[2]}:{number}")
-        journal.note_sent(key, 10, 20)
+        await journal.note_sent(key, 10, 20)
         await journal.commit(key, OWNER, USAGE, b'{"text":"%s"}' % (b"y" * 500))
         print(key, flush=True)
     {body}
@@ -418,7 +419,7 @@ class Disk:
 
 
 async def keep(made: Journal, number: int) -> None:
-    made.note_sent(key_of(number), 10, 20)
+    await made.note_sent(key_of(number), 10, 20)
     await made.commit(key_of(number), OWNER, USAGE, body_of(number))
 
 
@@ -449,7 +450,7 @@ def test_a_batch_that_fits_in_part_is_written_anew_and_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Journal(tmp_path)
-    sync, full = module.sync_data, [OSError(errno.ENOSPC, "full")]
+    sync, full = appender.sync_data, [OSError(errno.ENOSPC, "full")]
 
     def sync_once_full(fd: int) -> None:
         if full:
@@ -459,7 +460,7 @@ def test_a_batch_that_fits_in_part_is_written_anew_and_counted_once(
     async def main() -> None:
         made.prepare()
         await keep(made, 0)
-        monkeypatch.setattr(module, "sync_data", sync_once_full)
+        monkeypatch.setattr(appender, "sync_data", sync_once_full)
         await asyncio.gather(*(keep(made, number) for number in range(1, 6)))
 
     asyncio.run(main())
@@ -483,7 +484,7 @@ def test_a_disk_that_keeps_failing_is_not_written_to_again(
         for number in (2, 3, 4):
             with pytest.raises(DiskError, match=os.strerror(code)):
                 await keep(made, number)
-        assert len(disk.failed) == len(set(disk.failed)) == (2 if code in module.FULL else 1)
+        assert len(disk.failed) == len(set(disk.failed)) == (2 if code in appender.FULL else 1)
         disk.always = 0
         with pytest.raises(DiskError):
             await keep(made, 5)
@@ -510,7 +511,7 @@ def test_where_no_second_segment_can_be_made_the_first_is_not_written_to_again(
         def refuse() -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(made, "_start_segment", refuse)
+        monkeypatch.setattr(made._appender, "_start_segment", refuse)
         for number in (2, 3):
             with pytest.raises(DiskError):
                 await keep(made, number)
@@ -529,7 +530,7 @@ def test_an_error_in_the_sync_leaves_the_batch_unacknowledged(tmp_path: Path, mo
 
     async def main() -> None:
         made.prepare()
-        monkeypatch.setattr(module, "sync_data", fail)
+        monkeypatch.setattr(appender, "sync_data", fail)
         disk = Disk(monkeypatch)
         ends = await asyncio.gather(*(keep(made, number) for number in range(3)), return_exceptions=True)
         assert [type(end) for end in ends] == [DiskError] * 3
@@ -561,9 +562,9 @@ def doubt_after(directory: Path, *rounds: Callable[[Journal], object]) -> Doubt:
 
 
 def sends(number: int, times: int) -> Callable[[Journal], object]:
-    def step(made: Journal) -> None:
+    async def step(made: Journal) -> None:
         for _ in range(times):
-            made.note_sent(key_of(number), 10, 20)
+            await made.note_sent(key_of(number), 10, 20)
 
     return step
 
@@ -571,7 +572,7 @@ def sends(number: int, times: int) -> Callable[[Journal], object]:
 def test_what_was_sent_oftener_than_answered_is_in_doubt(tmp_path: Path) -> None:
     async def step(made: Journal) -> None:
         for _ in range(4):
-            made.note_sent(key_of(1), 10, 20)
+            await made.note_sent(key_of(1), 10, 20)
         await keep(made, 2)
         await made.commit(key_of(1), OWNER, USAGE, b"{}")
 
@@ -581,10 +582,10 @@ def test_what_was_sent_oftener_than_answered_is_in_doubt(tmp_path: Path) -> None
 def test_what_is_known_to_be_unpaid_is_not_in_doubt(tmp_path: Path) -> None:
     async def step(made: Journal) -> None:
         for _ in range(3):
-            made.note_sent(key_of(1), 10, 20)
+            await made.note_sent(key_of(1), 10, 20)
         for _ in range(2):
             made.note_unpaid(key_of(1))
-        made.note_sent(key_of(2), 7, 7)
+        await made.note_sent(key_of(2), 7, 7)
         made.note_unpaid(key_of(2))
         await made.commit_failure(key_of(2), OWNER, "bad-request", "")
 
@@ -593,7 +594,7 @@ def test_what_is_known_to_be_unpaid_is_not_in_doubt(tmp_path: Path) -> None:
 
 def test_a_failure_is_no_answer_to_a_request_in_doubt(tmp_path: Path) -> None:
     async def step(made: Journal) -> None:
-        made.note_sent(key_of(1), 10, 20)
+        await made.note_sent(key_of(1), 10, 20)
         await made.commit_failure(key_of(1), OWNER, "lost", "")
 
     assert doubt_after(tmp_path, step) == Doubt(1, 10, 20)
@@ -610,7 +611,7 @@ def test_doubt_is_settled_by_a_later_segment_of_the_same_process(
 
     async def step(made: Journal) -> None:
         for number in range(4):
-            made.note_sent(key_of(number), 10, 20)
+            await made.note_sent(key_of(number), 10, 20)
         Disk(monkeypatch, errno.ENOSPC)
         await made.commit(key_of(0), OWNER, USAGE, b"{}")
         await made.commit(key_of(1), OWNER, USAGE, b"{}")

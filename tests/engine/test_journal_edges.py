@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_data.engine import journal as module
-from distill_data.engine import segments
+from distill_data.engine import appender, segments
 from distill_data.engine.journal import Doubt, Entry, Journal
 from distill_data.errors import DamageError, DiskError
 from tests.engine.test_journal import OWNER, USAGE, body_of, key_of, read, write
@@ -154,8 +153,12 @@ def test_a_disk_that_takes_notes_in_pieces_gets_all_of_them(tmp_path: Path, monk
     made, whole_write = Journal(tmp_path), os.write
     made.prepare()
     monkeypatch.setattr(os, "write", lambda fd, data: whole_write(fd, bytes(data)[:7]))
-    for number in range(3):
-        made.note_sent(key_of(number), 10, 20)
+
+    async def main() -> None:
+        for number in range(3):
+            await made.note_sent(key_of(number), 10, 20)
+
+    asyncio.run(main())
     made.close()
     assert read(tmp_path).totals.doubt == Doubt(3, 30, 60)
 
@@ -164,13 +167,13 @@ def test_a_disk_that_takes_notes_in_pieces_gets_all_of_them(tmp_path: Path, monk
 
 
 def test_each_batch_is_acknowledged_by_its_own_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    allowed, sync = threading.Semaphore(0), module.sync_data
+    allowed, sync = threading.Semaphore(0), appender.sync_data
 
     def wait(fd: int) -> None:
         assert allowed.acquire(timeout=10)
         sync(fd)
 
-    monkeypatch.setattr(module, "sync_data", wait)
+    monkeypatch.setattr(appender, "sync_data", wait)
     made = Journal(tmp_path)
 
     async def main() -> None:
@@ -225,13 +228,13 @@ def test_the_last_failure_of_a_key_holds_at_once_and_later(tmp_path: Path) -> No
 def test_answers_that_a_loop_left_behind_still_land(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
-    sync = module.sync_data
+    sync = appender.sync_data
 
     def slow(fd: int) -> None:
         time.sleep(0.1)
         sync(fd)
 
-    monkeypatch.setattr(module, "sync_data", slow)
+    monkeypatch.setattr(appender, "sync_data", slow)
     made = Journal(tmp_path)
     made.prepare()
 
@@ -273,7 +276,7 @@ def test_a_segment_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) 
     before = len(os.listdir("/dev/fd"))
     for _ in range(2):
         with pytest.raises(DiskError):
-            made.note_sent(key_of(1), 1, 1)
+            asyncio.run(made.note_sent(key_of(1), 1, 1))
     assert len(os.listdir("/dev/fd")) == before
     made.close()
     assert [path.name for path in tmp_path.iterdir()] == ["000001.sent"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,19 @@ def outcome_of(ordinal: int, version: str = "") -> Outcome:
 
 
 def blobs(ordinals: Iterable[int], version: str = "") -> list[bytes]:
-    return [encode_outcome(item(n), outcome_of(n, version), f"g{n % 2}") for n in ordinals]
+    return [encode_outcome(item(n), outcome_of(n, version)) for n in ordinals]
 
 
-def publish_all(files: Files, ordinals: Iterable[int], *, items: int, version: str = "") -> dict[str, Any]:
-    return publish(iter(blobs(ordinals, version)), files, Count(items), {"plan": "p1" + version}, {"t": version})
+def count_of(ordinals: Iterable[int], items: int) -> Count:
+    count = Count(items)
+    for n in ordinals:
+        count.add(outcome_of(n), f"g{n % 2}")
+    return count
+
+
+def publish_all(files: Files, ordinals: Sequence[int], *, items: int, version: str = "") -> dict[str, Any]:
+    count = count_of(ordinals, items)
+    return publish(iter(blobs(ordinals, version)), files, count, {"plan": "p1" + version}, {"t": version})
 
 
 def snapshot(directory: Path) -> dict[str, bytes]:
@@ -134,6 +142,12 @@ def test_more_ends_than_items_is_a_bug_and_nothing_is_published(tmp_path: Path) 
     assert names(tmp_path) == set()
 
 
+def test_an_outcome_that_was_counted_and_not_set_aside_is_a_bug_and_nothing_is_published(tmp_path: Path) -> None:
+    with pytest.raises(DistillError, match="3 items ended and 4 were counted"):
+        publish(iter(blobs(range(3))), files_of(tmp_path / "out.jsonl"), count_of(range(4), 4), {}, {})
+    assert names(tmp_path) == set()
+
+
 @settings(deadline=None, max_examples=25)
 @given(order=st.permutations(range(9)), again=st.integers(0, 8))
 def test_bytes_do_not_depend_on_the_order_in_which_items_end(
@@ -146,7 +160,8 @@ def test_bytes_do_not_depend_on_the_order_in_which_items_end(
         for ordinal in ordinals:
             if ordinal != 4:  # this one never ends
                 spill.put(ordinal, blobs([ordinal])[0])
-        publish(spill.read(), files_of(directory / "out.jsonl"), Count(9), dict(FACTS), {})
+        count = count_of((n for n in range(9) if n != 4), 9)
+        publish(spill.read(), files_of(directory / "out.jsonl"), count, dict(FACTS), {})
         spill.close()
         made.append(snapshot(directory))
     assert made[0] == made[1]

@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from distill_data.data.exchange import Answer, Lost, Reply, Request
-from distill_data.engine import journal as journal_module
+from distill_data.engine import appender
 from distill_data.engine.ask import Call, Seat, Tally
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Doubt, Journal
@@ -412,20 +412,20 @@ def break_disk(monkeypatch: pytest.MonkeyPatch, start: bytes, code: int) -> None
             raise OSError(code, os.strerror(code))
         return real(fd, data)
 
-    monkeypatch.setattr(journal_module.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
 
 
 @pytest.mark.parametrize(
     ("reply", "start", "sendings", "doubt"),
     [
-        (good(), b'{"k":', 1, 1),  # paid and lost: the disk can't keep the answer
-        (error(400), b'{"k":', 1, 0),
-        (good(), b"S ", 0, 0),
-        (error(500), b"E ", 1, 1),
+        (good(), b'{"k":', {1}, 1),  # paid and lost: the disk can't keep the answer
+        (error(400), b'{"k":', {1, 2}, 0),  # one more may leave before the disk says so
+        (good(), b"S ", {0}, 0),
+        (error(500), b"E ", {1}, 1),
     ],
 )
 def test_a_disk_that_fails_stops_the_run_and_never_reaches_a_method(
-    shop: Open, monkeypatch: pytest.MonkeyPatch, reply: Reply, start: bytes, sendings: int, doubt: int
+    shop: Open, monkeypatch: pytest.MonkeyPatch, reply: Reply, start: bytes, sendings: set[int], doubt: int
 ) -> None:
     made = shop(reply, width=1)
 
@@ -436,7 +436,7 @@ def test_a_disk_that_fails_stops_the_run_and_never_reaches_a_method(
 
     asyncio.run(main())
     assert isinstance(made.sender.stopping, DiskError) and "Input/output error" in str(made.sender.stopping)
-    assert len(made.teacher.bodies) == sendings
+    assert len(made.teacher.bodies) in sendings
     assert made.seat.limiter.in_flight == 0
     assert doubt_on_disk(made).requests == doubt
     if start != b"E ":
@@ -448,14 +448,14 @@ def test_on_a_disk_that_is_full_what_is_in_flight_lands_and_nothing_more_is_sent
 ) -> None:
     made = shop(good(), width=4)
     full = [OSError(errno.ENOSPC, "full")]
-    sync = journal_module.sync_data
+    sync = appender.sync_data
 
     def fail_once(fd: int) -> None:
         if full:
             raise full.pop()
         sync(fd)
 
-    monkeypatch.setattr(journal_module, "sync_data", fail_once)
+    monkeypatch.setattr(appender, "sync_data", fail_once)
     ends = asyncio.run(made.buy_all(30))
     bought = [number for number, end in enumerate(ends) if isinstance(end, Answer)]
     assert len(bought) == len(made.teacher.bodies) < 30

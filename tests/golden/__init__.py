@@ -38,7 +38,7 @@ def play(folder: str) -> dict[str, bytes]:
         teacher = Scripted({"teacher": said})
         outcome = outcome_of(method, item, teacher)
         prompts.append(teacher.requests[0].messages)
-        lines[outcome.status] += encode_outcome(item, outcome, "").split(b"\n", 1)[1]
+        lines[outcome.status] += encode_outcome(item, outcome).split(b"\n", 1)[1]
     return {
         "prompts.json": json.dumps(prompts, indent=2, ensure_ascii=False).encode() + b"\n",
         "records.jsonl": lines["kept"],

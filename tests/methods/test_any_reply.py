@@ -92,7 +92,7 @@ def test_any_reply_is_kept_or_rejected(name: str, data: st.DataObject) -> None:
         assert list(record["meta"]) == META
         assert list(record["completion"][0]) == ["role", *recipe.record.completion]
         assert all(type(value) is str for value in values(record))
-    assert encode_outcome(item, outcome, "").count(b"\n") == 1 + max(len(outcome.records), outcome.status != "kept")
+    assert encode_outcome(item, outcome).count(b"\n") == 1 + max(len(outcome.records), outcome.status != "kept")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -106,4 +106,4 @@ def test_the_examples_reply_is_kept(name: str) -> None:
     item = Item(0, "0123456789abcdef", dict(recipe.example["row"]), "seeds.jsonl:1")
     outcome = outcome_of(make_labeling(recipe, {"teacher": "scripted"}, [], 1), item, ask)
     assert outcome.status == "kept"
-    assert orjson.loads(encode_outcome(item, outcome, "").split(b"\n")[1])["prompt"]
+    assert orjson.loads(encode_outcome(item, outcome).split(b"\n")[1])["prompt"]

@@ -1,0 +1,126 @@
+"""Appending to the newest segment of a journal: started when needed, synced at every batch, a full disk survived once.
+
+Knows nothing about what stands in a line, nor who waits for it. Notes come from the loop's thread and batches from the
+journal's own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from distill_data.engine.durable import disk_error, sync_data, sync_directory, write_fully
+from distill_data.errors import DiskError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+RESERVE_BYTES = 4 << 20
+
+
+class Appender:
+    """Writes one process's segments. `segments`, the paths of all there are, grows with them."""
+
+    def __init__(self, directory: Path, segments: list[Path]) -> None:
+        self.directory = directory
+        self.broken: DiskError | None = None
+        self._segments = segments
+        self._fd = self._sent_fd = -1
+        self._retired: list[int] = []
+        self._size = 0
+        self._rescued = False
+        self._lost: OSError | None = None
+
+    def prepare(self) -> None:
+        """Make sure that there is room, before anything is paid. Raises DiskError."""
+        try:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            self._reserve()
+        except OSError as error:
+            raise disk_error(error, self.directory) from error
+
+    def _reserve(self) -> None:
+        """Space that is given up when the disk is full, so that the answers in flight still land."""
+        fd = os.open(self.directory / "reserve", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, RESERVE_BYTES)
+        except OSError as error:
+            if error.errno not in (errno.EFBIG, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+        finally:
+            os.close(fd)
+
+    def note(self, lines: bytes) -> None:
+        """Write notes, not synced. Raises DiskError."""
+        try:
+            if self._fd < 0:
+                self._start_segment()
+            write_fully(self._sent_fd, lines)
+        except OSError as error:
+            raise self._break(error) from error
+
+    def append(self, data: bytes) -> tuple[int, int]:
+        """Append and sync, in the journal's thread; where the first byte stands. A full disk is survived once.
+
+        After any other failure the descriptor is never believed again.
+        """
+        if self._lost is not None:
+            raise self._lost
+        try:
+            if self._fd < 0:
+                self._start_segment()
+            return self._write_synced(data)
+        except OSError as error:
+            self._break(error)
+            self._lost = error
+            if error.errno not in FULL or self._rescued:
+                raise
+        self._rescued = True
+        full, start = self._fd, self._size
+        (self.directory / "reserve").unlink(missing_ok=True)
+        self._start_segment()
+        self._lost = None
+        place = self.append(data)
+        with suppress(OSError):  # lines of this batch that did fit would count as bought twice
+            os.ftruncate(full, start)
+        return place
+
+    def _write_synced(self, data: bytes) -> tuple[int, int]:
+        write_fully(self._fd, data)
+        sync_data(self._fd)
+        if not os.fstat(self._fd).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        start, self._size = self._size, self._size + len(data)
+        return len(self._segments) - 1, start
+
+    def _break(self, error: OSError) -> DiskError:
+        if self.broken is None:
+            self.broken = disk_error(error, self.directory)
+        return self.broken
+
+    def _start_segment(self) -> None:
+        number = int(self._segments[-1].stem) + 1 if self._segments else 1
+        path = self.directory / f"{number:06d}.jsonl"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o600)
+        try:
+            sent_fd = os.open(path.with_suffix(".sent"), flags, 0o600)
+        except OSError:
+            os.close(fd)
+            path.unlink()
+            raise
+        sync_directory(self.directory)
+        # The loop's thread may be about to write to the old ones, so they are closed at the end.
+        self._retired += [old for old in (self._fd, self._sent_fd) if old >= 0]
+        self._fd, self._sent_fd, self._size = fd, sent_fd, 0
+        self._segments.append(path)
+
+    def close(self) -> None:
+        """Give the reserve back, and let go of the files."""
+        (self.directory / "reserve").unlink(missing_ok=True)
+        for fd in (self._fd, self._sent_fd, *self._retired):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._sent_fd = -1
+        self._retired = []
