@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 Message = dict[str, Any]
 Kind = Literal["chat", "complete", "score", "embed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One question to one model for one sample: the unit that is keyed, journalled and paid for."""
 
     messages: list[Message]
-    sampling: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = MappingProxyType({})
     """temperature, top_p, max_tokens, stop, seed, … and `extra_body`, a mapping sent as it is."""
     kind: Kind = "chat"
     choices: tuple[str, ...] = ()

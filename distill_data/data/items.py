@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -14,8 +14,7 @@ Row = dict[str, Any]
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A seed row on its way to an outcome."""
 
     ordinal: int
@@ -33,8 +32,7 @@ class Item:
         return random.Random(f"{self.seed}:{self.id}")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an item ended. `pending` means that the run stopped before it did."""
 
     status: Literal["kept", "rejected", "failed", "pending"]
@@ -44,7 +42,7 @@ class Outcome:
     detail: str = ""
     answers: tuple[str, ...] = ()
     """Raw texts that led to a reject."""
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = MappingProxyType({})
     """Samples dropped inside a kept item, by reason."""
     agrees: bool | None = None
     """Whether the answer equals the seed's gold; None where there is no gold."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from distill_data.data.exchange import RESAMPLED, Answer, Ask, Message, Request
@@ -90,7 +90,7 @@ class Labeler:
         tries = 1 if request.sampling.get("temperature") == 0 else 1 + self.resample
         for attempt in range(tries):
             again = number + attempt * RESAMPLED
-            answer = await ask(replace(request, sample=again) if again else request, to=role)
+            answer = await ask(request._replace(sample=again) if again else request, to=role)
             fields, reason, detail = self._judge(item, answer)
             if not reason or fields or answer.finish in UNFINISHED:
                 break
