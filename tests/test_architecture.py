@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINES = 350
 
-BELOW_METHODS = {"recipes", "parsing", "quality", "data", "errors"}
+BELOW_METHODS = {"recipes", "parsing", "quality", "tools", "data", "errors"}
 MAY_IMPORT = {
     "": set(),
     "errors": set(),
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "recipes": {"data", "errors"},
     "parsing": {"data", "errors"},
     "quality": {"parsing", "data", "errors"},
+    "tools": {"parsing", "data", "errors"},
     "methods": {"formats"} | BELOW_METHODS,
     "teachers": {"data", "errors"},
     "engine": {"teachers", "data", "errors"},
@@ -42,6 +43,7 @@ LATE = {
     "pydantic",
     "jsonschema",
     "rapidfuzz",
+    "rensa",
     "pyarrow",
     "datasets",
     "xllamacpp",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from distill_data.cli.generate import LABEL_EXAMPLES, label
+from distill_data.cli.generate import CURATE_EXAMPLES, EXPAND_EXAMPLES, LABEL_EXAMPLES, curate, expand, label
 from distill_data.cli.help import SETTINGS, PlainCommand, PlainGroup
 from distill_data.cli.machine import doctor, pull, status
 from distill_data.cli.recipes import SHOW_EXAMPLES, check_recipe, list_recipes, show
@@ -13,6 +13,8 @@ from distill_data.cli.talk import put, say
 
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("label", label, LABEL_EXAMPLES),
+    ("expand", expand, EXPAND_EXAMPLES),
+    ("curate", curate, CURATE_EXAMPLES),
     ("recipes", list_recipes, ""),
     ("show", show, SHOW_EXAMPLES),
     ("check-recipe", check_recipe, ""),

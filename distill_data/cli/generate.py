@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from distill_data.cli.options import Output, Quiet, RecipeName, Seeds, Verbose, build_options, takes_options
+from distill_data.cli.options import (
+    AnswerTeacher,
+    MaxCandidates,
+    Meta,
+    NoAnswer,
+    Output,
+    Quiet,
+    RecipeName,
+    Rows,
+    Seeds,
+    Verbose,
+    build_options,
+    takes_options,
+)
 from distill_data.cli.talk import listening, say
 from distill_data.errors import UsageError
 
@@ -18,6 +31,14 @@ if TYPE_CHECKING:
 
     Report = Callable[[Progress], None]
 
+EXPAND_EXAMPLES = """\
+Examples:
+  distill-data expand @tasks -r self-instruct --rows 200 -t openai/gpt-x -o tasks.jsonl
+  distill-data expand @instructions -r evol-depth --rows 90 -t openai/gpt-x -o evolved.jsonl"""
+CURATE_EXAMPLES = """\
+Examples:
+  distill-data curate @topics -r textbook --rows 100 -t openai/gpt-x -o lessons.jsonl
+  distill-data curate handbook/ -r document-qa --rows 300 -t openai/gpt-x -o questions.jsonl"""
 LABEL_EXAMPLES = """\
 Examples:
   distill-data label @sentiment -r annotate -o sentiment.jsonl
@@ -38,6 +59,72 @@ def label(
         built,
         verbose=verbose,
         quiet=quiet,
+    )
+
+
+@takes_options
+def expand(
+    seeds: Seeds,
+    recipe: RecipeName,
+    output: Output,
+    rows: Rows,
+    max_candidates: MaxCandidates = None,
+    answer_teacher: AnswerTeacher = "",
+    no_answer: NoAnswer = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Grow your data: a teacher writes new x beside yours, and y. More in docs/options.md."""
+    from distill_data.commands.expand import expand as run_expand
+
+    refuse_typing(seeds)
+    built = _in_rounds(rows, max_candidates, answer_teacher, no_answer, options)
+    generate(
+        lambda progress: run_expand(seeds, recipe=recipe, output=output, options=built, progress=progress),
+        built,
+        verbose=verbose,
+        quiet=quiet,
+    )
+
+
+@takes_options
+def curate(
+    meta: Meta,
+    recipe: RecipeName,
+    output: Output,
+    rows: Rows,
+    max_candidates: MaxCandidates = None,
+    answer_teacher: AnswerTeacher = "",
+    no_answer: NoAnswer = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Write about things: a teacher makes x of your data, and y. More in docs/options.md."""
+    from distill_data.commands.curate import curate as run_curate
+
+    refuse_typing(meta)
+    built = _in_rounds(rows, max_candidates, answer_teacher, no_answer, options)
+    generate(
+        lambda progress: run_curate(meta, recipe=recipe, output=output, options=built, progress=progress),
+        built,
+        verbose=verbose,
+        quiet=quiet,
+    )
+
+
+def _in_rounds(
+    rows: int, max_candidates: int | None, answer_teacher: str, no_answer: bool, options: dict[str, Any]
+) -> "Options":
+    from dataclasses import replace
+
+    return replace(
+        build_options(**options),
+        rows=rows,
+        max_candidates=max_candidates,
+        answer_teacher=answer_teacher,
+        answers=not no_answer,
     )
 
 

@@ -58,6 +58,24 @@ Settings = Annotated[
 Seed = Annotated[int, _option(_RECIPE, "the run's random seed", "N", "--seed")]
 Resample = Annotated[int, _option(_RECIPE, "how often an unreadable reply is asked again", "K", "--resample")]
 
+Rows = Annotated[int, _option(_RECIPE, "how many rows to keep", "N", "--rows")]
+MaxCandidates = Annotated[
+    int | None,
+    _option(_LIMITS, "candidates to look at, at most; else 10 a row, at least 1000", "N", "--max-candidates"),
+]
+AnswerTeacher = Annotated[
+    str, _option(_TEACHER, "who writes y, if not the one who writes x", "MODEL", "--answer-teacher")
+]
+NoAnswer = Annotated[bool, _option(_RECIPE, "write x only; the records are prompts", None, "--no-answer")]
+Meta = Annotated[
+    str,
+    typer.Argument(
+        metavar="META",
+        help="what to write about: a file, as SEEDS are, or a folder of documents",
+        show_default=False,
+    ),
+]
+
 Teachers = Annotated[
     Texts, _option(_TEACHER, "openai/M, local/M, echo, or a profile; repeatable", "MODEL", "-t", "--teacher")
 ]

@@ -5,7 +5,9 @@ summary = label("seeds.jsonl", recipe="answer", output="out.jsonl", options=Opti
 """
 
 from distill_data.commands.check_recipe import check_recipe
+from distill_data.commands.curate import curate
 from distill_data.commands.doctor import doctor
+from distill_data.commands.expand import expand
 from distill_data.commands.label import label
 from distill_data.commands.models import pull_model
 from distill_data.commands.options import Options, Summary
@@ -13,4 +15,16 @@ from distill_data.commands.recipes import recipes
 from distill_data.commands.show import show
 from distill_data.commands.status import status
 
-__all__ = ["Options", "Summary", "check_recipe", "doctor", "label", "pull_model", "recipes", "show", "status"]
+__all__ = [
+    "Options",
+    "Summary",
+    "check_recipe",
+    "curate",
+    "doctor",
+    "expand",
+    "label",
+    "pull_model",
+    "recipes",
+    "show",
+    "status",
+]

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from distill_data.commands.check_growth import STRATEGIES, problems_of, read_settings
 from distill_data.errors import DistillError, ParseError, UsageError
 from distill_data.parsing import fields_of, make_parser
 from distill_data.quality import make_check, make_verifier
@@ -34,6 +35,8 @@ STRATEGY_SETTINGS: Mapping[str, frozenset[str]] = {
 """Settings that a strategy reads, so that a template need not. `agreement` is for `teachers: vote`."""
 EXTRAS = frozenset({"row", "demonstrations"})
 """Variables that `Recipe.render` adds to columns and settings."""
+GROWING = frozenset({"x", "said", "operation"})
+"""Variables that templates of growing commands see besides: what the teacher wrote, and what was said so far."""
 CHILD = "import sys; from distill_data.commands.check_recipe import report; report(sys.argv[1], int(sys.argv[2]))"
 
 
@@ -73,15 +76,19 @@ def problems(path: Path) -> list[str]:
     except UsageError as error:
         return [str(error)]
     broken = list(_broken(recipe))
-    found = [*_names(recipe), *_unused(recipe), *broken, *(() if broken else _fields(recipe))]
-    found += _example(recipe, judge=not broken)
+    found = [*_names(recipe), *_unused(recipe), *broken]
+    if recipe.command in STRATEGIES:
+        found += problems_of(recipe)
+    else:
+        found += () if broken else _fields(recipe)
+        found += _example(recipe, judge=not broken)
     return [problem if problem.startswith(f"{path}:") else f"{path}: {problem}" for problem in found]
 
 
 def _names(recipe: Recipe) -> Iterator[str]:
     """Variables that nothing defines."""
-    known = {*recipe.columns, *recipe.settings, *EXTRAS}
-    if recipe.demonstrations is None:
+    known = {*recipe.columns, *recipe.settings, *EXTRAS, *(GROWING if recipe.command in STRATEGIES else ())}
+    if recipe.demonstrations is None and recipe.command not in STRATEGIES:
         known.discard("demonstrations")
     for name, line in recipe.body.names.items():
         if name not in known:
@@ -91,7 +98,7 @@ def _names(recipe: Recipe) -> Iterator[str]:
 def _unused(recipe: Recipe) -> Iterator[str]:
     """Columns and settings that nothing reads."""
     body, front = recipe.body, recipe.front
-    read = {*body.keys, *body.names, recipe.gold, recipe.gold_by}
+    read = {*body.keys, *body.names, recipe.gold, recipe.gold_by, str(recipe.settings.get("by", ""))}
     if recipe.demonstrations is not None:
         read.add(recipe.demonstrations.by)
         if "demonstrations" not in body.names:
@@ -100,6 +107,8 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         if column not in read and "row" not in body.whole:
             yield str(front["columns"][column].error("no template uses this column"))
     read = {*body.names, *references(front), *STRATEGY_SETTINGS.get(recipe.strategy, ())}
+    if recipe.command in STRATEGIES:
+        read |= read_settings(recipe)
     for setting in recipe.settings:
         if setting not in read:
             yield str(front["settings"][setting].error("nothing uses this setting"))
@@ -122,6 +131,8 @@ def _fields(recipe: Recipe) -> Iterator[str]:
     fields = fields_of(recipe.parser.name, recipe.parser.args)
     record = recipe.front["record"]
     wanted = [(record["completion"][key], field) for key, field in recipe.record.completion.items()]
+    for part, completion in recipe.record.parts.items():
+        wanted += [(record["parts"][part][key], field) for key, field in completion.items()]
     if recipe.record.answer:
         wanted.append((record["answer"], recipe.record.answer))
     for entry, field in wanted:

@@ -26,11 +26,11 @@ from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_profiles, find_seeds, plan_digest, read_recipe
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
+from distill_data.commands.work import Work
 from distill_data.data.items import Row
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import Files, files_of, is_published, publish, withdraw
 from distill_data.engine.rundir import RunDirectory
-from distill_data.engine.schedule import Method
 from distill_data.engine.spill import Spill
 from distill_data.errors import DistillError, DriftError, Interrupted, UsageError
 from distill_data.recipes import Recipe
@@ -38,7 +38,11 @@ from distill_data.reporting import Progress
 from distill_data.teachers import Resolved
 from distill_data.teachers.protocol import Profile
 
-MakeMethod = Callable[[Recipe, Mapping[str, str], Sequence[Row], int], Method]
+Prepare = Callable[[Recipe, Mapping[str, str], Seeds, Sequence[Row], Options], Callable[[], Work]]
+"""From recipe, role to model, seeds, demonstrations and options to a maker of works, one for each pass.
+
+Checks all that can be checked without asking. Raises UsageError, RecipeError and SeedError.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Job:
     output: Path
     profiles: Mapping[str, Profile]
     resolved: Mapping[str, Resolved]
-    method: Method
+    make_work: Callable[[], Work]
     plan: str
     say: Callable[[Progress], None]
 
@@ -73,7 +77,7 @@ def generate(
     recipe: str,
     output: str,
     options: Options,
-    make_method: MakeMethod,
+    prepare: Prepare,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Run one generating command. Raises DistillError; ends otherwise in a Summary."""
@@ -82,7 +86,7 @@ def generate(
         made = read_recipe(recipe, command, options)
         say = progress or (lambda _: None)
         if options.replay is not None:
-            return _replay(loop, made, seeds, output, options, make_method, say)
+            return _replay(loop, made, seeds, output, options, prepare, say)
         path = output_path(
             output, [command, seeds, recipe, options.teachers, options.settings, options.samples], options
         )
@@ -90,9 +94,7 @@ def generate(
         run = RunDirectory(options.run or path.with_suffix(".run"))
         if options.dry_run:
             surveyed = find_seeds(seeds, options, None)
-            job = _plan(
-                loop, made, surveyed, path, options, make_method, say, run.load().get("teachers", {}), probe=False
-            )
+            job = _plan(loop, made, surveyed, path, options, prepare, say, run.load().get("teachers", {}), probe=False)
             return _dry_run(loop, job, Journal(run.journal))
         profiles = find_profiles(options)
         found: Seeds | None = None
@@ -103,7 +105,7 @@ def generate(
         try:
             found = found or find_seeds(seeds, options, run.path)
             job = _plan(
-                loop, made, found, path, options, make_method, say, run.load().get("teachers", {}), profiles=profiles
+                loop, made, found, path, options, prepare, say, run.load().get("teachers", {}), profiles=profiles
             )
             summary = _run(loop, job, run)
         except UsageError:
@@ -137,7 +139,7 @@ def _plan(
     seeds: Seeds,
     output: Path,
     options: Options,
-    make_method: MakeMethod,
+    prepare: Prepare,
     say: Callable[[Progress], None],
     stored: Mapping[str, Any],
     *,
@@ -151,25 +153,21 @@ def _plan(
         seeds.survey(recipe)
     pool = find_pool(recipe.demonstrations, seeds, recipe)
     names = {role: profile.name for role, profile in profiles.items()}
-    method = make_method(recipe, names, pool, options.resample)
-    recipe.render(
-        "main",
-        seeds.first().row,
-        demonstrations=pool[: recipe.demonstrations.k] if pool and recipe.demonstrations else [],
-    )
+    make_work = prepare(recipe, names, seeds, pool, options)
     if resolved is None:
         needs = seating.needs_of(recipe) if probe else frozenset[str]()
         resolved = loop.run(seating.resolve_teachers(profiles, needs, stored))
     identities = {role: [names[role], each.to_json()] for role, each in resolved.items()}
     plan = plan_digest(recipe, seeds, pool, identities, options)
-    return Job(recipe, seeds, options, output, profiles, resolved, method, plan, say)
+    return Job(recipe, seeds, options, output, profiles, resolved, make_work, plan, say)
 
 
 def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     files = files_of(job.output)
     manifest = is_published(files, job.plan)
     failed = manifest["result"]["failed"] if manifest else 0
-    again = failed > 0 and (job.options.retry_failed or failed > job.options.max_failed * job.seeds.rows)
+    items = manifest["result"]["items"] if manifest else 0
+    again = failed > 0 and (job.options.retry_failed or failed > job.options.max_failed * items)
     if manifest is not None and not again:
         withdraw(files_of(job.output, partial=True))
         return Summary(
@@ -208,28 +206,28 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
 def _pass(job: Job, journal: Journal) -> Run:
     """One pass over the items, nothing counted yet."""
     reuse = [Journal(run_at(each, "--reuse").journal) for each in job.options.reuse]
-    return Run(job.seeds, job.method, seating.seat(job.profiles, job.resolved), journal, reuse, job.options)
+    return Run(job.make_work(), seating.seat(job.profiles, job.resolved), journal, reuse, job.options)
 
 
 def _publish(job: Job, files: Files, spill: Spill, live: Run, stopped: DistillError | None) -> Summary:
     """Write what there is: as the output where it is whole, else as `.partial`."""
     history = live.history()
     failed, kept = live.count.statuses["failed"], live.count.statuses["kept"]
-    whole = stopped is None and kept > 0 and failed <= job.options.max_failed * job.seeds.rows
+    whole = stopped is None and kept >= (live.work.target or 1) and failed <= job.options.max_failed * live.work.items
     target = files if whole else files_of(job.output, partial=True)
     if not whole:
         withdraw(target)
     stamp = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
-    result = publish(spill.read(), target, live.count, job.facts(), {**history, **stamp})
+    result = publish(spill.read(), target, live.count, {**job.facts(), **live.work.facts}, {**history, **stamp})
     if whole:
         withdraw(files_of(job.output, partial=True))
         return Summary("published", 0, "", str(target.dataset), result, history)
-    message, code = _ending(stopped, result, job.options)
+    message, code = _ending(stopped, result, live.work, job.options)
     written = str(target.dataset if kept else target.rejects)
     return Summary("partial", code, message, written, result, history)
 
 
-def _ending(stopped: DistillError | None, result: Mapping[str, Any], options: Options) -> tuple[str, int]:
+def _ending(stopped: DistillError | None, result: Mapping[str, Any], work: Work, options: Options) -> tuple[str, int]:
     """Why the output is partial, and the exit code for it."""
     again = "What is done is kept: the same command goes on from here"
     if isinstance(stopped, Interrupted):
@@ -240,6 +238,11 @@ def _ending(stopped: DistillError | None, result: Mapping[str, Any], options: Op
         return (
             f"{result['failed']} of {result['items']} items failed, more than --max-failed {options.max_failed:g} "
             f"allows. {again}; only the failed are asked."
+        ), 3
+    if work.target is not None:
+        return (
+            f"{result['kept']} of {work.target} rows were kept, and {work.ended}. The reasons above say what was lost; "
+            "what was kept is in the partial file, and the same command with more room goes on from here."
         ), 3
     return "Nothing was kept, so there is no dataset; the rejects say why for each item.", 3
 
@@ -279,7 +282,7 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
 
 
 def _replay(
-    loop: asyncio.Runner, recipe: Recipe, seeds: str, output: str, options: Options, make_method: MakeMethod,
+    loop: asyncio.Runner, recipe: Recipe, seeds: str, output: str, options: Options, prepare: Prepare,
     say: Callable[[Progress], None],
 ) -> Summary:  # fmt: skip
     """Make the output from another run's answers alone. Neither key, engine nor weights are needed."""
@@ -291,7 +294,7 @@ def _replay(
     stored = source.load()
     profiles, resolved = seating.recall_teachers(stored["teachers"])
     found = find_seeds(seeds, options, None)
-    job = _plan(loop, recipe, found, Path(output), options, make_method, say, {}, profiles=profiles, resolved=resolved)
+    job = _plan(loop, recipe, found, Path(output), options, prepare, say, {}, profiles=profiles, resolved=resolved)
     journal = Journal(source.journal)
     live = _pass(job, journal)
     with tempfile.TemporaryDirectory(prefix="distill-replay-") as scratch:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from distill_data.commands.generate import generate
 from distill_data.commands.options import Options, Summary
+from distill_data.commands.plan import Seeds
+from distill_data.commands.work import OverSeeds, Work
+from distill_data.data.items import Row
 from distill_data.methods.labeling import make_labeling
+from distill_data.recipes import Recipe
 from distill_data.reporting import Progress
 
 
@@ -24,4 +28,14 @@ def label(
     says how the run ended, with the command line's exit code. Raises DistillError; where it is a UsageError, nothing
     was sent.
     """
-    return generate("label", seeds, recipe, output, options, make_labeling, progress)
+    return generate("label", seeds, recipe, output, options, _prepare, progress)
+
+
+def _prepare(
+    recipe: Recipe, teachers: Mapping[str, str], seeds: Seeds, pool: Sequence[Row], options: Options
+) -> Callable[[], Work]:
+    """The work, once the first row's prompt was seen to render."""
+    method = make_labeling(recipe, teachers, pool, options.resample)
+    shown = pool[: recipe.demonstrations.k] if pool and recipe.demonstrations else []
+    recipe.render("main", seeds.first().row, demonstrations=shown)
+    return lambda: OverSeeds(seeds, method)

@@ -39,6 +39,14 @@ class Options:
     max_tokens_total: int | None = None
     max_failed: float = 0.01
     """Share of items that may fail before the output counts as partial."""
+    rows: int | None = None
+    """How many candidates to keep, for the commands that write x themselves."""
+    max_candidates: int | None = None
+    """How many candidates to look at, at most; by default ten times `rows`, and at least a thousand."""
+    answers: bool = True
+    """Whether y is asked for; without, the records are prompts."""
+    answer_teacher: str = ""
+    """Who writes y, where it is another model than the one that writes x."""
     resample: int = 1
     """How often a reply that its parser refuses is asked again."""
     retry_failed: bool = False
@@ -54,7 +62,10 @@ class Options:
 
 def check_options(options: Options) -> None:
     """Raise UsageError for a number that cannot be."""
-    least = {"limit": 1, "samples": 1, "resample": 0, "concurrency": 1, "max_tokens_total": 0, "max_cost": 0}
+    least = {
+        **dict.fromkeys(("limit", "samples", "rows", "max_candidates", "concurrency"), 1),
+        **dict.fromkeys(("resample", "max_tokens_total", "max_cost"), 0),
+    }
     for name, bound in least.items():
         value = getattr(options, name)
         if value is not None and value < bound:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_data.commands.options import Options
+from distill_data.data.documents import list_documents
 from distill_data.data.items import Item, Row, canonical, digest
 from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
 from distill_data.errors import DriftError, SeedError, UsageError
@@ -52,7 +53,10 @@ def find_profiles(options: Options) -> dict[str, Profile]:
                     f"--max-cost: the price of {profile.name} is unknown. Give it in distill.toml as "
                     "price = { input = X, output = Y } (USD per million tokens), or limit --max-tokens-total instead."
                 )
-    return {"teacher" if n == 1 else f"teacher-{n}": profile for n, profile in enumerate(profiles, start=1)}
+    found = {"teacher" if n == 1 else f"teacher-{n}": profile for n, profile in enumerate(profiles, start=1)}
+    if options.answer_teacher:
+        found["answerer"] = find_profile(options.answer_teacher, known, **given)
+    return found
 
 
 @dataclass(slots=True)
@@ -103,8 +107,11 @@ class Seeds:
         self._stamp = self._stat()
 
     def _stat(self) -> tuple[int, int]:
-        stat = self.file.path.stat()
-        return stat.st_size, stat.st_mtime_ns
+        path = self.file.path
+        below = list_documents(path) if path.is_dir() else []
+        # The folders that documents lie in tell by their time that one was renamed.
+        stats = [entry.stat() for entry in {path, *below, *(document.parent for document in below)}]
+        return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
 
     def changed(self) -> DriftError | None:
         """An error to stop with, where the rows are no longer those that were surveyed."""
@@ -161,6 +168,7 @@ def plan_digest(recipe: Recipe, seeds: Seeds, pool: list[Row], identities: Mappi
         "seeds": seeds.digest,
         "teachers": identities,
         "seed": options.seed,
+        **({"rows": [options.rows, options.max_candidates, options.answers]} if options.rows is not None else {}),
         "resample": options.resample,
     }
     return hashlib.sha256(canonical(parts)).hexdigest()

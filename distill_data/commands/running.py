@@ -7,22 +7,21 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from distill_data.commands.options import Options
-from distill_data.commands.plan import Seeds
+from distill_data.commands.work import Work
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.ask import Parking, Seat, Tally, add_cost, make_ask, make_park, make_refuse
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import Count, encode_outcome
-from distill_data.engine.schedule import Method, run_items
 from distill_data.engine.send import Sender
 from distill_data.engine.spill import Spill
-from distill_data.errors import DiskError, DistillError, Interrupted, SeedError
+from distill_data.errors import DiskError, DistillError, Interrupted
 from distill_data.reporting import Progress
 
 LOG = logging.getLogger(__name__)
@@ -36,8 +35,7 @@ REPLAY_WIDTH = 1
 class Run:
     """What a pass works with, and what it has counted."""
 
-    seeds: Seeds
-    method: Method
+    work: Work
     seats: Mapping[str, Seat]
     journal: Journal
     reuse: Sequence[Journal]
@@ -47,7 +45,7 @@ class Run:
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.count = Count(self.seeds.rows)
+        self.count = Count(self.work.items)
 
     def finish(self, spill: Spill, group_by: str, item: Item, outcome: Outcome) -> None:
         """Set an outcome's lines aside, and count it. Raises DiskError."""
@@ -90,7 +88,8 @@ class Run:
 
     def progress(self) -> Progress:
         return Progress(
-            items=self.seeds.rows,
+            items=self.work.items if self.work.target is None else None,
+            target=self.work.target,
             kept=self.count.statuses["kept"],
             rejected=self.count.statuses["rejected"],
             failed=self.count.statuses["failed"],
@@ -119,13 +118,7 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
         except DiskError as error:  # what is in flight still has the journal's reserve to land in
             sender.stop(error)
 
-    def items() -> Iterator[Item]:
-        try:
-            yield from run.seeds.items()
-        except SeedError as error:
-            sender.stop(error)
-
-    work = asyncio.ensure_future(run_items(items(), run.method, ask_for, finish, width, sender.stopped.is_set))
+    work = asyncio.ensure_future(run.work.run(ask_for, finish, width, sender.stopped.is_set, sender.stop))
     ticking = asyncio.ensure_future(_tick(run, say))
     try:
         with _Signals(sender, work):
@@ -135,6 +128,7 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
             raise
     finally:
         ticking.cancel()
+        run.count.items = run.work.items
         for seat in run.seats.values():
             await seat.teacher.aclose()
     say(run.progress())
@@ -145,7 +139,7 @@ async def run_parked(run: Run, *, watch: bool) -> tuple[Parking, int]:
     """Run the method with sending off: what it would send, and how many items drifted.
 
     An item has drifted where it would send something while answers that it owns on disk go unused. So removed seeds,
-    a stricter stop rule or fewer samples are no drift, and a new prompt is.
+    a stricter stop rule or fewer samples are no drift, and a new prompt is. What works in rounds drifts as a whole.
     """
     parking, drifted = Parking(), 0
     ask_for = make_ask(run.seats, run.journal, run.reuse, make_park(parking), run.tally, watch=watch)
@@ -154,20 +148,29 @@ async def run_parked(run: Run, *, watch: bool) -> tuple[Parking, int]:
         nonlocal drifted
         if outcome.status != "pending":
             run.count.add(outcome)
+        if run.work.target is not None:
+            return
         used = run.tally.used.pop(item.id, 0)
         if watch and item.id in parking.owners and run.journal.owned.get(int(item.id, 16), 0) > used:
             drifted += 1
         parking.owners.discard(item.id)
 
-    await run_items(run.seeds.items(), run.method, ask_for, finish, REPLAY_WIDTH, lambda: False)
+    await run.work.run(ask_for, finish, REPLAY_WIDTH, lambda: False, _raise)
+    run.count.items = run.work.items
+    if watch and run.work.target is not None and parking.keys:
+        drifted = len(run.journal.owned.keys() - {int(owner, 16) for owner in run.tally.used})
     return parking, drifted
 
 
 async def run_replay(run: Run, spill: Spill, group_by: str) -> None:
     """Run the method on answers that are there. Raises MissingAnswer where one is not."""
     ask_for = make_ask(run.seats, run.journal, run.reuse, make_refuse([run.journal]), run.tally)
-    finish = partial(run.finish, spill, group_by)
-    await run_items(run.seeds.items(), run.method, ask_for, finish, REPLAY_WIDTH, lambda: False)
+    await run.work.run(ask_for, partial(run.finish, spill, group_by), REPLAY_WIDTH, lambda: False, _raise)
+    run.count.items = run.work.items
+
+
+def _raise(error: DistillError) -> None:
+    raise error
 
 
 async def _tick(run: Run, say: Callable[[Progress], None]) -> None:

@@ -1,7 +1,8 @@
-"""Seed files (JSONL, CSV, text, Parquet) read as rows, and rows as items. Knows no recipe, teacher or run.
+"""Seeds (JSONL, CSV, text, Parquet, documents) read as rows, and rows as items. Knows no recipe, teacher or run.
 
 Reading streams, so a file larger than memory is fine, and may be repeated: each call starts at the first row.
 Whatever is wrong with a file is a SeedError that names the file and the line; for Parquet, the row counted from 1.
+A folder is read as the documents below it, one row each.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from typing import Any, BinaryIO
 import jsonlines
 import orjson
 
+from distill_data.data.documents import DOCUMENTS, read_folder
 from distill_data.data.items import Item, Row, canonical
 from distill_data.data.tables import LINE_LIMIT, read_csv, read_parquet
+from distill_data.data.utf8 import BOM, decode_line, not_utf8, without_bom
 from distill_data.errors import DiskError, SeedError
 
 UNPACKED_FREE = 64 << 20
@@ -31,21 +34,23 @@ UNPACKED_FREE = 64 << 20
 UNPACKED_RATIO = 200
 UNPACKED_LIMIT = 64 << 30
 
-_BOM = b"\xef\xbb\xbf"
-_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".parquet": "parquet"}
-_KNOWN = "known are .jsonl, .ndjson, .csv, .txt (each also with .gz) and .parquet"
+_FORMATS = dict.fromkeys(DOCUMENTS, "documents") | {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".txt": "text",
+    ".parquet": "parquet",
+}
+_UNPACKED = ("parquet", "documents")
+"""Formats that are not read from a .gz file."""
+_KNOWN = (
+    "known are .jsonl, .ndjson, .csv, .txt (each also with .gz), .parquet, .md, .markdown, .html, .htm, .pdf "
+    "and a folder of documents"
+)
 _ADVICE = {
     ".json": "a single JSON document is not read; turn an array into lines with: jq -c '.[]' in.json > out.jsonl",
     ".tsv": "tab-separated values are not read; convert the file to CSV or JSONL",
 }
-_SIGNATURES = {
-    b"\xff\xfe": "is UTF-16; re-encode it, for example with: iconv -f UTF-16 -t UTF-8",
-    b"\xfe\xff": "is UTF-16; re-encode it, for example with: iconv -f UTF-16 -t UTF-8",
-    b"\x1f\x8b": "is gzip; give its name the ending .gz, or unpack it before piping it in",
-    b"PAR1": "is Parquet; give its name the ending .parquet",
-}
-"""What a file that is not UTF-8 text may start with. None of these can start a readable JSONL, CSV or text file,
-apart from a text that really starts with the letters PAR1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +59,26 @@ class SeedFile:
 
     path: Path
     format: str
-    """`jsonl`, `csv`, `text` or `parquet`. The first three are unpacked where the name ends in .gz."""
+    """`jsonl`, `csv`, `text`, `parquet` or `documents`. The first three are unpacked where the name ends in .gz."""
 
 
 def open_seeds(path: Path) -> SeedFile:
-    """Tell a file's format by its name. Raises SeedError where it does not exist or its ending is not known."""
+    """Tell a file's format by its name; a folder is `documents`.
+
+    Raises SeedError where it does not exist or its ending is not known.
+    """
     try:
         path.stat()
     except OSError as error:
         raise SeedError(f"{path}: cannot read the seeds: {error.strerror}") from error
+    if path.is_dir():
+        return SeedFile(path, "documents")
     if not path.is_file():
         raise SeedError(f"{path} is not a regular file, and seeds are read more than once; pipe it in with `-`")
     packed = path.suffix.lower() == ".gz"
     suffix = (path.with_suffix("") if packed else path).suffix.lower()
     kind = _FORMATS.get(suffix)
-    if kind is None or (packed and kind == "parquet"):
+    if kind is None or (packed and kind in _UNPACKED):
         ending = f"{suffix}.gz" if packed else suffix
         what = f"unknown kind of seed file '{ending}'" if ending else "a seed file needs an ending"
         raise SeedError(f"{path}: {what}: {_ADVICE.get(suffix, _KNOWN)}")
@@ -79,21 +89,15 @@ def read_rows(file: SeedFile, rename: Mapping[str, str] = {}) -> Iterator[tuple[
     """The rows in file order, each with its place, such as `seeds.jsonl:7`.
 
     JSONL rows are objects as they stand, CSV values are text, a line of text is `{"text": line}`. Blank lines are
-    skipped. `rename` maps a new column name to the one in the file.
+    skipped. A document is `title`, `text` and `source`, and its place is its path below the folder. `rename` maps a
+    new column name to the one in the file.
 
     Raises SeedError for a row that cannot be read, a column that is not there, and a file without rows.
     """
-    name = file.path.name
     renamed = _renamer(rename)
     where = ""
-    try:
-        stream = file.path.open("rb")
-    except OSError as error:
-        raise SeedError(f"{file.path}: cannot read the seeds: {error.strerror}") from error
-    with stream:
-        for number, row in _READERS[file.format](stream, file.path):
-            where = f"{name}:{number}"
-            yield where, renamed(where, row) if rename else row
+    for where, row in read_folder(file.path) if file.format == "documents" else _file_rows(file):
+        yield where, renamed(where, row) if rename else row
     if not where:
         raise SeedError(f"{file.path}: no rows in this file")
 
@@ -134,7 +138,7 @@ def save_stdin(stream: BinaryIO, directory: Path) -> SeedFile:
             with os.fdopen(handle, "wb") as copy:
                 head = b""
                 while chunk := stream.read(1 << 20):
-                    head = head or chunk.removeprefix(_BOM).lstrip()[:1]
+                    head = head or chunk.removeprefix(BOM).lstrip()[:1]
                     copy.write(chunk)
                 copy.flush()
                 os.fsync(copy.fileno())
@@ -145,6 +149,17 @@ def save_stdin(stream: BinaryIO, directory: Path) -> SeedFile:
     except OSError as error:
         raise DiskError(f"{directory}: cannot keep a copy of the piped seeds: {error.strerror}") from error
     return SeedFile(path, "jsonl" if head == b"{" else "text")
+
+
+def _file_rows(file: SeedFile) -> Iterator[tuple[str, Row]]:
+    name = file.path.name
+    try:
+        stream = file.path.open("rb")
+    except OSError as error:
+        raise SeedError(f"{file.path}: cannot read the seeds: {error.strerror}") from error
+    with stream:
+        for number, row in _READERS[file.format](stream, file.path):
+            yield f"{name}:{number}", row
 
 
 def _renamer(rename: Mapping[str, str]) -> Callable[[str, Row], Row]:
@@ -177,38 +192,17 @@ def _lines(stream: BinaryIO, path: Path) -> Iterator[bytes]:
                 raise SeedError(f"{path.name}:{number}: this line is longer than {LINE_LIMIT >> 20} MiB")
             if packed and total > allowed:
                 raise SeedError(f"{path.name}:{number}: unpacks to over {allowed >> 20} MiB; unpack it yourself")
-            yield line if number > 1 else _without_bom(line, path.name)
+            yield line if number > 1 else without_bom(line, path.name)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SeedError(f"{path}: the gzip data is cut off or damaged after line {number}: {error}") from error
     except OSError as error:
         raise SeedError(f"{path}: cannot read the seeds: {error.strerror}") from error
 
 
-def _without_bom(line: bytes, name: str) -> bytes:
-    for signature, advice in _SIGNATURES.items():
-        if line.startswith(signature):
-            raise SeedError(f"{name}:1: this file {advice}")
-    return line.removeprefix(_BOM)
-
-
 def _text_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
     """The lines as text, with their ends. Raises SeedError for what is no UTF-8 text."""
-    name = path.name
     for number, line in enumerate(_lines(stream, path), 1):
-        if b"\0" in line:
-            raise SeedError(f"{name}:{number}: byte {line.index(0) + 1} is NUL; this is no UTF-8 text file")
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            raise SeedError(f"{name}:{number}: {_not_utf8(error)}") from error
-        yield text
-
-
-def _not_utf8(error: UnicodeDecodeError) -> str:
-    return (
-        f"byte {error.start + 1} of this line (0x{error.object[error.start]:02X}) is not UTF-8; "
-        "re-encode the file, for example with: iconv -f ISO-8859-1 -t UTF-8"
-    )
+        yield decode_line(line, path.name, number)
 
 
 def _read_text(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
@@ -233,7 +227,7 @@ def _read_jsonl(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
 def _why_not_json(cause: BaseException | None) -> str:
     match cause:
         case UnicodeDecodeError():
-            return _not_utf8(cause)
+            return not_utf8(cause)
         case json.JSONDecodeError():
             return f"a row is one JSON object on one line, and this is none: {cause.msg} (character {cause.pos + 1})"
         case None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Item, Outcome, failed
@@ -11,6 +13,7 @@ from distill_data.engine.ask import Parked
 from distill_data.engine.send import Stopped
 from distill_data.errors import AnswerFailed, RecipeError, SeedError
 
+T = TypeVar("T")
 Method = Callable[[Item, Ask], Awaitable[Outcome]]
 PENDING = Outcome("pending")
 
@@ -40,6 +43,29 @@ async def run_items(
                 group.create_task(work())
     except BaseExceptionGroup as errors:
         raise _first(errors) from errors
+
+
+async def run_all(
+    calls: Sequence[Callable[[], Awaitable[T]]], width: int, stopping: Callable[[], bool]
+) -> list[T | None]:
+    """The results in the order of the calls, `width` of them at work; None where one is parked or stopped."""
+    results: list[T | None] = [None] * len(calls)
+    numbers = iter(range(len(calls)))
+
+    async def work() -> None:
+        for number in numbers:
+            with suppress(Parked, Stopped):
+                results[number] = await calls[number]()
+            if stopping():
+                return
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(width, len(calls))):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+    return results
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

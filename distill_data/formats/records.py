@@ -40,8 +40,10 @@ def make_record(
     source: Source,
     details: Mapping[str, Any],
     answer: str | None = None,
+    privileged_context: str | None = None,
 ) -> Record:
-    """A record with the columns id, kind, prompt, completion, answer (unless None) and meta, in this order.
+    """A record with the columns id, kind, prompt, completion, answer and privileged_context (each unless None) and
+    meta, in this order. `privileged_context` is what the teacher was told and the student isn't.
 
     `id` is 16 hex digits over method, recipe, seed, role, sample and part: it survives another model or prompt.
     """
@@ -54,6 +56,8 @@ def make_record(
     }
     if answer is not None:
         record["answer"] = answer
+    if privileged_context is not None:
+        record["privileged_context"] = privileged_context
     record["meta"] = {
         "method": source.method,
         "recipe": source.recipe,

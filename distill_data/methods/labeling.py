@@ -22,7 +22,7 @@ from distill_data.data.items import Item, Outcome, Record, Row, kept, rejected
 from distill_data.errors import ParseError, UsageError
 from distill_data.formats import Source, make_record
 from distill_data.methods.demonstrations import Choose, make_choose
-from distill_data.parsing import Parser, make_parser
+from distill_data.parsing import Parser, fields_of, make_parser
 from distill_data.quality import Check, Verify, make_check, make_verifier
 from distill_data.quality.similarity import most_agreed
 from distill_data.quality.solutions import same_reasoning_key
@@ -36,6 +36,9 @@ UNFINISHED = {
     "refusal": "refusal",
     "tool_calls": "tool-calls",
 }
+
+TEACHER_REASONING = "teacher_reasoning"
+"""The field that every reply has beside the parser's: what a reasoning model thought."""
 
 
 class Sampled(NamedTuple):
@@ -80,9 +83,13 @@ class Labeler:
                 raise result
         return [result for result in done if isinstance(result, Sampled)]
 
+    def drawn(self, item: Item) -> dict[str, Any]:
+        """What this item draws of the recipe's settings: the same for every sample, and for what the record shows."""
+        return self.recipe.drawn(item.rng()) if self.recipe.draw else {}
+
     def request(self, item: Item) -> Request:
         """I ⊕ c ⊕ x."""
-        messages = self.recipe.render("main", item.row, demonstrations=self.choose(item))
+        messages = self.recipe.render("main", item.row, demonstrations=self.choose(item), **self.drawn(item))
         return Request(messages, self.recipe.sampling, choices=self.recipe.choices, schema=self.recipe.schema)
 
     async def _sample_one(self, item: Item, ask: Ask, request: Request, role: str, number: int) -> Sampled:
@@ -102,7 +109,7 @@ class Labeler:
         if unfinished:
             return {}, unfinished, f"finish reason {answer.finish}"
         try:
-            fields = {"teacher_reasoning": answer.reasoning, **self.parse(answer.text)}
+            fields = {TEACHER_REASONING: answer.reasoning, **self.parse(answer.text)}
         except ParseError as error:
             return {}, error.reason, error.detail
         for check in self.checks:
@@ -111,37 +118,48 @@ class Labeler:
                 return fields, reason, ""
         return fields, "", ""
 
-    def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> Record:
-        """(x, y): what the student is shown, and what it is to say."""
+    def records(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> list[Record]:
+        """(x, y): what the student is shown, and what it is to say; one record for each part that the recipe tells."""
+        return [self.record(item, sampled, details, part) for part in self.recipe.record.rows()]
+
+    def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}, part: str = "") -> Record:
         recipe, shape = self.recipe, self.recipe.record
-        if "student" in recipe.blocks:
-            prompt = recipe.render("student", item.row)
-        elif recipe.demonstrations is not None and recipe.demonstrations.k:
-            prompt = recipe.render("main", item.row)
-        else:
-            prompt = sampled.messages
         completion: Message = {"role": "assistant"}
-        completion |= {key: str(sampled.fields[field]) for key, field in shape.completion.items()}
+        completion |= {key: written(sampled.fields[field]) for key, field in shape.rows()[part].items()}
         source = Source(
             recipe.command, recipe.name, recipe.digest, item.id, sampled.role, self.teachers[sampled.role],
-            sampled.answer.model, sampled.sample,
+            sampled.answer.model, sampled.sample, part,
         )  # fmt: skip
+        drawn = {name: recipe.settings[name].index(entry) for name, entry in self.drawn(item).items()}
         facts = {
             "sample": sampled.sample,
             "finish": sampled.answer.finish,
             "prompt_tokens": sampled.answer.prompt_tokens,
             "completion_tokens": sampled.answer.completion_tokens,
             **self.facts,
+            **({"drawn": drawn} if drawn else {}),
+            **({"part": part} if part else {}),
             **details,
         }
-        return make_record(
-            shape.kind, prompt, completion, source, facts, self.text_of(sampled) if shape.answer else None
-        )
+        answer = self.text_of(sampled) if shape.answer else None
+        hidden = [said["content"] for said in sampled.messages if said["role"] == shape.privileged_context]
+        privileged = "\n\n".join(hidden) if shape.privileged_context else None
+        return make_record(shape.kind, self.prompt(item, sampled, part), completion, source, facts, answer, privileged)
+
+    def prompt(self, item: Item, sampled: Sampled, part: str) -> list[Message]:
+        """The student's block where there is one; else what the teacher was asked, demonstrations aside."""
+        recipe = self.recipe
+        block = f"student_{part}" if part else "student"
+        if block in recipe.blocks:
+            return recipe.render(block, item.row, **self.drawn(item))
+        if recipe.demonstrations is not None and recipe.demonstrations.k:
+            return recipe.render("main", item.row, **self.drawn(item))
+        return sampled.messages
 
     def text_of(self, sampled: Sampled) -> str:
         """The answer that votes, verifiers and gold compare."""
         shape = self.recipe.record
-        return str(sampled.fields[shape.answer or shape.completion["content"]])
+        return written(sampled.fields[shape.answer or shape.completion["content"]])
 
     def agrees(self, item: Item, sampled: Sampled) -> bool | None:
         """Whether the answer is the seed's gold, where there is one."""
@@ -159,6 +177,11 @@ class Labeler:
         return rejected(reason, detail, *(sampled.answer.text for sampled in samples), agrees=agrees)
 
 
+def written(value: Any) -> str:
+    """A field as text; a score of 4.0 is written 4."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _dropped(samples: Sequence[Sampled]) -> Counter[str]:
     return Counter(sampled.reason for sampled in samples if sampled.reason)
 
@@ -169,7 +192,7 @@ async def single(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     good = [sampled for sampled in samples if not sampled.reason]
     if not good:
         return labeler.refuse(item, samples)
-    records = [labeler.record(item, sampled) for sampled in good]
+    records = [record for sampled in good for record in labeler.records(item, sampled)]
     dropped = _dropped(samples) if len(good) < len(samples) else {}
     return kept(*records, dropped=dropped, agrees=labeler.agrees(item, good[0]))
 
@@ -182,8 +205,8 @@ async def best(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
         return labeler.refuse(item, samples)
     index, agreement = most_agreed([labeler.text_of(sampled) for sampled in good])
     dropped = _dropped(samples) + Counter({"not-best": len(good) - 1})
-    record = labeler.record(item, good[index], {"agreement": agreement, "answers": len(good)})
-    return kept(record, dropped=+dropped, agrees=labeler.agrees(item, good[index]))
+    records = labeler.records(item, good[index], {"agreement": agreement, "answers": len(good)})
+    return kept(*records, dropped=+dropped, agrees=labeler.agrees(item, good[index]))
 
 
 async def vote(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
@@ -206,8 +229,8 @@ async def vote(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     details = {"agreement": decision.agreement, "decided_after": decision.used, "asked": len(samples)}
     dropped = _dropped(counted) + Counter(disagrees=sum(1 for each in counted if not each.reason) - len(agreeing))
     dropped += Counter({"same-answer": len(agreeing) - 1})
-    record = labeler.record(item, agreeing[0], details)
-    return kept(record, dropped=+dropped, agrees=labeler.agrees(item, agreeing[0]))
+    records = labeler.records(item, agreeing[0], details)
+    return kept(*records, dropped=+dropped, agrees=labeler.agrees(item, agreeing[0]))
 
 
 async def rejection(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
@@ -222,11 +245,11 @@ async def rejection(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
             dropped["not-verified"] += 1
         elif reasoning in seen:
             dropped["same-reasoning"] += 1
-        elif len(records) == labeler.recipe.settings.get("keep", len(samples)):
+        elif len(seen) == labeler.recipe.settings.get("keep", len(samples)):
             dropped["surplus"] += 1
         else:
             seen.add(reasoning)
-            records.append(labeler.record(item, sampled, {"verified": True}))
+            records += labeler.records(item, sampled, {"verified": True})
     if not records:
         return labeler.refuse(item, samples, "not-verified" if dropped["not-verified"] else "")
     return kept(*records, dropped=dropped, agrees=True)
@@ -262,6 +285,7 @@ def make_labeling(
             "Give --set temperature=0.7, or --samples 1."
         )
     _check_settings(recipe, strategy)
+    _check_record(recipe)
     return lambda item, ask: strategy(labeler, item, ask)
 
 
@@ -287,3 +311,11 @@ def _check_settings(recipe: Recipe, strategy: Strategy) -> None:
         raise UsageError(f"--set waves={waves}: must be a list of whole numbers above 0.")
     if not 0 <= settings.get("agreement", 0.5) <= 1:
         raise UsageError(f"--set agreement={settings['agreement']}: must be between 0 and 1.")
+
+
+def _check_record(recipe: Recipe) -> None:
+    shape, fields = recipe.record, (*fields_of(recipe.parser.name, recipe.parser.args), TEACHER_REASONING)
+    wanted = [field for completion in shape.rows().values() for field in completion.values()]
+    for field in (*wanted, *filter(None, [shape.answer])):
+        if field not in fields:
+            raise UsageError(f"{recipe.path}: the record wants the field {field}; there are: {', '.join(fields)}.")

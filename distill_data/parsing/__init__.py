@@ -14,6 +14,7 @@ from distill_data.parsing.choice import choice
 from distill_data.parsing.numbered import numbered
 from distill_data.parsing.plain import code, json_document, text
 from distill_data.parsing.protocol import Fields, Parser
+from distill_data.parsing.ranking import ranking
 from distill_data.parsing.score import score
 from distill_data.parsing.tags import tag_names, tags
 
@@ -25,6 +26,7 @@ PARSERS: dict[str, Callable[[Any], Parser]] = {
     "tags": tags,
     "json": json_document,
     "score": score,
+    "ranking": ranking,
     "list": numbered,
     "code": code,
 }
@@ -36,6 +38,7 @@ FIELDS: dict[str, Callable[[Any], tuple[str, ...]]] = {
     "tags": tag_names,
     "json": lambda _: ("value", "text"),
     "score": lambda _: ("score",),
+    "ranking": lambda _: ("ranking", "text", "best"),
     "list": lambda _: ("items",),
     "code": lambda _: ("code", "language"),
 }

@@ -1,6 +1,6 @@
 """Is a row good? Checks on one reply, verifiers against a gold answer. Knows nothing about recipes, models and runs.
 
-To add one: write a maker `name(args)` in `checks.py` or `verifiers.py`, and add it to its table below.
+To add one: write a maker `name(args)` in `checks.py`, `heuristics.py` or `verifiers.py`, and add it to its table below.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any
 
 from distill_data.parsing.arguments import look_up
 from distill_data.quality.checks import no_echo, refusal, word_count
+from distill_data.quality.heuristics import ending, keywords, leak, opening, substance
+from distill_data.quality.language import language
 from distill_data.quality.protocol import Check, Verify
 from distill_data.quality.verifiers import exact, normalised, numeric, regex, same_json, same_set, schema
 
@@ -19,6 +21,12 @@ CHECKS: dict[str, Callable[[Any], Check]] = {
     "words": word_count,
     "refusal": refusal,
     "no-echo": no_echo,
+    "keywords": keywords,
+    "opening": opening,
+    "leak": leak,
+    "substance": substance,
+    "ending": ending,
+    "language": language,
 }
 """What a recipe's `checks:` may name, to the maker that takes its arguments."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distill_data.data.items import canonical
 from distill_data.errors import UsageError
 from distill_data.parsing.arguments import settings, text_setting, whole_setting
 from distill_data.parsing.folding import fold
+from distill_data.quality.fields import text_of
 from distill_data.quality.protocol import Check
 from distill_data.quality.refusals import is_refusal
 from distill_data.quality.words import words
@@ -29,7 +29,7 @@ def word_count(args: Any) -> Check:
         raise UsageError(f"{what}: min {low} is above max {high}.")
 
     def check(fields: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
-        count = len(words(_text(what, fields, field, "field")))
+        count = len(words(text_of(what, fields, field)))
         if low is not None and count < low:
             return "too-short"
         return "too-long" if high is not None and count > high else None
@@ -42,7 +42,7 @@ def refusal(args: Any) -> Check:
     what = "check 'refusal'"
     given = {"field": args} if isinstance(args, str) else settings(what, args, ("field",))
     field = text_setting(what, given, "field", "text")
-    return lambda fields, row: "refusal" if is_refusal(_text(what, fields, field, "field")) else None
+    return lambda fields, row: "refusal" if is_refusal(text_of(what, fields, field)) else None
 
 
 def no_echo(args: Any) -> Check:
@@ -52,7 +52,7 @@ def no_echo(args: Any) -> Check:
     field, column = text_setting(what, given, "field", "text"), text_setting(what, given, "column")
 
     def check(fields: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
-        said, asked = _text(what, fields, field, "field"), _text(what, row, column, "column")
+        said, asked = text_of(what, fields, field), text_of(what, row, column, "column")
         return "echo" if asked.strip() and _gist(said) == _gist(asked) else None
 
     return check
@@ -60,10 +60,3 @@ def no_echo(args: Any) -> Check:
 
 def _gist(text: str) -> list[str]:
     return words(text) or [fold(text).strip()]
-
-
-def _text(what: str, values: Mapping[str, Any], name: str, noun: str) -> str:
-    if name not in values:
-        raise UsageError(f"{what} reads the {noun} {name!r}, which is not there; there are: {', '.join(values)}.")
-    value = values[name]
-    return value if isinstance(value, str) else canonical(value).decode()

@@ -13,7 +13,8 @@ from typing import Any
 
 from distill_data.recipes.frontmatter import Field
 from distill_data.recipes.nearest import hint
-from distill_data.recipes.recipe import REQUIRED, Demonstrations, Recipe, RecordShape, Spec
+from distill_data.recipes.recipe import REQUIRED, Demonstrations, Recipe, RecordShape, Spec, Stage
+from distill_data.recipes.tags import ROLES
 from distill_data.recipes.template import Body
 
 RECORD_KINDS = ("sft", "preference", "unpaired", "ranked", "steps", "critique", "logits", "hidden", "prompt")
@@ -48,16 +49,42 @@ def declared(front: Field, body: Body, name: str, command: str, path: Path, dige
     ):
         if column and column not in columns:
             raise entries[key].error(f"{column} is not among the columns{hint(column, columns)}")
+    for stage in values.get("stages", {}):
+        if stage not in body.blocks:
+            raise entries["stages"][stage].error(f"there is no block {stage}{hint(stage, body.blocks)}")
+    for column in values.get("combine", {}):
+        if column not in columns:
+            raise entries["combine"][column].error(f"{column} is not among the columns{hint(column, columns)}")
+    _check_draw(entries, values, settings)
+    _check_blocks(entries, values["record"], body)
     return Recipe(
         name=name,
         command=command,
         path=path,
         digest=digest,
+        lists=frozenset(column for column in columns if entries["columns"][column].value == "list"),
         blocks=frozenset(body.blocks),
         front=front,
         body=body,
         **{**ABSENT, **values},
     )
+
+
+def _check_draw(entries: dict[str, Field], values: dict[str, Any], settings: dict[str, Any]) -> None:
+    for index, name in enumerate(values.get("draw", ())):
+        if name not in settings:
+            raise entries["draw"][index].error(f"there is no setting {name}{hint(name, settings)}")
+        if not entries["settings"][name].elements():
+            raise entries["settings"][name].error("must have at least one entry, because one is drawn")
+
+
+def _check_blocks(entries: dict[str, Field], record: RecordShape, body: Body) -> None:
+    """The blocks that the record stores as prompts."""
+    for part in record.parts:
+        if f"student_{part}" not in body.blocks:
+            raise entries["record"]["parts"][part].error(f"needs the block student_{part}, which is its prompt")
+    if record.privileged_context and "student" not in body.blocks:
+        raise entries["record"]["privileged_context"].error("needs the block student, which leaves it out")
 
 
 def references(front: Field) -> frozenset[str]:
@@ -116,12 +143,12 @@ def _columns(entry: Field) -> dict[str, Any]:
 
 
 def _default(column: Field) -> Any:
-    if column.value == "required":
+    if column.value in ("required", "list"):
         return REQUIRED
     if column.value == "optional":
         return ""
     if not isinstance(column.value, dict):
-        raise column.error("must be required, optional or {default: VALUE}")
+        raise column.error("must be required, optional, list or {default: VALUE}")
     default = column.entries(("default",), required=("default",))["default"]
     if default.value is None:
         raise default.error('must not be empty; write {default: ""} for empty text')
@@ -198,18 +225,68 @@ def _demonstrations(entry: Field) -> Demonstrations:
 
 
 def _record(entry: Field) -> RecordShape:
-    entries = entry.entries(("kind", "completion", "answer"), required=("kind", "completion"))
+    entries = entry.entries(("kind", "completion", "parts", "answer", "privileged_context"), required=("kind",))
     kind = entries["kind"].text()
     if kind not in RECORD_KINDS:
         raise entries["kind"].error(f'"{kind}" is not a kind of record{hint(kind, RECORD_KINDS)}')
-    completion = entries["completion"].entries(COMPLETION, required=("content",))
+    if ("completion" in entries) is ("parts" in entries):
+        raise entry.error("needs one of the keys completion and parts")
+    completion = _completion(entries["completion"]) if "completion" in entries else {}
+    parts = _parts(entries["parts"]) if "parts" in entries else {}
     answer = entries["answer"].text() if "answer" in entries else ""
-    return RecordShape(kind, {key: value.text() for key, value in completion.items()}, answer)
+    if parts and not answer:
+        raise entry.error("has parts, so it needs the key answer: the field that votes and verifiers compare")
+    role = entries["privileged_context"].text() if "privileged_context" in entries else ""
+    if role and role not in ROLES:
+        raise entries["privileged_context"].error(f'"{role}" is not the role of a message{hint(role, ROLES)}')
+    return RecordShape(kind, completion, answer, parts, role)
+
+
+def _completion(entry: Field) -> dict[str, str]:
+    return {key: value.text() for key, value in entry.entries(COMPLETION, required=("content",)).items()}
+
+
+def _parts(entry: Field) -> dict[str, dict[str, str]]:
+    parts = {_name(part): _completion(part) for part in entry.entries().values()}
+    if not parts:
+        raise entry.error("must have at least one part")
+    if len({tuple(completion) for completion in parts.values()}) > 1:
+        raise entry.error("must all have the same keys in the same order, as every record of a file does")
+    return parts
+
+
+def _draw(entry: Field) -> tuple[str, ...]:
+    return tuple(name.text() for name in entry.elements())
+
+
+def _stage(entry: Field) -> Stage:
+    entries = entry.entries(("parser", "checks", "sampling", "choices"), required=("parser",))
+    sampling = entries["sampling"].entries(SAMPLING) if "sampling" in entries else {}
+    return Stage(
+        _spec(entries["parser"]),
+        _checks(entries["checks"]) if "checks" in entries else (),
+        {key: SAMPLING[key](value) for key, value in sampling.items()},
+        _choices(entries["choices"]) if "choices" in entries else (),
+    )
+
+
+def _checks(entry: Field) -> tuple[Spec, ...]:
+    return tuple(_spec(check) for check in entry.elements())
+
+
+def _combine(entry: Field) -> dict[str, tuple[Any, ...]]:
+    found = {column: tuple(value.value for value in values.elements()) for column, values in entry.entries().items()}
+    for column, values in found.items():
+        if not values:
+            raise entry.entries()[column].error("must be a list with at least one value")
+    return found
 
 
 def _example(entry: Field) -> dict[str, Any]:
-    entries = entry.entries(("row", "reply"), required=("row", "reply"))
+    entries = entry.entries(("row", "reply", "x"), required=("row", "reply"))
     entries["row"].entries()
+    if "x" in entries:
+        entries["x"].entries()
     entries["reply"].text()
     return dict(entry.value)
 
@@ -220,32 +297,42 @@ KEYS: dict[str, Callable[[Field], Any]] = {
     "strategy": _strategy,
     "columns": _columns,
     "settings": _settings,
+    "draw": _draw,
     "samples": lambda entry: entry.integer(1),
     "choices": _choices,
     "schema": _schema,
     "parser": _spec,
-    "checks": lambda entry: tuple(_spec(check) for check in entry.elements()),
+    "checks": _checks,
     "verifier": _spec,
     "sampling": _sampling,
     "demonstrations": _demonstrations,
     "gold": Field.text,
     "gold_by": Field.text,
     "record": _record,
+    "stages": lambda entry: {name: _stage(stage) for name, stage in entry.entries().items()},
+    "writes": Field.text,
+    "combine": _combine,
     "example": _example,
 }
 """Every key of the front matter, with what reads it."""
-LITERAL = frozenset({"about", "paper", "strategy", "columns", "settings", "gold", "gold_by", "record", "example"})
+LITERAL = frozenset(
+    {"about", "paper", "strategy", "columns", "settings", "draw", "gold", "gold_by", "record", "writes", "example"}
+)
 """Keys in which `$name` is just text."""
 ABSENT: dict[str, Any] = {
     "paper": "",
     "strategy": "single",
     "settings": {},
+    "draw": (),
     "samples": 1,
     "choices": (),
     "schema": None,
     "checks": (),
     "verifier": None,
     "demonstrations": None,
+    "stages": {},
+    "writes": "instruction",
+    "combine": {},
     "gold": "",
     "gold_by": "",
     "example": {},

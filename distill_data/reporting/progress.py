@@ -43,6 +43,8 @@ class Progress:
     """Since this process began to work on the run."""
     limit: int
     """Requests that may be in flight now."""
+    target: int | None = None
+    """How many are to be kept, where the run ends with that."""
 
     @property
     def done(self) -> int:
@@ -92,14 +94,19 @@ def make_progress(
 def progress_line(progress: Progress, rate: float) -> str:
     """One line: items and how they ended, items a second, tokens, money, time left."""
     of = "" if progress.items is None else f" of {progress.items:,}"
+    to_keep = "" if progress.target is None else f" of {progress.target:,}"
     parts = [
-        f"{progress.done:,}{of} items: {progress.kept:,} kept",
+        f"{progress.done:,}{of} items: {progress.kept:,}{to_keep} kept",
         f"{progress.rejected:,} rejected",
         f"{progress.failed:,} failed",
         f"{rate:.1f}/s",
         f"{progress.prompt_tokens + progress.completion_tokens:,} tokens",
         "cost unknown" if progress.cost is None else f"${progress.cost:.2f}",
     ]
+    if progress.target is not None and progress.kept:
+        share = progress.kept / progress.done
+        more = round((progress.target - progress.kept) / share)
+        parts.append(f"{100 * share:.0f} % accepted, about {more:,} more candidates")
     if progress.items is not None and rate > 0:
         parts.append(f"{_clock_time((progress.items - progress.done) / rate)} left")
     return ", ".join(parts)

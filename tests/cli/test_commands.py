@@ -65,8 +65,8 @@ def test_a_key_as_an_argument_is_refused_with_the_reason() -> None:
 def test_recipes_are_listed_a_line_each() -> None:
     done = run("recipes")
     assert done.returncode == 0 and done.stderr == ""
-    names = [line.split()[2] for line in done.stdout.rstrip("\n").split("\n")]
-    assert names == sorted(path.stem for path in (ROOT / "prompts" / "label").glob("*.jinja"))
+    listed = [(line.split()[0], line.split()[2]) for line in done.stdout.rstrip("\n").split("\n")]
+    assert listed == sorted((path.parent.name, path.stem) for path in (ROOT / "prompts").glob("*/*.jinja"))
 
 
 def test_recipes_as_json() -> None:

@@ -260,6 +260,7 @@ def test_a_rename_that_cannot_work_is_refused(tmp_path: Path) -> None:
         ("s.tsv", "convert"),
         ("s.xlsx", "unknown kind of seed file '.xlsx': known are .jsonl, .ndjson, .csv, .txt"),
         ("s.parquet.gz", "unknown kind of seed file '.parquet.gz'"),
+        ("s.md.gz", "unknown kind of seed file '.md.gz'"),
         ("seeds", "a seed file needs an ending"),
     ],
 )
@@ -270,8 +271,6 @@ def test_unknown_endings_are_refused_with_advice(tmp_path: Path, name: str, said
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SeedError, match=r"gone\.jsonl: cannot read the seeds: No such file"):
         open_seeds(tmp_path / "gone.jsonl")
-    with pytest.raises(SeedError, match="not a regular file"):
-        open_seeds(tmp_path)
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(SeedError, match="pipe it in with `-`"):
         open_seeds(tmp_path / "pipe.jsonl")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -89,6 +90,19 @@ def said(content: str | None, finish: str = "stop", **message: Any) -> Fault:
     return answered(message=message, finish_reason=finish)
 
 
+def invented(exchange: Exchange) -> None:
+    """Eight tasks as a numbered list, drawn from the request: of ten, three are nearly a known one and one is junk."""
+    rng = random.Random(exchange.body)
+    lines = []
+    for number in range(1, 9):
+        fresh = " ".join("".join(rng.choices("abcdefghijklmnop", k=6)) for _ in range(9))
+        kind = rng.random()
+        known = "Tell me about the number of things that are nearly the same here"
+        lines.append(f"{number}. {'...' if kind < 0.1 else known + f' {number}' if kind < 0.4 else fresh}")
+    message = {"role": "assistant", "content": "\n".join(lines)}
+    exchange.write(response(200, orjson.dumps(completion(exchange, message=message))))
+
+
 def refused(status: int, message: str, code: str | None = None, *headers: str) -> Fault:
     """An error in the format of the OpenAI API."""
 
@@ -137,6 +151,7 @@ def half(body: bytes) -> bytes:
 OK = answered()
 FAULTS: dict[str, Fault] = {
     "ok": OK,
+    "tasks": Fault(200, True, invented),
     # refusals of the whole request
     "400": refused(400, "the request is malformed", "invalid_request"),
     "too_long": refused(400, "maximum context length is 8 tokens", "context_length_exceeded"),

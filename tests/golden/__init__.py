@@ -15,6 +15,8 @@ from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.engine.publish import encode_outcome
 from distill_data.methods.labeling import make_labeling
 from distill_data.recipes import load_recipe
+from tests.golden.growth import MAKERS as GROWING
+from tests.golden.growth import play_growth
 from tests.methods.scripted import Scripted, outcome_of
 
 GOLDEN = Path(__file__).parent
@@ -29,6 +31,8 @@ def folders() -> list[str]:
 def play(folder: str) -> dict[str, bytes]:
     """Name to content of the files that follow from the seeds and the replies."""
     command, name = folder.split("/")
+    if command in GROWING:
+        return play_growth(GOLDEN / folder, command, name)
     recipe = load_recipe(name, command)
     method = MAKERS[command](recipe, {"teacher": "scripted"}, [], 1)
     items = list(make_items(read_rows(open_seeds(GOLDEN / folder / "seeds.jsonl")), 0))

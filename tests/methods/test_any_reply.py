@@ -19,12 +19,13 @@ from distill_data.recipes.recipe import Recipe
 from tests.methods.scripted import answer, outcome_of
 
 RECIPES = {recipe.name: recipe for recipe in list_recipes("label")}
-COLUMNS = ["id", "kind", "prompt", "completion", "answer", "meta"]
+COLUMNS = ["id", "kind", "prompt", "completion", "answer", "privileged_context", "meta"]
 META = ["method", "recipe", "recipe_digest", "seed_id", "teacher", "model", "details"]
 
 BITS = st.sampled_from(
     [
         *("<reasoning>", "</reasoning>", "<answer>", "</answer>", "negative", "positive", '"', "{", "}", "```", "json"),
+        *("<rationale>", "</rationale>", "<label>", "</label>", "<score>", "</score>", "3", "[1]", " > ", "Ranking: "),
         *(
             "\n",
             "null",
@@ -86,11 +87,14 @@ def test_any_reply_is_kept_or_rejected(name: str, data: st.DataObject) -> None:
     assert outcome.status in {"kept", "rejected"}
     assert bool(outcome.records) is (outcome.status == "kept")
     assert bool(outcome.reason) is (outcome.status == "rejected")
-    columns = [column for column in COLUMNS if column != "answer" or recipe.record.answer]
+    absent = {name for name in ("answer", "privileged_context") if not getattr(recipe.record, name)}
+    columns = [column for column in COLUMNS if column not in absent]
+    completions = list(recipe.record.rows().values())
+    assert len(outcome.records) in (0, len(completions))
     for record in outcome.records:
         assert list(record) == columns
         assert list(record["meta"]) == META
-        assert list(record["completion"][0]) == ["role", *recipe.record.completion]
+        assert list(record["completion"][0]) == ["role", *completions[0]]
         assert all(type(value) is str for value in values(record))
     assert encode_outcome(item, outcome).count(b"\n") == 1 + max(len(outcome.records), outcome.status != "kept")
 

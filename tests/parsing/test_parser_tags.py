@@ -66,3 +66,17 @@ def test_what_is_written_is_read(values: list[str], around: str) -> None:
     noise = around.replace("<", "")
     reply = f"{noise}<reasoning>{values[0]}</reasoning>{noise}<answer>{values[1]}</answer>{noise}"
     assert list(PARSE(reply).values()) == [value.strip() for value in values]
+
+
+def test_the_inside_of_a_tag_may_be_read_further() -> None:
+    parse = make_parser("tags", {"why": "text", "label": {"choice": ["good", "bad"]}, "points": {"score": [1, 5]}})
+    reply = "<why> It holds. </why><label>Good.</label><points>4/5</points>"
+    assert parse(reply) == {"why": "It holds.", "label": "good", "points": 4.0}
+    for wrong, reason, detail in (
+        ("<why>x</why><label>fine</label><points>4</points>", "not-a-choice", "<label>: 'fine' is none of good, bad"),
+        ("<why>x</why><label>bad</label><points>6</points>", "out-of-range", "<points>: 6 is not from 1 to 5"),
+        ("<why>x</why><label> </label><points>6</points>", "empty", "<label> is empty"),
+    ):
+        with pytest.raises(ParseError) as caught:
+            parse(wrong)
+        assert (caught.value.reason, caught.value.detail) == (reason, detail)

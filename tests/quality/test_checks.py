@@ -149,5 +149,6 @@ def test_a_field_or_column_that_is_not_there_is_the_recipes_fault() -> None:
         make_check("no-echo", {"column": "q"})({"text": "x"}, {"instruction": "y"})
 
 
-def test_every_check_is_tried_here() -> None:
-    assert set(CHECKS) == {"words", "refusal", "no-echo"}
+def test_every_check_is_tried_somewhere() -> None:
+    heuristics = {"keywords", "opening", "leak", "substance", "ending"}
+    assert set(CHECKS) == {"words", "refusal", "no-echo"} | heuristics | {"language"}

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_fill(write: Write) -> None:
         ("max_tokens: $limit", "max_tokens: 8, stop: [1]", "9: sampling.stop.0: must be text"),
         ("max_tokens: $limit", "max_tokens: 8, top_p: 2", "9: sampling.top_p: is 2, but must be from 0 to 1"),
         ("temperature: 0", "temperature: cold", "9: sampling.temperature: must be a number"),
-        ("text: required", "text: requierd", "3: columns.text: must be required, optional or"),
+        ("text: required", "text: requierd", "3: columns.text: must be required, optional, list or"),
         ("{default: small}", "{defalt: small}", "3: columns.size.defalt: unknown key; did you mean default"),
         ("{default: small}", "{default: null}", "3: columns.size.default: must not be empty"),
         ("{text: required", "{the text: required", "3: columns.the text: is no name"),
@@ -107,6 +108,30 @@ def test_fill(write: Write) -> None:
         ("kind: sft", "kind: stf", '11: record.kind: "stf" is not a kind of record; did you mean sft'),
         ("{content: answer}", "{contents: answer}", "11: record.completion.contents: unknown key"),
         ("{content: answer}", "{reasoning_content: answer}", "11: record.completion: lacks the key content"),
+        ("completion: {content: answer}, ", "", "11: record: needs one of the keys completion and parts"),
+        ("kind: sft,", "kind: sft, parts: {a: {content: answer}},", "11: record: needs one of the keys"),
+        ("completion: {content: answer}", "parts: {}", "11: record.parts: must have at least one part"),
+        ("completion: {content: answer}", "parts: {a b: {content: answer}}", "11: record.parts.a b: is no name"),
+        ("completion: {content: answer}", "parts: {a: {content: answer}}", "parts.a: needs the block student_a"),
+        (
+            "completion: {content: answer}",
+            "parts: {a: {content: answer}, b: {content: answer, reasoning_content: answer}}",
+            "11: record.parts: must all have the same keys",
+        ),
+        (
+            "completion: {content: answer}, answer: answer",
+            "parts: {a: {content: answer}}",
+            "11: record: has parts, so it needs the key answer",
+        ),
+        (
+            "answer: answer}",
+            "answer: answer, privileged_context: sistem}",
+            '"sistem" is not the role of a message; did',
+        ),
+        ("answer: answer}", "answer: answer, privileged_context: user}", "privileged_context: needs the block student"),
+        ("verifier: normalised", "draw: [colour]", "8: draw.0: there is no setting colour; did you mean colours"),
+        ("verifier: normalised", "draw: [task]", "4: settings.task: must be a list, but is the text"),
+        ("share: 0.5}", "share: []}\ndraw: [share]", "4: settings.share: must have at least one entry"),
         ("example: {row: {text: a tomato, colour: red}, reply", "example: {reply", "12: example: lacks the key row"),
         ("reply: Red.", "reply: [Red.]", "12: example.reply: must be text, but is a list"),
         ("verifier: normalised", "strategy: Two Words", '8: strategy: "Two Words" is not the name'),
@@ -231,3 +256,52 @@ def test_set_where_the_recipe_has_none(write: Write) -> None:
     with pytest.raises(RecipeError, match=r"writes its sampling as \$params"):
         apply_settings(load(whole), {"temperature": "1"})
     assert apply_settings(load(whole), {"params": "{max_tokens: 9}"}).sampling == {"max_tokens": 9}
+
+
+def test_a_list_column_may_be_json_text(write: Write) -> None:
+    changes = ("size: {default: small}", "size: list"), ("{{ size }}", '{{ size|join("+") }} {{ row["size"]|length }}')
+    recipe = load(write(*changes))
+    assert recipe.columns["size"] is REQUIRED and recipe.lists == {"size"}
+    for size in (["a", "b"], '["a", "b"]', ' [\n"a", "b"]'):
+        assert recipe.fill({"text": "x", "size": size})["size"] == ["a", "b"]
+        assert "this a+b 2 thing" in recipe.render("main", {"text": "x", "size": size})[0]["content"]
+    for size in ([], "[]", "a", "", '"a"', "{}", '["a", 1]', ["a", None], ["a", " "], 5, "[" * 100_000):
+        with pytest.raises(SeedError, match="colour needs a list of texts in the column size"):
+            recipe.fill({"text": "x", "size": size})
+    with pytest.raises(SeedError, match="colour needs the column size"):
+        recipe.fill({"text": "x"})
+
+
+def test_draw(write: Write) -> None:
+    recipe = load(write(("share: 0.5}", "share: [1, 2, 3]}\ndraw: [share]")))
+    assert recipe.draw == ("share",)
+    drawn = [recipe.drawn(Random(number)) for number in range(30)]
+    assert [value["share"] for value in drawn] == [Random(number).choice([1, 2, 3]) for number in range(30)]
+    assert {value["share"] for value in drawn} == {1, 2, 3}
+    assert "thing (3):" in recipe.render("main", {"text": "x"}, share=3)[0]["content"]
+    assert "thing (1):" in recipe.render("main", {"text": "x"})[0]["content"], "the first, where none is given"
+    assert apply_settings(recipe, {"share": "[9]"}).drawn(Random(0)) == {"share": 9}
+    with pytest.raises(RecipeError, match=r"--set share: settings\.share: must have at least one entry"):
+        apply_settings(recipe, {"share": "[]"})
+
+
+PARTS = "parts: {a: {content: answer}, b: {content: answer}}, answer: answer, privileged_context: system}"
+
+
+def test_a_record_with_parts(write: Write) -> None:
+    recipe = load(
+        write(
+            ("completion: {content: answer}, answer: answer}", PARTS),
+            ("{% for shown", "{% block main %}{% for shown"),
+            (
+                "{{ text }}\n{% endmessage %}\n",
+                "{{ text }}\n{% endmessage %}{% endblock %}\n{% block student %}s{% endblock %}\n"
+                "{% block student_a %}a{% endblock %}{% block student_b %}b{% endblock %}",
+            ),
+        )
+    )
+    assert recipe.record == RecordShape(
+        "sft", {}, "answer", {"a": {"content": "answer"}, "b": {"content": "answer"}}, "system"
+    )
+    assert recipe.record.rows() == recipe.record.parts
+    assert load(write()).record.rows() == {"": {"content": "answer"}}

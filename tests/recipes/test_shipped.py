@@ -3,6 +3,7 @@
 import ast
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_data.commands.check_recipe import problems
+from distill_data.data.exchange import Message
 from distill_data.errors import RecipeError, SeedError
+from distill_data.methods.stages import make_stages
 from distill_data.recipes import apply_settings, list_recipes, load_recipe, recipe_path, seed_path, shipped
 from distill_data.recipes.recipe import Recipe
 
-LABEL = ["annotate", "answer", "cot", "extract", "rejection", "self-consistency"]
+LABEL = [
+    *("annotate", "answer", "cot", "erase", "explain", "extract", "grade", "rank", "rejection", "rewrite"),
+    *("self-consistency", "step-by-step", "summarize", "translate"),
+]
 RECIPES = {f"{recipe.command}/{recipe.name}": recipe for recipe in list_recipes()}
 
 
@@ -37,6 +43,8 @@ def test_every_shipped_recipe_is_whole(recipe: Recipe) -> None:
     [
         *(("annotate", "@sentiment"), ("answer", "@instructions"), ("cot", "@questions"), ("cot", "@arithmetic")),
         *(("self-consistency", "@questions"), ("rejection", "@arithmetic"), ("extract", "@extraction")),
+        *((name, "@sentiment") for name in ("step-by-step", "summarize", "translate", "rewrite", "grade")),
+        *(("explain", "@instructions"), ("erase", "@instructions"), ("rank", "@ranking")),
     ],
 )
 def test_every_shipped_seed_renders(name: str, seeds: str) -> None:
@@ -44,7 +52,7 @@ def test_every_shipped_seed_renders(name: str, seeds: str) -> None:
     for line in seed_path(seeds).read_bytes().split(b"\n"):
         if line:
             row = json.loads(line)
-            text = row.get("text") or row.get("question") or row["instruction"]
+            text = row.get("text") or row.get("question") or row.get("query") or row["instruction"]
             for block in recipe.blocks:
                 assert recipe.render(block, row)[-1]["content"].count(text) == 1
 
@@ -84,12 +92,24 @@ def test_no_seed_text_changes_the_shape_of_a_prompt(recipe: Recipe, text: str, o
     """Whatever the columns hold, the messages are those of a harmless row with the texts put in."""
     marks = {column: f"\ue000{column}\ue001" for column in recipe.columns}
     values = {column: (text if index % 2 == 0 else other) or "-" for index, column in enumerate(recipe.columns)}
+    values |= {column: values[column] if values[column].strip() else "-" for column in recipe.lists}
+
+    def row(texts: dict[str, str]) -> dict[str, object]:
+        return {column: [value] if column in recipe.lists else value for column, value in texts.items()}
+
+    render: Callable[[str, dict[str, object]], list[Message]] = recipe.render
+    if recipe.command != "label":
+        stages, x = make_stages(recipe, 0), recipe.example.get("x", {})
+
+        def render(block: str, row: dict[str, object]) -> list[Message]:
+            return stages.messages(block, row, {"x": x, "said": x, "demonstrations": [row, row], "operation": "-"})
+
     for block in recipe.blocks:
-        expected = recipe.render(block, marks)
+        expected = render(block, row(marks))
         for message in expected:
             parts = message["content"].replace("\ue001", "\ue000").split("\ue000")
             message["content"] = "".join(values.get(part, part) if odd % 2 else part for odd, part in enumerate(parts))
-        assert recipe.render(block, values) == expected
+        assert render(block, row(values)) == expected
 
 
 def test_unknown_names() -> None:

@@ -1,0 +1,97 @@
+"""What `check-recipe` looks at in recipes of growing commands: stages, x, and the example from drawing to record.
+
+Knows no limits and no process; commands.check_recipe runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from distill_data.errors import ParseError, UsageError
+from distill_data.methods import curation, expansion
+from distill_data.methods.growing import Setup, make_check_x, read_x
+from distill_data.methods.stages import make_stages
+from distill_data.parsing import FIELDS, fields_of
+from distill_data.recipes import Recipe
+from distill_data.recipes.nearest import hint
+
+SHARED = frozenset({"round", "per_call", "rouge", "neighbours", "keep_from"})
+"""Settings that every growth reads, so that a template need not."""
+STRATEGIES = {"expand": expansion.STRATEGIES, "curate": curation.STRATEGIES}
+READS = {
+    "demonstrations": frozenset({"human", "machine"}),
+    "self-instruct": frozenset({"human", "machine"}),
+    "pairs": frozenset({"by", "k"}),
+    "evolve": frozenset({"operations", "depth", "tries"}),
+    **curation.READS,
+}
+"""Settings that a strategy reads."""
+OPEN = frozenset({"json", "list", "text"})
+"""Parsers whose fields the recipe doesn't name, so that the columns of x are only known from the example."""
+
+
+def read_settings(recipe: Recipe) -> frozenset[str]:
+    """Settings that something other than a template reads."""
+    return SHARED | READS.get(recipe.strategy, frozenset())
+
+
+def problems_of(recipe: Recipe) -> Iterator[str]:
+    """Strategy, stages, record and example, each problem a line."""
+    known = STRATEGIES[recipe.command]
+    if recipe.strategy not in known:
+        yield f"there is no strategy {recipe.strategy}{hint(recipe.strategy, known)}"
+        return
+    try:
+        setup = Setup(recipe, {"teacher": "example"}, (), 0, make_stages(recipe, 0))
+        check_x = make_check_x(setup)
+    except UsageError as error:
+        yield str(error)
+        return
+    yield from _fields(recipe)
+    yield from _rendered(setup)
+    if recipe.example:
+        try:
+            fields = setup.stages.readers["main"].parse(recipe.example["reply"])
+            for x in read_x(recipe, fields):
+                if reason := check_x(x, recipe.example["row"]):
+                    yield str(recipe.front["example"]["reply"].error(f"a candidate in it is refused: {reason}"))
+        except ParseError as error:
+            yield str(recipe.front["example"]["reply"].error(f"the parser {recipe.parser.name} refuses it: {error}"))
+        except UsageError as error:
+            yield str(error)
+
+
+def _fields(recipe: Recipe) -> Iterator[str]:
+    """Fields of the record that nothing gives."""
+    specs = [recipe.parser, *(stage.parser for stage in recipe.stages.values())]
+    found = set(chain.from_iterable(fields_of(spec.name, spec.args) for spec in specs if spec.name in FIELDS))
+    found |= {recipe.writes, *recipe.example.get("x", {})}
+    record = recipe.front["record"]
+    wanted = [(record["completion"][key], field) for key, field in recipe.record.completion.items()]
+    if recipe.record.answer:
+        wanted.append((record["answer"], recipe.record.answer))
+    for entry, field in wanted:
+        if field not in found and recipe.strategy not in curation.WRITES_MESSAGES:
+            yield str(entry.error(f"no stage gives a field {field}{hint(field, found)}; is it in example.x?"))
+
+
+def _rendered(setup: Setup) -> Iterator[str]:
+    """Blocks that fail on the example."""
+    recipe = setup.recipe
+    if not recipe.example:
+        yield "there is no example; add example: {row: …, reply: …, x: …}"
+        return
+    row = recipe.example["row"]
+    operations = setup.setting("operations", {})
+    shown = {
+        "x": recipe.example.get("x", {}),
+        "said": recipe.example.get("x", {}),
+        "demonstrations": [row] * int(setup.setting("k", 2)),
+        "operation": next(iter(operations.values()), "") if isinstance(operations, dict) else "",
+    }
+    for block in sorted(recipe.blocks):
+        try:
+            setup.stages.messages(block, row, shown)
+        except UsageError as error:
+            yield str(error)

@@ -1,0 +1,61 @@
+"""Preparing what works in rounds: the seeds in memory, a growth for each pass. Knows no method by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from distill_data.commands.generate import Prepare
+from distill_data.commands.options import Options
+from distill_data.commands.plan import Seeds
+from distill_data.commands.work import InRounds, Work
+from distill_data.data.growth import Growth
+from distill_data.data.items import Item, Row
+from distill_data.errors import UsageError
+from distill_data.recipes import Recipe
+
+CANDIDATES_PER_ROW, LEAST_CANDIDATES = 10, 1000
+
+
+class MakeGrowth(Protocol):
+    def __call__(
+        self,
+        recipe: Recipe,
+        teachers: Mapping[str, str],
+        seeds: Sequence[Item],
+        seed: int,
+        resample: int,
+        *,
+        answers: bool,
+    ) -> Growth: ...
+
+
+def require_rows(options: Options) -> int:
+    """How many rows are wanted. Raises UsageError where that is not said, or for several teachers."""
+    if options.rows is None or options.rows < 1:
+        raise UsageError("--rows N says how many rows to keep; it must be at least 1.")
+    if len(options.teachers) > 1:
+        raise UsageError("one teacher writes x: give -t once. --answer-teacher names another one for y.")
+    return options.rows
+
+
+def prepare_rounds(make_growth: MakeGrowth) -> Prepare:
+    """Makes works that grow to `options.rows`."""
+
+    def prepare(
+        recipe: Recipe, teachers: Mapping[str, str], seeds: Seeds, pool: Sequence[Row], options: Options
+    ) -> Callable[[], Work]:
+        rows = require_rows(options)
+        cap = options.max_candidates or max(LEAST_CANDIDATES, CANDIDATES_PER_ROW * rows)
+        if cap < rows:
+            raise UsageError(f"--max-candidates {cap} is less than --rows {rows}.")
+        items = list(seeds.items())
+
+        def make() -> Work:
+            growth = make_growth(recipe, teachers, items, options.seed, options.resample, answers=options.answers)
+            return InRounds(growth, rows, cap, options.seed)
+
+        make()  # what cannot work is said before anything is asked
+        return make
+
+    return prepare

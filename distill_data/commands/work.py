@@ -1,0 +1,97 @@
+"""What a pass goes over: every seed row by a method, or rounds of candidates by a growth. Knows no teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from distill_data.commands.plan import Seeds
+from distill_data.data.exchange import Ask
+from distill_data.data.growth import Growth
+from distill_data.data.items import Item, Outcome
+from distill_data.engine.growing import Grower, Grown
+from distill_data.engine.schedule import Method, run_items
+from distill_data.errors import DistillError, SeedError
+
+AskFor = Callable[[str], Ask]
+Finish = Callable[[Item, Outcome], None]
+Halt = Callable[[DistillError], None]
+
+
+class Work(Protocol):
+    """One pass, made anew for each."""
+
+    @property
+    def items(self) -> int:
+        """How many there are; in rounds, how many have begun."""
+
+    @property
+    def target(self) -> int | None:
+        """How many to keep, where the work ends with that."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the manifest's result says about the work."""
+
+    @property
+    def ended(self) -> str:
+        """Why there were no more items, for a person."""
+
+    async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
+        """Take every item to its outcome. What is wrong with the seeds goes to `halt`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverSeeds:
+    """A method over every seed row."""
+
+    seeds: Seeds
+    method: Method
+    target: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ended: str = "every seed had its turn"
+
+    @property
+    def items(self) -> int:
+        return self.seeds.rows
+
+    async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
+        def items() -> Iterator[Item]:
+            try:
+                yield from self.seeds.items()
+            except SeedError as error:
+                halt(error)
+
+        await run_items(items(), self.method, ask_for, finish, width, stopping)
+
+
+@dataclass(frozen=True, slots=True)
+class InRounds:
+    """A growth, until enough candidates are kept."""
+
+    growth: Growth
+    target: int
+    cap: int
+    """How many candidates to look at, at most."""
+    seed: int
+    grown: Grown = field(default_factory=Grown)
+
+    @property
+    def items(self) -> int:
+        return self.grown.candidates
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        kept = self.grown.coverage
+        return {"rows": self.target, "coverage": {"sources": len(kept), "kept": dict(sorted(kept.items()))}}
+
+    @property
+    def ended(self) -> str:
+        if self.grown.dry:
+            return "nothing was left to draw from"
+        return f"no more than {self.cap} candidates are looked at (--max-candidates)"
+
+    async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
+        grower = Grower(self.growth, self.target, self.cap, self.seed, ask_for, finish, width, stopping, self.grown)
+        await grower.run()

@@ -1,0 +1,47 @@
+"""Curation: {(x, y): x ∼ p_T(x | I ⊕ m), y ∼ p_T(y | I ⊕ x)}. The teacher writes x from meta-information m, then y.
+
+m is data: a row of topics, personas, documents, code or tool specifications, times the recipe's `combine`. Combinations
+are drawn without replacement. Knows no run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from distill_data.data.growth import Growth
+from distill_data.data.items import Item
+from distill_data.errors import UsageError
+from distill_data.methods.drawing import draw_combined
+from distill_data.methods.growing import (
+    Composed,
+    Setup,
+    make_admit,
+    make_answer,
+    make_propose,
+    settle_nothing,
+)
+from distill_data.methods.stages import make_stages
+from distill_data.recipes import Recipe
+
+
+def make_curation(
+    recipe: Recipe, teachers: Mapping[str, str], seeds: Sequence[Item], seed: int, resample: int, *, answers: bool
+) -> Growth:
+    """The growth for one pass. Raises UsageError for settings that cannot work, SeedError for too few seeds."""
+    if recipe.strategy not in STRATEGIES:
+        raise UsageError(f"{recipe.path}: there is no strategy {recipe.strategy!r}; there are {', '.join(STRATEGIES)}.")
+    setup = Setup(recipe, teachers, seeds, seed, make_stages(recipe, resample), answers)
+    return STRATEGIES[recipe.strategy](setup)
+
+
+def single(setup: Setup) -> Growth:
+    """x from one combination, y from x."""
+    propose, admit = make_propose(setup), make_admit(setup, ())
+    return Composed(draw_combined(setup), propose, admit, make_answer(setup), settle_nothing)
+
+
+READS: dict[str, frozenset[str]] = {}
+"""Settings that a strategy reads, besides those that all do."""
+WRITES_MESSAGES: frozenset[str] = frozenset()
+"""Strategies whose completions are conversations, not fields of a reply."""
+STRATEGIES: dict[str, Callable[[Setup], Growth]] = {"single": single}

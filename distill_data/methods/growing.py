@@ -1,0 +1,270 @@
+"""What expansion and curation have in common: x from a reply, whether it is new, y for it, and the record.
+
+Each function here takes a `Setup` and gives one part of a `Composed` growth; a strategy takes the parts as they are or
+puts its own in their place. Knows no run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distill_data.data.exchange import Ask, Message
+from distill_data.data.growth import Draft, Draw
+from distill_data.data.items import Item, Outcome, Record, Row, canonical, kept, rejected
+from distill_data.formats import Source, make_record
+from distill_data.methods.stages import Said, Stages
+from distill_data.parsing.folding import fold
+from distill_data.quality import make_check
+from distill_data.quality.rouge import RougePool
+from distill_data.recipes import Recipe
+from distill_data.recipes.template import MAIN
+
+ROUND = 64
+"""Candidates in a round, where the recipe doesn't set `round`."""
+ANSWER, SCORE = "answer", "score"
+
+Drawer = Callable[[], Sequence[Draw]]
+Propose = Callable[[Item, Draw, Ask], Awaitable[list[Draft]]]
+Admit = Callable[[Item, Draft], Draft]
+AnswerX = Callable[[Item, Draft, Ask], Awaitable[Outcome]]
+Settle = Callable[[Item, Draft, bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a strategy is made from."""
+
+    recipe: Recipe
+    teachers: Mapping[str, str]
+    """Role to the model's name; `answerer` is there where another teacher writes y."""
+    seeds: Sequence[Item]
+    seed: int
+    """The run's random seed."""
+    stages: Stages
+    answers: bool = True
+    """Whether y is asked for."""
+
+    @property
+    def answerer(self) -> str:
+        return "answerer" if "answerer" in self.teachers else "teacher"
+
+    def setting(self, name: str, default: Any) -> Any:
+        return self.recipe.settings.get(name, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A growth out of five functions."""
+
+    draw: Drawer
+    propose: Propose
+    admit: Admit
+    answer: AnswerX
+    settle: Settle
+
+
+# -- x -----------------------------------------------------------------------------------------------------------------
+
+
+def read_x(recipe: Recipe, fields: Mapping[str, Any]) -> list[Row]:
+    """The candidates in a parsed reply: every element of a list, every object of a JSON array, or all fields as one."""
+    if "items" in fields:
+        return [{recipe.writes: text} for text in fields["items"]]
+    value = fields.get("value")
+    if isinstance(value, list):
+        return [dict(each) if isinstance(each, Mapping) else {recipe.writes: each} for each in value]
+    if isinstance(value, Mapping):
+        return [dict(value)]
+    if "value" not in fields and "text" in fields:
+        return [{recipe.writes: fields["text"]}]
+    return [{name: value for name, value in fields.items() if name != "teacher_reasoning"}]
+
+
+def make_check_x(setup: Setup) -> Callable[[Row, Row], str]:
+    """Why an x doesn't count, by the recipe's own checks; nothing where it does.
+
+    A field that a check reads and a reply in JSON may lack is the teacher's fault, not the recipe's: `no-FIELD`.
+    """
+    checks = [make_check(check.name, check.args) for check in setup.recipe.checks]
+    needed = dict.fromkeys(_field_of(check) for check in setup.recipe.checks)
+    writes = setup.recipe.writes
+
+    def check_x(x: Row, row: Row) -> str:
+        if not isinstance(x.get(writes), str) or not x[writes].strip():
+            return "no-" + writes
+        fields = {"text": x[writes], **x}
+        for name in needed:
+            if fields.get(name) is None:
+                return "no-" + name
+        return next((reason for check in checks if (reason := check(fields, row))), "")
+
+    return check_x
+
+
+def _field_of(check: Spec) -> str:
+    """The field that a check reads, as checks are written: alone, or under `field`."""
+    if isinstance(check.args, str):
+        return check.args
+    return str(check.args.get("field", "text")) if isinstance(check.args, Mapping) else "text"
+
+
+def make_propose(setup: Setup) -> Propose:
+    """One request for one drawing; each x in the reply is a candidate."""
+    check_x = make_check_x(setup)
+
+    async def propose(item: Item, draw: Draw, ask: Ask) -> list[Draft]:
+        said = await setup.stages.ask(ask, MAIN, draw.row, draw.shown, sample=draw.sample)
+        if said.reason:
+            return [Draft(draw, {}, said.reason, said.detail, (said.answer.text,))]
+        return drafts_of(setup, draw, said, check_x)
+
+    return propose
+
+
+def drafts_of(setup: Setup, draw: Draw, said: Said, check_x: Callable[[Row, Row], str]) -> list[Draft]:
+    """The candidates in a reply that could be read, checked one by one."""
+    found = read_x(setup.recipe, said.fields)
+    if not found:
+        return [Draft(draw, {}, "empty", "the reply holds nothing", (said.answer.text,))]
+    return [Draft(draw, x, check_x(x, draw.row), "", (said.answer.text,), notes_of(said)) for x in found]
+
+
+def notes_of(said: Said, part: str = "") -> dict[str, Any]:
+    """What a record says about one request behind it."""
+    answer = said.answer
+    return {
+        f"{part}prompt_tokens": answer.prompt_tokens,
+        f"{part}completion_tokens": answer.completion_tokens,
+        f"{part}model": answer.model,
+    }
+
+
+def make_admit(setup: Setup, seeds: Sequence[Item] | None = None) -> Admit:
+    """Refuse what was there already: the same text, or by ROUGE-L more like a seed or an admitted one than `rouge`.
+
+    The most similar ones are noted with the draft.
+    """
+    writes, limit = setup.recipe.writes, setup.setting("rouge", 0.7)
+    texts = [str(item.row[writes]) for item in (setup.seeds if seeds is None else seeds) if item.row.get(writes)]
+    pool, seen = RougePool(), {_same(text) for text in texts}
+    for text in texts:
+        pool.add(text)
+
+    def admit(item: Item, draft: Draft) -> Draft:
+        text = str(draft.x[writes])
+        key = _same(text) + str(draft.x.get("input", ""))
+        if key in seen:
+            return draft._replace(reason="duplicate", detail="the same text was there before")
+        near = pool.most(text, limit) if limit < 1 else None
+        if near is not None:
+            return draft._replace(reason="similar", detail=f"ROUGE-L {near[0]:.2f} to number {near[1] + 1} of the pool")
+        similar = pool.nearest(text, 10) if setup.setting("neighbours", False) else []
+        seen.add(key)
+        pool.add(text)
+        if not similar:
+            return draft
+        mean = sum(score for score, _ in similar) / len(similar)
+        return draft._replace(notes={**draft.notes, "similar": [[round(s, 4), n] for s, n in similar], "mean": mean})
+
+    return admit
+
+
+def _same(text: str) -> str:
+    return " ".join(fold(text).split())
+
+
+def admit_all(item: Item, draft: Draft) -> Draft:
+    """For candidates that cannot be equal."""
+    return draft
+
+
+def settle_nothing(item: Item, draft: Draft, kept: bool) -> None:
+    """For pools that do not grow."""
+
+
+# -- y -----------------------------------------------------------------------------------------------------------------
+
+
+def make_answer(setup: Setup) -> AnswerX:
+    """y ∼ p_T(y | I ⊕ x) by the stage `answer`; without one, or where none is wanted, x holds all of it.
+
+    Where there is a stage `score`, an answer that it gives less than `keep_from` is rejected.
+    """
+    asked = setup.answers and setup.stages.has(ANSWER)
+
+    async def answer(item: Item, draft: Draft, ask: Ask) -> Outcome:
+        if not asked:
+            return kept(make_x_record(setup, item, draft))
+        shown = {**draft.draw.shown, "x": draft.x}
+        said = await setup.stages.ask(ask, ANSWER, draft.draw.row, shown, to=setup.answerer)
+        if said.reason:
+            return rejected(said.reason, said.detail, *draft.answers, said.answer.text)
+        notes = {**draft.notes, **notes_of(said, "answer_")}
+        if setup.stages.has(SCORE):
+            shown = {**shown, "said": said.fields}
+            scored = await setup.stages.ask(ask, SCORE, draft.draw.row, shown)
+            answers = (*draft.answers, said.answer.text, scored.answer.text)
+            if scored.reason:
+                return rejected(scored.reason, scored.detail, *answers)
+            score = float(scored.fields["score"])
+            if score < setup.setting("keep_from", 0):
+                return rejected("low-score", f"{score:g} is below {setup.setting('keep_from', 0)}", *answers)
+            notes["score"] = score
+        return kept(make_x_record(setup, item, draft._replace(notes=notes), said.fields, said.answer.model))
+
+    return answer
+
+
+def make_x_record(
+    setup: Setup,
+    item: Item,
+    draft: Draft,
+    said: Mapping[str, Any] = {},
+    model: str = "",
+    *,
+    prompt: list[Message] | None = None,
+    extra: Mapping[str, Any] = {},
+) -> Record:
+    """The record of a candidate: x as the student sees it, and y, or nothing where none was asked for.
+
+    `extra` are columns of the record beside the ones that every record has.
+    """
+    recipe, shape = setup.recipe, setup.recipe.record
+    values = {**draft.x, **said}
+    if prompt is None:
+        prompt = student_prompt(setup, draft)
+    completion: Message = {"role": "assistant"}
+    completion |= {key: _text(values.get(field, "")) for key, field in shape.completion.items()}
+    role = setup.answerer if said else "teacher"
+    source = Source(
+        recipe.command, recipe.name, recipe.digest, item.id, role, setup.teachers[role],
+        model or str(draft.notes.get("model", "")), draft.draw.sample,
+    )  # fmt: skip
+    facts = {
+        "parents": list(draft.draw.parents),
+        "source": draft.draw.source,
+        "x": draft.x,
+        "sampling": dict(recipe.sampling),
+        "checks": [check.name for check in recipe.checks],
+        **draft.notes,
+    }
+    text = _text(values.get(shape.answer, "")) if shape.answer else None
+    kind = shape.kind if setup.answers else "prompt"
+    record = make_record(kind, prompt, completion, source, facts, text)
+    if not setup.answers:
+        del record["completion"]
+    return {**record, **extra}
+
+
+def student_prompt(setup: Setup, draft: Draft) -> list[Message]:
+    """The block `student`; without one the column that the teacher wrote, and under it `input`, as the user's turn."""
+    if "student" in setup.recipe.blocks:
+        return setup.stages.messages("student", draft.draw.row, {**draft.draw.shown, "x": draft.x})
+    parts = [_text(draft.x.get(name, "")) for name in (setup.recipe.writes, "input")]
+    return [{"role": "user", "content": "\n\n".join(part for part in parts if part)}]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else canonical(value).decode()

@@ -1,0 +1,130 @@
+"""Asking one block of a recipe and reading its reply: what methods that ask more than once are made of.
+
+A recipe's own parser reads the block `main`; `stages` in its front matter says how the other blocks are read. Knows
+nothing about pools, records and runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from distill_data.data.exchange import RESAMPLED, Answer, Ask, Message, Request
+from distill_data.errors import ParseError, RecipeError
+from distill_data.parsing import Parser, make_parser
+from distill_data.quality import Check, make_check
+from distill_data.recipes import REQUIRED, Recipe
+from distill_data.recipes.template import MAIN
+
+UNFINISHED = {
+    "length": "truncated",
+    "content_filter": "content-filter",
+    "refusal": "refusal",
+    "tool_calls": "tool-calls",
+}
+"""Finish reasons that make an answer worth nothing, and what they are called in the rejects."""
+
+
+class Said(NamedTuple):
+    """One reply: what was read from it, or why it doesn't count."""
+
+    answer: Answer
+    fields: Mapping[str, Any]
+    messages: list[Message]
+    """What was asked."""
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the reply to one block is asked for and read."""
+
+    parse: Parser
+    checks: Sequence[Check]
+    sampling: Mapping[str, Any]
+    choices: tuple[str, ...]
+    schema: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The blocks of a recipe, ready to be asked."""
+
+    recipe: Recipe
+    readers: Mapping[str, Reader]
+    resample: int
+
+    def has(self, block: str) -> bool:
+        return block in self.readers
+
+    def messages(self, block: str, row: Mapping[str, Any], shown: Mapping[str, Any] = {}) -> list[Message]:
+        """A rendered block. Columns that the row lacks are their defaults, or empty."""
+        columns = {
+            name: default if default is not REQUIRED else "" for name, default in self.recipe.columns.items()
+        } | {name: row[name] for name in self.recipe.columns if row.get(name) is not None}
+        known = {"demonstrations": (), "x": {}, "said": {}, **self.recipe.settings, **columns, "row": {**row}}
+        return self.recipe.body.render(block, {**known, **shown})
+
+    async def ask(
+        self,
+        ask: Ask,
+        block: str,
+        row: Mapping[str, Any],
+        shown: Mapping[str, Any] = {},
+        *,
+        sample: int = 0,
+        to: str = "teacher",
+        messages: list[Message] | None = None,
+    ) -> Said:
+        """Ask a block, rendered unless `messages` are given. A reply that cannot be read is asked again.
+
+        Raises AnswerFailed where the teacher refuses for good.
+        """
+        if block not in self.readers:
+            raise RecipeError(f"{self.recipe.path}: the block {block} needs an entry under `stages`.")
+        reader = self.readers[block]
+        asked = self.messages(block, row, shown) if messages is None else messages
+        request = Request(asked, reader.sampling, choices=reader.choices, schema=reader.schema, sample=sample)
+        for attempt in range(1 if reader.sampling.get("temperature") == 0 else 1 + self.resample):
+            answer = await ask(request._replace(sample=sample + attempt * RESAMPLED), to=to)
+            fields, reason, detail = judge(reader, answer, row)
+            if not reason or fields or answer.finish in UNFINISHED:
+                break
+        return Said(answer, fields, asked, reason, detail)
+
+
+def judge(reader: Reader, answer: Answer, row: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str]:
+    """The fields that a reply holds, and why it doesn't count, if it doesn't. No fields: it could not be read."""
+    if answer.finish in UNFINISHED:
+        return {}, UNFINISHED[answer.finish], f"finish reason {answer.finish}"
+    try:
+        fields = {"teacher_reasoning": answer.reasoning, **reader.parse(answer.text)}
+    except ParseError as error:
+        return {}, error.reason, error.detail
+    for check in reader.checks:
+        if reason := check(fields, row):
+            return fields, reason, ""
+    return fields, "", ""
+
+
+def make_stages(recipe: Recipe, resample: int) -> Stages:
+    """The recipe's blocks. Raises UsageError for parsers and checks that there are not.
+
+    The recipe's own `checks` are for x, candidate by candidate, so the reply to `main` is only parsed.
+    """
+    readers = {
+        MAIN: Reader(
+            make_parser(recipe.parser.name, recipe.parser.args), (), recipe.sampling, recipe.choices, recipe.schema
+        )
+    }
+    for name, stage in recipe.stages.items():
+        readers[name] = Reader(
+            make_parser(stage.parser.name, stage.parser.args),
+            [make_check(check.name, check.args) for check in stage.checks],
+            {**recipe.sampling, **stage.sampling},
+            stage.choices,
+            stage.parser.args if stage.parser.name == "json" else None,
+        )
+    return Stages(recipe, readers, resample)
