@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow test-local test-data check fix fixtures record bench clean help
+.PHONY: run test test-slow test-local test-data check fix fixtures record gallery bench clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -46,6 +46,10 @@ fixtures: $(VENV)/.test ## write every committed fixture and golden file again, 
 record: $(VENV)/.test $(VENV)/.local ## ask the teacher of the fixture NAME anew: make record NAME=sentiment
 	$(BIN)/distill-data models pull smollm2
 	$(BIN)/python -m tests.fixtures --record $(NAME)
+
+gallery: $(VENV)/.local ## run every recipe once on the embedded teacher and write docs/gallery.md
+	$(BIN)/distill-data models pull smollm2
+	$(BIN)/python examples/gallery.py > docs/gallery.tmp && mv docs/gallery.tmp docs/gallery.md
 
 bench: $(VENV)/.test ## measure the cost of a request beside that of a bare client
 	$(BIN)/python benchmarks/overhead.py

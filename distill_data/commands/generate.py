@@ -196,6 +196,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
         spill = Spill(run.spill)
         live = _pass(job, journal)
         stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say)) or job.seeds.changed()
+        journal.close()  # what still lands now is in the counts
         return _publish(job, files, spill, live, stopped)
     finally:
         journal.close()

@@ -10,15 +10,21 @@ from distill_data.data.exchange import Lost
 from distill_data.engine.ask import Seat
 from distill_data.engine.limiter import Limiter
 from distill_data.engine.retry import judge, judge_lost
-from distill_data.errors import TeacherError
+from distill_data.errors import TeacherError, UsageError
 from distill_data.recipes import Recipe
 from distill_data.teachers import ProbeFailed, Resolved, bound_concurrency, open_teacher, resolve
+from distill_data.teachers.lowering import blind
 from distill_data.teachers.protocol import Profile
 
 
 def needs_of(recipe: Recipe) -> frozenset[str]:
     """What the recipe wants of a model beyond plain text."""
-    wanted = {"choice": recipe.choices, "json_schema": recipe.schema, "seed": "seed" in recipe.sampling}
+    wanted = {
+        "choice": recipe.choices,
+        "json_schema": recipe.schema,
+        "seed": "seed" in recipe.sampling,
+        "vision": recipe.strategy == "vision",
+    }
     return frozenset(name for name, want in wanted.items() if want)
 
 
@@ -34,11 +40,14 @@ async def _resolve(profile: Profile, needs: frozenset[str], known: Mapping[str, 
     if known is not None and known["model"] == profile.model and known["base_url"] == profile.base_url:
         profile = replace(profile, capabilities={**known["capabilities"], **profile.capabilities})
     try:
-        return await resolve(profile, needs)
+        resolved = await resolve(profile, needs)
     except ProbeFailed as error:
         result = error.result
         verdict = judge_lost(result, False) if isinstance(result, Lost) else judge(result)
         raise TeacherError(f"{profile.name}: {verdict.detail or verdict.reason}") from None
+    if "vision" in needs and not resolved.capabilities.vision:
+        raise UsageError(blind(profile.name))
+    return resolved
 
 
 def facts_of(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) -> dict[str, Any]:

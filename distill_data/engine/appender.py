@@ -56,7 +56,14 @@ class Appender:
         try:
             if self._fd < 0:
                 self._start_segment()
-            write_fully(self._sent_fd, lines)
+            fd = self._sent_fd
+            start = os.fstat(fd).st_size
+            try:
+                write_fully(fd, lines)
+            except OSError:
+                with suppress(OSError):  # none of them leaves, so those that did fit would count as in doubt
+                    os.ftruncate(fd, start)
+                raise
         except OSError as error:
             raise self._break(error) from error
 

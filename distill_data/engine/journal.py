@@ -207,8 +207,9 @@ class Journal:
     def prepare(self) -> None:
         """Make sure that there is room, before anything is paid. Raises DiskError."""
         self._appender.prepare()
-        self._writer = threading.Thread(target=self._serve, name="journal", daemon=True)
-        self._writer.start()
+        writer = threading.Thread(target=self._serve, name="journal", daemon=True)
+        writer.start()
+        self._writer = writer
 
     async def note_sent(self, key: str, prompt_tokens: int, completion_tokens: int) -> None:
         """Say that a request is about to leave. Not synced. Raises DiskError.
@@ -217,10 +218,15 @@ class Journal:
         """
         loop = asyncio.get_running_loop()
         noted: asyncio.Future[None] = loop.create_future()
-        if not self._notes:
+        if not self._notes or self._notes[-1].done.get_loop() is not loop:
             loop.call_soon(self._write_notes)
         self._notes.append(Pending(segments.sent_line(key, prompt_tokens, completion_tokens), noted))
-        await noted
+        try:
+            await noted
+        except asyncio.CancelledError:
+            with suppress(DiskError):
+                self.note_unpaid(key)
+            raise
 
     def _write_notes(self) -> None:
         notes, self._notes = self._notes, []
@@ -279,7 +285,7 @@ class Journal:
         while (flight := self._inbox.get()) is not None:
             try:
                 flight.place, flight.error = self._appender.append(_joined(flight.batch)), None
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 flight.error = error
             finally:
                 flight.landed.set()

@@ -73,8 +73,8 @@ class Sender:
         await limiter.enter(expected)
         try:
             cost = await self._reserve(call, expected)
+            await self._note(call, expected, cost)
             try:
-                await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
                 outcome = await self._exchange(call)
             except asyncio.CancelledError:
                 self._doubt(call)
@@ -116,6 +116,14 @@ class Sender:
             if self.stopping is None:
                 self.settled = self.settled or asyncio.Event()
                 await self.settled.wait()
+
+    async def _note(self, call: Call, expected: int, cost: float | None) -> None:
+        """Say that it leaves, unless the run stopped while that was written."""
+        await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
+        if self.stopping is not None:
+            self.journal.note_unpaid(call.key)
+            self._settle(expected, cost, 0, 0.0)
+            raise Stopped
 
     async def _exchange(self, call: Call) -> tuple[Reply, Answer] | Verdict:
         try:

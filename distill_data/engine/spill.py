@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from distill_data.engine.durable import disk_error
+from distill_data.errors import DiskError
 
 BUFFER_BYTES = 1 << 18
 ABSENT = -1
@@ -24,17 +25,22 @@ class Spill:
         self._starts = array.array("q")
         self._lengths = array.array("q")
         self._end = 0
+        self._broken: DiskError | None = None
 
     def put(self, ordinal: int, blob: bytes) -> None:
+        """Set a blob aside. Raises DiskError; from then on always, for a write that failed may have left a part."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            self._stream.write(blob)
+        except OSError as error:
+            self._broken = disk_error(error, self._path)
+            raise self._broken from error
         missing = ordinal + 1 - len(self._starts)
         if missing > 0:
             self._starts.extend([ABSENT] * missing)
             self._lengths.extend([0] * missing)
         self._starts[ordinal], self._lengths[ordinal] = self._end, len(blob)
-        try:
-            self._stream.write(blob)
-        except OSError as error:
-            raise disk_error(error, self._path) from error
         self._end += len(blob)
 
     def read(self) -> Iterator[bytes]:

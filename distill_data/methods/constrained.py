@@ -14,6 +14,7 @@ from distill_data.methods.drawing import draw_combined
 from distill_data.methods.growing import Admit, Composed, Setup, make_admit, make_propose, settle_nothing
 from distill_data.methods.verified import make_verified_answer
 from distill_data.quality.constraints import Args, described, drawn, violated
+from distill_data.quality.words import words
 
 
 def constrained(setup: Setup) -> Growth:
@@ -41,7 +42,7 @@ def make_constrain(setup: Setup, admit: Admit) -> Admit:
 
 def _required(row: Mapping[str, Any]) -> list[Args]:
     wanted = [word.strip() for word in str(row.get("words") or "").split(",")]
-    return [{"type": "contains", "keyword": word, "count": 1} for word in wanted if word]
+    return [{"type": "contains", "keyword": word, "count": 1} for word in wanted if words(word)]
 
 
 def judge_constraints(draft: Draft, fields: Mapping[str, Any]) -> tuple[str, str]:

@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from distill_data.data.growth import Growth
 from distill_data.data.items import Item
 from distill_data.errors import UsageError
+from distill_data.methods.backtranslation import backtranslation
+from distill_data.methods.constrained import constrained
+from distill_data.methods.dialogue import dialogue, roleplay
 from distill_data.methods.drawing import draw_combined
+from distill_data.methods.fragments import fragments
+from distill_data.methods.grounding import cited, quoted
 from distill_data.methods.growing import (
     Composed,
     Setup,
@@ -20,7 +25,11 @@ from distill_data.methods.growing import (
     make_propose,
     settle_nothing,
 )
+from distill_data.methods.recommending import recommendation
+from distill_data.methods.retrieval import document_query
 from distill_data.methods.stages import make_stages
+from distill_data.methods.tool_calls import agent, tools
+from distill_data.methods.vision import vision
 from distill_data.recipes import Recipe
 
 
@@ -30,7 +39,8 @@ def make_curation(
     """The growth for one pass. Raises UsageError for settings that cannot work, SeedError for too few seeds."""
     if recipe.strategy not in STRATEGIES:
         raise UsageError(f"{recipe.path}: there is no strategy {recipe.strategy!r}; there are {', '.join(STRATEGIES)}.")
-    setup = Setup(recipe, teachers, seeds, seed, make_stages(recipe, resample), answers)
+    filled = [item._replace(row=recipe.fill(item.row)) for item in seeds]
+    setup = Setup(recipe, teachers, filled, seed, make_stages(recipe, resample), answers)
     return STRATEGIES[recipe.strategy](setup)
 
 
@@ -40,8 +50,33 @@ def single(setup: Setup) -> Growth:
     return Composed(draw_combined(setup), propose, admit, make_answer(setup), settle_nothing)
 
 
-READS: dict[str, frozenset[str]] = {}
+READS: dict[str, frozenset[str]] = {
+    "fragments": frozenset({"lines"}),
+    "quoted": frozenset({"passage_words", "passage_overlap"}),
+    "cited": frozenset({"passage_words", "passage_overlap", "passages", "unanswerable", "no_answer"}),
+    "backtranslation": frozenset({"passage_words", "passage_overlap", "tries"}),
+    "constrained": frozenset({"count"}),
+    "dialogue": frozenset({"fewest", "most"}),
+    "document-query": frozenset({"passage_words", "passage_overlap"}),
+    "roleplay": frozenset({"fewest", "most", "done"}),
+    "tools": frozenset({"k"}),
+    "agent": frozenset({"specs", "steps"}),
+}
 """Settings that a strategy reads, besides those that all do."""
-WRITES_MESSAGES: frozenset[str] = frozenset()
+WRITES_MESSAGES: frozenset[str] = frozenset({"dialogue", "roleplay", "tools", "agent"})
 """Strategies whose completions are conversations, not fields of a reply."""
-STRATEGIES: dict[str, Callable[[Setup], Growth]] = {"single": single}
+STRATEGIES: dict[str, Callable[[Setup], Growth]] = {
+    "single": single,
+    "fragments": fragments,
+    "quoted": quoted,
+    "cited": cited,
+    "backtranslation": backtranslation,
+    "constrained": constrained,
+    "recommendation": recommendation,
+    "vision": vision,
+    "dialogue": dialogue,
+    "roleplay": roleplay,
+    "document-query": document_query,
+    "tools": tools,
+    "agent": agent,
+}

@@ -76,9 +76,7 @@ def quoted(setup: Setup) -> Growth:
     """Questions on a passage; the answer comes with a quote, which must stand in the passage word for word."""
     setup = with_passages(setup)
     propose, admit = with_source(make_propose(setup)), make_admit(setup, ())
-    return Composed(
-        draw_combined(setup), propose, admit, make_verified_answer(setup, judge_quote), settle_nothing
-    )  # fmt: skip
+    return Composed(draw_combined(setup), propose, admit, make_verified_answer(setup, judge_quote), settle_nothing)
 
 
 def judge_quote(draft: Draft, fields: Mapping[str, Any]) -> tuple[str, str]:
@@ -119,8 +117,8 @@ def make_hide(setup: Setup, admit: Admit) -> Admit:
         groups.setdefault(item.row["document"], []).append(_document(item.row))
     if shown < 1 or len(groups) <= shown:
         raise SeedError(
-            f"each question is asked over {shown} passages, the wrong ones from other documents, so at least "
-            f"{max(shown, 1) + 1} documents are needed, and there are {len(groups)}. Give more, or lower --set passages=N."
+            f"each question is asked over {shown} passages, the wrong ones from other documents: that takes "
+            f"{max(shown, 1) + 1} documents, and there are {len(groups)}. Give more, or lower --set passages=N."
         )
     names = sorted(groups)
 

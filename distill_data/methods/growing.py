@@ -18,7 +18,7 @@ from distill_data.methods.stages import Said, Stages
 from distill_data.parsing.folding import fold
 from distill_data.quality import make_check
 from distill_data.quality.rouge import RougePool
-from distill_data.recipes import Recipe
+from distill_data.recipes import Recipe, Spec
 from distill_data.recipes.template import MAIN
 
 ROUND = 64
@@ -69,17 +69,24 @@ class Composed:
 
 
 def read_x(recipe: Recipe, fields: Mapping[str, Any]) -> list[Row]:
-    """The candidates in a parsed reply: every element of a list, every object of a JSON array, or all fields as one."""
+    """The candidates in a parsed reply: every element of a list, every object of a JSON array, or all fields as one.
+
+    What is null in JSON is absent.
+    """
     if "items" in fields:
         return [{recipe.writes: text} for text in fields["items"]]
     value = fields.get("value")
     if isinstance(value, list):
-        return [dict(each) if isinstance(each, Mapping) else {recipe.writes: each} for each in value]
+        return [_present(each) if isinstance(each, Mapping) else {recipe.writes: each} for each in value]
     if isinstance(value, Mapping):
-        return [dict(value)]
+        return [_present(value)]
     if "value" not in fields and "text" in fields:
         return [{recipe.writes: fields["text"]}]
     return [{name: value for name, value in fields.items() if name != "teacher_reasoning"}]
+
+
+def _present(value: Mapping[str, Any]) -> Row:
+    return {name: inner for name, inner in value.items() if inner is not None}
 
 
 def make_check_x(setup: Setup) -> Callable[[Row, Row], str]:

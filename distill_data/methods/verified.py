@@ -32,9 +32,7 @@ def make_verified_answer(
         if not setup.answers:
             return kept(make(item, draft, {}, ""))
         variables = {**draft.draw.shown, "x": draft.x}
-        said = await setup.stages.ask(
-            ask, ANSWER, draft.draw.row, variables, to=setup.answerer, messages=shown(draft)
-        )  # fmt: skip
+        said = await setup.stages.ask(ask, ANSWER, draft.draw.row, variables, to=setup.answerer, messages=shown(draft))
         reason, detail = (said.reason, said.detail) if said.reason else judge(draft, said.fields)
         if reason:
             return rejected(reason, detail, *draft.answers, said.answer.text)

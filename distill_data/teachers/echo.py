@@ -15,7 +15,8 @@ from distill_data.teachers.protocol import Capabilities, Profile, Teacher
 
 
 async def resolve(profile: Profile, needs: frozenset[str]) -> Resolved:
-    return Resolved({"engine": "echo"}, Capabilities(choice="grammar", json_schema=True, seed=True, logprobs=True))
+    known = Capabilities(choice="grammar", json_schema=True, seed=True, logprobs=True, vision=True)
+    return Resolved({"engine": "echo"}, known)
 
 
 def open_teacher(profile: Profile, resolved: Resolved) -> Teacher:

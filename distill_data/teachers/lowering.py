@@ -27,6 +27,8 @@ def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[s
     """
     if request.kind != "chat":
         raise UsageError(f"{name}: a request of kind {request.kind!r} cannot be sent yet; only chat can.")
+    if not capabilities.vision and any(map(_has_image, request.messages)):
+        raise UsageError(blind(name))
     body: dict[str, Any] = {"messages": request.messages}
     sampling = dict(request.sampling)
     extra = sampling.pop("extra_body", None) or {}
@@ -121,6 +123,19 @@ def _undeclared(name: str, capability: str) -> str:
         f"{name}: the sampling asks for {capability}, and this endpoint is not known to take it. If it does, say so in "
         f"the model's profile in distill.toml: capabilities = {{ {capability} = true }}; else drop it."
     )
+
+
+def blind(name: str) -> str:
+    """What to say of a teacher that is shown an image and isn't known to see."""
+    return (
+        f"{name}: the recipe shows images, and this model is not known to see them. If it does, say so in its profile "
+        "in distill.toml: capabilities = { vision = true }; else choose another teacher with -t."
+    )
+
+
+def _has_image(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and any(part.get("type") == "image_url" for part in content)
 
 
 def _escape(text: str) -> str:

@@ -94,6 +94,7 @@ CAPABILITIES: Mapping[str, Check] = {
     "json_schema": (_is_flag, "true or false"),
     "seed": (_is_flag, "true or false"),
     "logprobs": (_is_flag, "true or false"),
+    "vision": (_is_flag, "true or false"),
     "max_tokens_field": (lambda value: value in _TOKEN_FIELDS, "one of " + ", ".join(_TOKEN_FIELDS)),
 }
 

@@ -20,6 +20,8 @@ class Capabilities:
     seed: bool = False
     """Whether a sampling seed may be sent."""
     logprobs: bool = False
+    vision: bool = False
+    """Whether messages may hold images."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
 

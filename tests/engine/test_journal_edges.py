@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -280,3 +281,45 @@ def test_a_segment_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) 
     assert len(os.listdir("/dev/fd")) == before
     made.close()
     assert [path.name for path in tmp_path.iterdir()] == ["000001.sent"]
+
+
+def test_notes_that_fit_in_part_are_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of their requests leaves, so none may count as in doubt."""
+    made, whole_write = Journal(tmp_path), os.write
+    made.prepare()
+    left = [40]
+
+    def write(fd: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = whole_write(fd, bytes(data)[: left[0]])
+        left[0] -= written
+        return written
+
+    async def main() -> None:
+        monkeypatch.setattr(os, "write", write)
+        ends = await asyncio.gather(*(made.note_sent(key_of(n), 10, 20) for n in range(4)), return_exceptions=True)
+        monkeypatch.setattr(os, "write", whole_write)
+        assert [type(end) for end in ends] == [DiskError] * 4
+
+    asyncio.run(main())
+    made.close()
+    assert read(tmp_path).totals.doubt == Doubt()
+
+
+def test_notes_of_a_loop_that_closed_keep_nobody_waiting(tmp_path: Path) -> None:
+    made = Journal(tmp_path)
+    made.prepare()
+
+    async def leave() -> asyncio.Future[None]:
+        noting = asyncio.ensure_future(made.note_sent(key_of(1), 10, 20))
+        await asyncio.sleep(0)
+        return noting
+
+    first = asyncio.new_event_loop()
+    left = first.run_until_complete(leave())
+    first.close()
+    assert not left.done()
+    asyncio.run(asyncio.wait_for(made.note_sent(key_of(2), 10, 20), 5))
+    made.close()
+    assert read(tmp_path).totals.doubt == Doubt(2, 20, 40)

@@ -328,3 +328,27 @@ def test_what_an_earlier_ending_left_is_withdrawn(tmp_path: Path) -> None:
     withdraw(partial)
     withdraw(partial)
     assert names(tmp_path) == {"out.jsonl"}
+
+
+def test_a_blob_that_does_not_fit_is_not_there_and_no_other_follows(tmp_path: Path) -> None:
+    """The journal may make room afterwards, and what was counted is then published."""
+    spill = Spill(tmp_path / "spill")
+    stream = spill._stream
+    spill.put(0, blobs([0])[0])
+
+    class Full:
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stream, name)
+
+    spill._stream = Full()  # type: ignore[assignment]
+    with pytest.raises(DiskError):
+        spill.put(1, blobs([1])[0])
+    spill._stream = stream
+    with pytest.raises(DiskError):
+        spill.put(2, blobs([2])[0])
+    publish(spill.read(), files_of(tmp_path / "out.jsonl"), count_of([0], 3), dict(FACTS), {})
+    spill.close()
+    assert (tmp_path / "out.jsonl").read_bytes().count(b"\n") == 2

@@ -299,7 +299,8 @@ def test_a_request_that_comes_back_for_more_after_the_stop_is_not_sent_again(sho
     async def main() -> None:
         made.teacher.gate = asyncio.Event()
         asking = asyncio.ensure_future(made.buy())
-        await asyncio.sleep(0)
+        while not made.teacher.flying:
+            await asyncio.sleep(0)
         made.sender.stop(TeacherError("enough"))
         made.teacher.gate.set()
         with pytest.raises(Stopped):
@@ -308,6 +309,37 @@ def test_a_request_that_comes_back_for_more_after_the_stop_is_not_sent_again(sho
     asyncio.run(main())
     assert len(made.teacher.bodies) == 1
     settled(made, tokens=0, doubt=0)
+
+
+def test_a_stop_while_the_note_is_written_holds_the_request_back(shop: Open) -> None:
+    made = shop(good())
+
+    async def main() -> None:
+        asking = [asyncio.ensure_future(made.buy(n)) for n in range(4)]
+        await asyncio.sleep(0)
+        made.sender.stop(TeacherError("enough"))
+        ends = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(end) for end in ends] == [Stopped] * 4
+
+    asyncio.run(main())
+    assert made.teacher.bodies == []
+    settled(made, tokens=0, doubt=0)
+    assert doubt_on_disk(made) == Doubt()
+
+
+def test_a_request_that_is_cancelled_before_it_left_is_not_in_doubt(shop: Open) -> None:
+    made = shop(good())
+
+    async def main() -> None:
+        asking = asyncio.ensure_future(made.buy())
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(main())
+    assert made.teacher.bodies == []
+    assert doubt_on_disk(made) == made.journal.totals.doubt == Doubt()
 
 
 def test_a_sending_that_is_cancelled_is_in_doubt(shop: Open) -> None:

@@ -152,6 +152,8 @@ OK = answered()
 FAULTS: dict[str, Fault] = {
     "ok": OK,
     "tasks": Fault(200, True, invented),
+    "no": said("no"),
+    "instance": said('{"input": "", "output": "a short text that solves it"}'),
     # refusals of the whole request
     "400": refused(400, "the request is malformed", "invalid_request"),
     "too_long": refused(400, "maximum context length is 8 tokens", "context_length_exceeded"),

@@ -43,11 +43,19 @@ Write more tasks:
 {% endblock %}
 """
 
+PLANTED = "Tell me about the number of things that are nearly the same here"
+
 
 @pytest.fixture
 def inventive() -> Iterator[Server]:
     """A server that invents tasks where it is asked for them, and answers everything else."""
-    with serve(latency=0.01, plan={"markers": {"Write more tasks": "tasks"}, "bodies": True}) as running:
+    markers = {
+        "Write more tasks": "tasks",
+        "Write the next": "tasks",
+        "Is this a classification task": "no",
+        "Write one example of it": "instance",
+    }
+    with serve(latency=0.005, plan={"markers": markers, "bodies": True}) as running:
         yield running
 
 
@@ -73,30 +81,46 @@ def bytes_of(out: Output) -> tuple[bytes, bytes, object]:
     return out.path.read_bytes(), out.beside("rejects.jsonl").read_bytes(), out.manifest()["result"]
 
 
-def test_the_same_bytes_at_any_concurrency(inventive: Server, few: Path, recipe: Path, tmp_path: Path) -> None:
+def self_instruct(url: str, out: Output, *options: str) -> list[str | Path]:
+    asked: list[str | Path] = ["expand", "@tasks", "-r", "self-instruct", "--rows", "200", "-t", "openai/test-model"]
+    return [*asked, "--base-url", url, "-o", out.path, *options]
+
+
+@pytest.mark.timeout(120)
+def test_self_instruct_gives_the_same_bytes_at_any_concurrency(inventive: Server, tmp_path: Path) -> None:
     made = []
     for concurrency in ("1", "8", "64"):
         out = Output(tmp_path / concurrency / "out.jsonl")
         out.path.parent.mkdir()
-        job = expand(few, recipe, inventive.url, out, "--rows", "60", "--concurrency", concurrency)
-        run(*job).ended(0)
+        run(*self_instruct(inventive.url, out, "--concurrency", concurrency)).ended(0)
         made.append(bytes_of(out))
     assert made[0] == made[1] == made[2]
-    assert len(out.records()) == 60
     result = out.accounted(out.manifest()["result"]["items"])
-    assert result["rows"] == 60
-    assert {"similar", "too-short"} <= result["reasons"].keys() <= {"similar", "too-short", "surplus", "duplicate"}
+    assert result["rows"] == result["kept"] == len(out.records()) == 200
+    assert result["reasons"].keys() <= {"similar", "duplicate", "too-short", "opens-with-punctuation", "surplus"}
+
+
+@pytest.mark.timeout(120)
+def test_planted_duplicates_and_junk_are_found_and_nothing_else(inventive: Server, out: Output) -> None:
+    run(*self_instruct(inventive.url, out)).ended(0)
+    rejects = [reject for reject in out.rejects() if reject["reason"] != "surplus"]
+    alike = [PLANTED in reject["seed"] for reject in rejects if reject["reason"] in {"similar", "duplicate"}]
+    kept = [PLANTED in str(record["prompt"]) for record in out.records()]
+    planted = sum(alike) + sum(kept) - 1  # the first one is no duplicate of anything
+    assert sum(alike) / planted >= 0.95, "recall"
+    assert sum(alike) / len(alike) >= 0.95, "precision"
+    assert planted > 60 and len(rejects) - len(alike) > 15, "three of ten were planted, and one of ten is junk"
 
 
 @pytest.mark.timeout(120)
 def test_kills_change_nothing_and_nothing_on_disk_is_asked_again(
-    inventive: Server, few: Path, recipe: Path, out: Output, tmp_path: Path
+    inventive: Server, out: Output, tmp_path: Path
 ) -> None:
-    rng, rows = random.Random(5), ("--rows", "60", "--concurrency", "8")
-    job = expand(few, recipe, inventive.url, out, *rows)
+    rng = random.Random(5)
+    job = self_instruct(inventive.url, out, "--concurrency", "8")
     for _ in range(5):
         process = start(*job)
-        wait_for_requests(inventive, inventive.asked() + rng.randrange(2, 14), process)
+        wait_for_requests(inventive, inventive.asked() + rng.randrange(2, 90), process)
         time.sleep(rng.random() * 0.02)
         if process.poll() is None:
             signal_all(process, signal.SIGKILL)
@@ -106,7 +130,7 @@ def test_kills_change_nothing_and_nothing_on_disk_is_asked_again(
     assert paid.total() - len(paid) <= 5 * 8, "more was bought twice than was in flight"
     whole = Output(tmp_path / "whole" / "out.jsonl")
     whole.path.parent.mkdir()
-    run(*expand(few, recipe, inventive.url, whole, *rows)).ended(0)
+    run(*self_instruct(inventive.url, whole, "--concurrency", "8")).ended(0)
     assert bytes_of(out) == bytes_of(whole)
 
 

@@ -1,0 +1,167 @@
+"""Every shipped recipe once on the embedded teacher, a few rows each, and a page that shows what came of it.
+
+    python examples/gallery.py [--rows 5] [--work build/gallery] [COMMAND/RECIPE ...] > docs/gallery.md
+
+Answers are kept in the work folder, so a second start asks only what is new. It proves the plumbing on a real model and
+nothing about the data: a model of 135 million parameters writes what it can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distill_data.recipes import Recipe, list_recipes
+
+SEEDS = {
+    "label/annotate": "@sentiment",
+    "label/cot": "@questions",
+    "label/erase": "@instructions",
+    "label/explain": "@instructions",
+    "label/extract": "@extraction",
+    "label/grade": "@unlabeled",
+    "label/rank": "@ranking",
+    "label/rejection": "@arithmetic",
+    "label/rewrite": "@unlabeled",
+    "label/self-consistency": "@arithmetic",
+    "label/step-by-step": "@sentiment",
+    "label/summarize": "@documents",
+    "label/translate": "@sentiment",
+    "expand/alpaca": "@tasks",
+    "expand/boundary": "@sentiment",
+    "expand/complicate-answer": "@tasks",
+    "expand/paraphrase": "@sentiment",
+    "expand/self-instruct": "@tasks",
+    "curate/agent": "@tool_tasks",
+    "curate/backtranslate": "@unlabeled",
+    "curate/dialogue": "@topics",
+    "curate/document-qa": "@documents",
+    "curate/document-query": "@documents",
+    "curate/oss-instruct": "@code",
+    "curate/persona": "@personas",
+    "curate/rag": "@documents",
+    "curate/recommend": "@histories",
+    "curate/roleplay": "@roles",
+    "curate/tools": "@tools",
+    "curate/vision-qa": "@images",
+}
+"""What each recipe reads; the others read topics in `curate` and instructions elsewhere."""
+SHOWN = 700
+"""Characters of a prompt or a completion on the page."""
+SECONDS = 300
+"""For one recipe; what is there by then is shown."""
+
+
+class Ended(NamedTuple):
+    """How one recipe went."""
+
+    code: int
+    seconds: float
+    said: list[str]
+    record: dict[str, Any] | None
+    reject: dict[str, Any] | None
+    rows: int
+
+
+def seeds_of(name: str) -> str:
+    return SEEDS.get(name, "@topics" if name.startswith("curate/") else "@instructions")
+
+
+def play(recipe: Recipe, rows: int, work: Path) -> tuple[list[str], Ended]:
+    """Run one recipe as a user would."""
+    name = f"{recipe.command}/{recipe.name}"
+    out = work / f"{recipe.command}-{recipe.name}.jsonl"
+    size = ["--limit", str(rows)]
+    if recipe.command != "label":
+        size = ["--rows", str(rows), "--max-candidates", str(4 * rows)]
+        size += ["--set", f"round={rows}"] if "round" in recipe.settings else []
+    command = [recipe.command, seeds_of(name), "-r", recipe.name, "-t", "local/smollm2", *size]
+    began = time.monotonic()
+    try:
+        done = subprocess.run(  # noqa: S603 - our own command line
+            [sys.executable, "-m", "distill_data", *command, "-o", str(out)],
+            capture_output=True,
+            timeout=SECONDS,
+            text=True,
+            check=False,
+        )
+        code, said = done.returncode, done.stderr
+    except subprocess.TimeoutExpired:
+        code, said = 124, f"stopped after {SECONDS} seconds"
+    records, rejects = (
+        [json.loads(line) for path in (out.with_suffix(end), out.with_suffix(f".partial{end}")) if path.exists()
+         for line in path.read_bytes().split(b"\n") if line]
+        for end in (".jsonl", ".rejects.jsonl")
+    )  # fmt: skip
+    ended = Ended(
+        code, time.monotonic() - began, said.strip().split("\n"), next(iter(records), None),
+        next(iter(rejects), None), len(records),
+    )  # fmt: skip
+    return command, ended
+
+
+def chapter(recipe: Recipe, command: list[str], ended: Ended) -> str:
+    """One recipe's part of the page."""
+    lines = [f"## {recipe.command} -r {recipe.name}", "", recipe.about, ""]
+    lines += ["```", f"distill-data {' '.join(command)} -o out.jsonl", *ended.said, "```", ""]
+    if ended.record is not None:
+        shown = {key: value for key, value in ended.record.items() if key not in {"id", "kind", "meta"}}
+        lines += ["A record:", "", "```json", shortened(shown), "```", ""]
+    if ended.reject is not None:
+        shown = {key: ended.reject[key] for key in ("reason", "detail", "answers")}
+        lines += ["A reject:", "", "```json", shortened(shown), "```", ""]
+    return "\n".join(lines)
+
+
+def shortened(value: Any) -> str:
+    """JSON over several lines, long texts cut."""
+
+    def cut(inner: Any) -> Any:
+        if isinstance(inner, str):
+            return inner if len(inner) <= SHOWN else f"{inner[:SHOWN]}… ({len(inner):,} characters)"
+        if isinstance(inner, dict):
+            return {key: cut(each) for key, each in inner.items()}
+        return [cut(each) for each in inner] if isinstance(inner, list) else inner
+
+    return json.dumps(cut(value), indent=1, ensure_ascii=False).replace("```", "` ` `")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=5)
+    parser.add_argument("--work", type=Path, default=Path("build/gallery"))
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    recipes = [
+        recipe for recipe in list_recipes() if not options.names or f"{recipe.command}/{recipe.name}" in options.names
+    ]
+    chapters, table = [], []
+    for recipe in recipes:
+        command, ended = play(recipe, options.rows, options.work)
+        print(f"{recipe.command}/{recipe.name}: exit {ended.code}, {ended.rows} rows", file=sys.stderr)
+        chapters.append(chapter(recipe, command, ended))
+        table.append(f"| `{recipe.command} -r {recipe.name}` | {ended.code} | {ended.rows} |")
+    print(HEAD.format(rows=options.rows))
+    print("\n".join(["| recipe | exit code | rows |", "|---|---|---|", *table, ""]))
+    print("\n".join(chapters))
+
+
+HEAD = """\
+# Gallery
+
+Written by `make gallery`: every shipped recipe once on the embedded teacher, {rows} rows each where it manages to write
+them. It proves that each recipe runs on a real model, and nothing more. SmolLM2 has 135 million parameters: it
+chooses well among a few labels, copies formats now and then, and otherwise writes text that is wrong, repeats itself
+or ignores the task. Checks and parsers reject most of that, with the reasons shown; what passes is still no data to
+train on. A recipe that ends with exit code 3 kept fewer rows than were asked for. Use a large teacher, and read rows
+before you train on them.
+"""
+
+if __name__ == "__main__":
+    main()
