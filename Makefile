@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow test-local test-data check fix fixtures record gallery bench clean help
+.PHONY: run test test-slow test-local test-data check fix fixtures golden record gallery bench clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -41,6 +41,9 @@ fix: $(VENV)/.dev ## format the code and repair what the linter can
 
 fixtures: $(VENV)/.test ## write every committed fixture and golden file again, offline, by replaying the runs
 	$(BIN)/python -m tests.fixtures
+	$(BIN)/python -m tests.golden
+
+golden: $(VENV)/.test ## write prompts, records and rejects of every golden folder again; the diff is the review
 	$(BIN)/python -m tests.golden
 
 record: $(VENV)/.test $(VENV)/.local ## ask the teacher of the fixture NAME anew: make record NAME=sentiment

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from distill_data.commands.options import Options
 from distill_data.commands.plan import find_pool, find_profiles, find_seeds, read_recipe
-from distill_data.data.exchange import Answer, Request
+from distill_data.commands.rounds import MakeGrowth
+from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.items import Item
 from distill_data.engine.ask import Parked
 from distill_data.errors import UsageError
+from distill_data.methods.curation import make_curation
+from distill_data.methods.expansion import make_expansion
 from distill_data.methods.labeling import make_labeling
-from distill_data.recipes import Recipe
+from distill_data.recipes import Recipe, command_of
+
+GROWTHS: Mapping[str, MakeGrowth] = {"expand": make_expansion, "curate": make_curation}
+First = Callable[[Ask], Awaitable[object]]
 
 
 def show(
     recipe: str,
     *,
-    command: str = "label",
+    command: str = "",
     seeds: str = "",
     row: int = 1,
     options: Options = Options(),  # noqa: B008
 ) -> list[dict[str, Any]]:
     """The first requests for a row, one for each sample that is asked at once: messages, sampling, choices, schema.
 
-    `row` counts from 1. Without seeds the row is the recipe's own example. Raises UsageError.
+    `row` counts from 1; of a growing command it is the proposal in the first round. Without `command` it is the one
+    that the recipe is for. Without seeds the row is the recipe's own example, and a growth needs seeds. Raises
+    UsageError.
     """
-    made = read_recipe(recipe, command, options)
+    made = read_recipe(recipe, command or command_of(recipe), options)
     roles = {role: profile.name for role, profile in find_profiles(options).items()}
-    item, pool = _example(made) if not seeds else _row(made, seeds, row, options)
-    method = make_labeling(made, roles, pool, options.resample)
+    ask_first = _label if made.command not in GROWTHS else _grow
+    first = ask_first(made, roles, seeds, row, options)
     asked: list[dict[str, Any]] = []
 
     async def record(request: Request, to: str = "teacher") -> Answer:
@@ -40,12 +49,33 @@ def show(
 
     async def run() -> None:
         try:
-            await method(item, record)
+            await first(record)
         except Parked:
             return
 
     asyncio.run(run())
     return asked
+
+
+def _label(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, options: Options) -> First:
+    item, pool = _example(recipe) if not seeds else _row(recipe, seeds, row, options)
+    method = make_labeling(recipe, roles, pool, options.resample)
+    return lambda ask: method(item, ask)
+
+
+def _grow(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, options: Options) -> First:
+    """The proposal number `row` of the first round."""
+    if not seeds:
+        raise UsageError(f"the recipe {recipe.name} draws from seeds; give them by --seeds FILE.")
+    found = find_seeds(seeds, options, None)
+    found.survey(recipe)
+    make = GROWTHS[recipe.command]
+    growth = make(recipe, roles, list(found.items()), options.seed, options.resample, answers=True)
+    drawn = growth.draw()
+    if not 1 <= row <= len(drawn):
+        raise UsageError(f"--row {row}: the first round has the proposals 1 to {len(drawn)}.")
+    draw = drawn[row - 1]
+    return lambda ask: growth.propose(Item(0, "0" * 16, draw.row, "the first round", options.seed), draw, ask)
 
 
 def _example(recipe: Recipe) -> tuple[Item, list[dict[str, Any]]]:

@@ -153,13 +153,13 @@ def make_judge_citation(setup: Setup) -> Judge:
 
     def judge(draft: Draft, fields: Mapping[str, Any]) -> tuple[str, str]:
         text, oracle = str(fields.get("text", "")), draft.x["oracle"]
-        found = citations(text)
-        declined = holds(text, phrase)
         if not oracle:
+            right = words(text) == words(phrase)
             return (
-                ("", "") if declined and not found else ("answers-unanswerable", f"no passage holds it, cites {found}")
+                ("", "") if right else ("answers-unanswerable", "none of the passages is the one that was asked about")
             )
-        if declined:
+        found = citations(text)
+        if holds(text, phrase):
             return "declines-answerable", f"passage {oracle} holds the answer"
         if not found:
             return "no-citation", f"the answer should cite [{oracle}]"

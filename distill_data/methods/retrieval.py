@@ -10,7 +10,7 @@ from distill_data.data.exchange import Ask
 from distill_data.data.growth import Draft, Draw, Growth
 from distill_data.data.items import Item, Outcome, canonical, kept
 from distill_data.methods.drawing import draw_combined
-from distill_data.methods.grounding import with_passages
+from distill_data.methods.grounding import with_passages, with_source
 from distill_data.methods.growing import Composed, Setup, make_admit, make_propose, make_x_record, settle_nothing
 from distill_data.quality.similarity import make_nearest, word_f1
 from distill_data.quality.words import words
@@ -28,7 +28,7 @@ def document_query(setup: Setup) -> Growth:
     setup = with_passages(setup)
     passages = list(dict.fromkeys(str(item.row[PASSAGE]) for item in setup.seeds))
     nearest = make_nearest(passages)
-    propose = make_propose(setup)
+    propose = with_source(make_propose(setup))
 
     async def propose_query(item: Item, draw: Draw, ask: Ask) -> list[Draft]:
         return [draft if draft.reason else paired(draft) for draft in await propose(item, draw, ask)]
@@ -44,8 +44,7 @@ def document_query(setup: Setup) -> Growth:
             return draft._replace(reason="round-trip", detail="the query has no word of its passage")
         if passages[nearest(query, 1)[0]] != passage:
             return draft._replace(reason="round-trip", detail="the query leads to another passage")
-        notes = {**draft.notes, "span": draft.draw.row["span"]}
-        return draft._replace(x={**draft.x, POSITIVE: passage}, notes=notes)
+        return draft._replace(x={**draft.x, POSITIVE: passage})
 
     async def pair(item: Item, draft: Draft, ask: Ask) -> Outcome:
         documents = [{"text": draft.x[POSITIVE], "relevant": True}, {"text": draft.x[NEGATIVE], "relevant": False}]

@@ -6,7 +6,7 @@ keys, `template` and `sandbox` are the template language, `recipe` is the value 
 
 from distill_data.recipes.load import apply_settings, list_recipes, load_recipe
 from distill_data.recipes.recipe import REQUIRED, Demonstrations, Recipe, RecordShape, Spec
-from distill_data.recipes.shipped import recipe_path, seed_path
+from distill_data.recipes.shipped import command_of, recipe_path, seed_path
 
 __all__ = [
     "REQUIRED",
@@ -15,6 +15,7 @@ __all__ = [
     "RecordShape",
     "Spec",
     "apply_settings",
+    "command_of",
     "list_recipes",
     "load_recipe",
     "recipe_path",

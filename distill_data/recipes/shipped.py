@@ -27,6 +27,15 @@ def commands() -> list[str]:
     return sorted(path.name for path in _folder("prompts").glob("*") if path.is_dir())
 
 
+def command_of(name_or_path: str) -> str:
+    """The command that a recipe is for: by the shipped name, or by the folder that a file lies in; else `label`."""
+    known = commands()
+    if "/" in name_or_path or name_or_path.endswith(SUFFIX):
+        folder = Path(name_or_path).resolve().parent.name
+        return folder if folder in known else "label"
+    return next((command for command in known if name_or_path in recipe_files(command)), "label")
+
+
 def recipe_path(name: str, command: str) -> Path:
     """The file of a shipped recipe. Raises RecipeError with the nearest name."""
     files = recipe_files(command)

@@ -41,7 +41,10 @@ class Resolved:
     capabilities: Capabilities
 
     def to_json(self) -> dict[str, Any]:
-        return {"identity": dict(self.identity), "capabilities": asdict(self.capabilities)}
+        capabilities = asdict(self.capabilities)
+        if not self.capabilities.vision:
+            del capabilities["vision"]  # runs from before there were images keep their plan's digest
+        return {"identity": dict(self.identity), "capabilities": capabilities}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Resolved:
