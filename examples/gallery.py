@@ -51,9 +51,15 @@ SEEDS = {
     "curate/vision-qa": "@images",
 }
 """What each recipe reads; the others read topics in `curate` and instructions elsewhere."""
+SMALLER = {
+    "expand/alpaca": ["per_call=3", "max_tokens=500"],
+    "expand/self-instruct": ["per_call=3", "max_tokens=300"],
+    "curate/dialogue": ["max_tokens=200"],
+}
+"""Settings that make a request small enough for a small model."""
 SHOWN = 700
 """Characters of a prompt or a completion on the page."""
-SECONDS = 300
+SECONDS = 150
 """For one recipe; what is there by then is shown."""
 
 
@@ -79,7 +85,7 @@ def play(recipe: Recipe, rows: int, work: Path) -> tuple[list[str], Ended]:
     size = ["--limit", str(rows)]
     if recipe.command != "label":
         size = ["--rows", str(rows), "--max-candidates", str(4 * rows)]
-        size += ["--set", f"round={rows}"] if "round" in recipe.settings else []
+        size += [part for each in (f"round={rows}", *SMALLER.get(name, ())) for part in ("--set", each)]
     command = [recipe.command, seeds_of(name), "-r", recipe.name, "-t", "local/smollm2", *size]
     began = time.monotonic()
     try:

@@ -67,6 +67,8 @@ def _fields(recipe: Recipe) -> Iterator[str]:
     specs = [recipe.parser, *(stage.parser for stage in recipe.stages.values())]
     found = set(chain.from_iterable(fields_of(spec.name, spec.args) for spec in specs if spec.name in FIELDS))
     found |= {recipe.writes, *recipe.example.get("x", {})}
+    if recipe.example and recipe.writes not in recipe.example.get("x", {}):
+        yield str(recipe.front["example"].error(f"x lacks {recipe.writes}, which `writes` says is what x is"))
     record = recipe.front["record"]
     wanted = [(record["completion"][key], field) for key, field in recipe.record.completion.items()]
     if recipe.record.answer:

@@ -268,7 +268,8 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
     live = _pass(job, journal)
     try:
         parking, _ = loop.run(run_parked(live, watch=False))
-        first = orjson.loads(parking.first_body)["messages"] if parking.first_body else ()
+        body = orjson.loads(parking.first_body or b"{}")
+        first = body.get("messages") or [{"role": "user", "content": body["prompt"]}] if body else ()
     finally:
         journal.close()
     history = {

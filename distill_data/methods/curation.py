@@ -25,6 +25,7 @@ from distill_data.methods.growing import (
     make_propose,
     settle_nothing,
 )
+from distill_data.methods.raw import raw
 from distill_data.methods.recommending import recommendation
 from distill_data.methods.retrieval import document_query
 from distill_data.methods.stages import make_stages
@@ -61,6 +62,7 @@ READS: dict[str, frozenset[str]] = {
     "roleplay": frozenset({"fewest", "most", "done"}),
     "tools": frozenset({"k"}),
     "agent": frozenset({"specs", "steps"}),
+    "raw": frozenset({"header"}),
 }
 """Settings that a strategy reads, besides those that all do."""
 WRITES_MESSAGES: frozenset[str] = frozenset({"dialogue", "roleplay", "tools", "agent"})
@@ -79,4 +81,5 @@ STRATEGIES: dict[str, Callable[[Setup], Growth]] = {
     "document-query": document_query,
     "tools": tools,
     "agent": agent,
+    "raw": raw,
 }

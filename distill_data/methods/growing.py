@@ -14,7 +14,7 @@ from distill_data.data.exchange import Ask, Message
 from distill_data.data.growth import Draft, Draw
 from distill_data.data.items import Item, Outcome, Record, Row, canonical, kept, rejected
 from distill_data.formats import Source, make_record
-from distill_data.methods.stages import Said, Stages
+from distill_data.methods.stages import TEACHER_REASONING, Said, Stages
 from distill_data.parsing.folding import fold
 from distill_data.quality import make_check
 from distill_data.quality.rouge import RougePool
@@ -82,7 +82,7 @@ def read_x(recipe: Recipe, fields: Mapping[str, Any]) -> list[Row]:
         return [_present(value)]
     if "value" not in fields and "text" in fields:
         return [{recipe.writes: fields["text"]}]
-    return [{name: value for name, value in fields.items() if name != "teacher_reasoning"}]
+    return [{name: value for name, value in fields.items() if name != TEACHER_REASONING}]
 
 
 def _present(value: Mapping[str, Any]) -> Row:

@@ -22,6 +22,7 @@ from distill_data.data.items import Item, Outcome, Record, Row, kept, rejected
 from distill_data.errors import ParseError, UsageError
 from distill_data.formats import Source, make_record
 from distill_data.methods.demonstrations import Choose, make_choose
+from distill_data.methods.stages import TEACHER_REASONING, UNFINISHED
 from distill_data.parsing import Parser, fields_of, make_parser
 from distill_data.quality import Check, Verify, make_check, make_verifier
 from distill_data.quality.similarity import most_agreed
@@ -29,16 +30,6 @@ from distill_data.quality.solutions import same_reasoning_key
 from distill_data.quality.verifiers import normal_form
 from distill_data.quality.votes import RULES, decide
 from distill_data.recipes import REQUIRED, Recipe
-
-UNFINISHED = {
-    "length": "truncated",
-    "content_filter": "content-filter",
-    "refusal": "refusal",
-    "tool_calls": "tool-calls",
-}
-
-TEACHER_REASONING = "teacher_reasoning"
-"""The field that every reply has beside the parser's: what a reasoning model thought."""
 
 
 class Sampled(NamedTuple):

@@ -24,6 +24,8 @@ UNFINISHED = {
     "tool_calls": "tool-calls",
 }
 """Finish reasons that make an answer worth nothing, and what they are called in the rejects."""
+TEACHER_REASONING = "teacher_reasoning"
+"""The field that every reply has beside the parser's: what a reasoning model thought."""
 
 
 class Said(NamedTuple):
@@ -100,7 +102,7 @@ def judge(reader: Reader, answer: Answer, row: Mapping[str, Any]) -> tuple[Mappi
     if answer.finish in UNFINISHED:
         return {}, UNFINISHED[answer.finish], f"finish reason {answer.finish}"
     try:
-        fields = {"teacher_reasoning": answer.reasoning, **reader.parse(answer.text)}
+        fields = {TEACHER_REASONING: answer.reasoning, **reader.parse(answer.text)}
     except ParseError as error:
         return {}, error.reason, error.detail
     for check in reader.checks:

@@ -23,7 +23,8 @@ def ranking(args: Any) -> Parser:
     """`{"ranking": [3, 1, 2], "text": "[3] > [1] > [2]", "best": "3"}`, best first.
 
     `args`: how many there are, at least 2. The reply, or what stands in its last line after `Ranking:`, is the numbers
-    with `>` or with commas between them, each in brackets or not. ParseErrors: `not-a-ranking`, `out-of-range`, `repeated` (a number), `incomplete`.
+    with `>` or with commas between them, each in brackets or not. ParseErrors: `not-a-ranking`, `out-of-range`,
+    `repeated` (a number), `incomplete`.
     """
     if type(args) is not int or args < 2:
         raise UsageError(f"parser 'ranking' needs a whole number from 2 up, but the recipe gives {shown(args)}.")

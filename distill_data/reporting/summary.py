@@ -36,7 +36,8 @@ def closing_lines(summary: RunSummary, *, verbose: bool = False) -> list[str]:
     if summary.status == "planned":
         lines = _plan(summary)
     else:
-        lines = [*_items(summary.result), *_gold(summary.result), *_spent(summary), *_files(summary)]
+        result = summary.result
+        lines = [*_items(result), *_coverage(result), *_gold(result), *_spent(summary), *_files(summary)]
     if summary.message:
         lines += plain(summary.message).split("\n")
     if verbose:
@@ -65,6 +66,14 @@ def _table(title: str, counts: Mapping[str, object]) -> list[str]:
         return []
     width = max(len(f"{number:,}") for number, _ in rows)
     return [f"{title}:", *(f"  {number:>{width},}  {plain(name, one_line=True)}" for number, name in rows)]
+
+
+def _coverage(result: Mapping[str, object]) -> list[str]:
+    """How many of the rows that were written about gave something that was kept."""
+    if "coverage" not in result or result.get("command") != "curate":
+        return []
+    used, rows = _count(_part(result, "coverage"), "sources"), _count(_part(result, "seeds"), "rows")
+    return [f"coverage: {used:,} of {rows:,} rows of data gave what was kept"]
 
 
 def _gold(result: Mapping[str, object]) -> list[str]:

@@ -79,7 +79,10 @@ class LocalTeacher:
             if self._engine is None:
                 self._engine = _load(self._profile, self.identity)
         try:
-            result = self._engine.handle_chat_completions(orjson.loads(body))
+            request = orjson.loads(body)
+            engine = self._engine
+            ask = engine.handle_completions if "prompt" in request else engine.handle_chat_completions
+            result = ask(request)
         except (RuntimeError, TypeError, ValueError) as error:  # its ways to refuse a request that it cannot read
             result = {"error": {"code": 400, "message": str(error), "type": "invalid_request_error"}}
         if "error" in result:

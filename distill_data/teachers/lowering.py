@@ -1,9 +1,11 @@
-"""Request -> body of an OpenAI-shaped chat completion. Pure, and shared by every backend that speaks this shape."""
+"""Request -> body of an OpenAI-shaped completion, chat or raw. Pure, and shared by every backend of this shape."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from distill_data.data.exchange import Request
 from distill_data.errors import UsageError
@@ -14,6 +16,7 @@ RESERVED = {
     "stream": "answers are stored whole, so they are not streamed",
     "model": "name the model with --teacher",
     "messages": "the messages come from the recipe's body",
+    "prompt": "the prompt comes from the recipe's body",
 }
 """Body fields that no recipe may set, and what to do instead."""
 
@@ -23,13 +26,15 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[str, Any]:
     """The body without a model's name. `name` is the teacher's, for messages.
 
+    A request of kind `complete` has one message, whose content is the raw text to go on from: its body has a `prompt`.
     Raises UsageError for what the endpoint cannot do, so that nothing is dropped in silence.
     """
-    if request.kind != "chat":
-        raise UsageError(f"{name}: a request of kind {request.kind!r} cannot be sent yet; only chat can.")
+    if request.kind not in ("chat", "complete"):
+        raise UsageError(f"{name}: a request of kind {request.kind!r} cannot be sent yet; chat and complete can.")
     if not capabilities.vision and any(map(_has_image, request.messages)):
         raise UsageError(blind(name))
-    body: dict[str, Any] = {"messages": request.messages}
+    raw = request.kind == "complete"
+    body: dict[str, Any] = {"prompt": request.messages[0]["content"]} if raw else {"messages": request.messages}
     sampling = dict(request.sampling)
     extra = sampling.pop("extra_body", None) or {}
     if not isinstance(extra, Mapping):
@@ -42,14 +47,20 @@ def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[s
         if key == "seed":
             body["seed"] = _seed(name, capabilities, value) + request.sample
         elif key == "max_tokens":
-            body[capabilities.max_tokens_field] = value
+            body["max_tokens" if raw else capabilities.max_tokens_field] = value
         else:
             body[key] = value
     if body.get("logprobs") and not capabilities.logprobs:
         raise UsageError(_undeclared(name, "logprobs"))
-    body.update(_constraint(capabilities, request))
+    if not raw:
+        body.update(_constraint(capabilities, request))
     body.update(extra)
     return body
+
+
+def is_raw(body: bytes) -> bool:
+    """Whether an encoded body asks for a raw completion. Inside of texts quotes are escaped, so the key is a key."""
+    return b'"messages":' not in body and "prompt" in orjson.loads(body)
 
 
 def grammar(choices: tuple[str, ...]) -> str:

@@ -1,5 +1,7 @@
 """Any server with an OpenAI-shaped `/chat/completions`: OpenAI, vLLM, SGLang, Ollama, llama.cpp, gateways.
 
+Raw text goes to `/completions` beside it.
+
 Posts JSON with aiohttp and gives back what came, once: retrying, pacing and judging are the engine's.
 """
 
@@ -21,7 +23,7 @@ from distill_data.data.exchange import Answer, Lost, Reply, Request
 from distill_data.errors import UsageError
 from distill_data.teachers import ProbeFailed, Resolved
 from distill_data.teachers.endpoint import OPENAI_HOST, base_url_of, proxy_of, read_credentials
-from distill_data.teachers.lowering import chat_body
+from distill_data.teachers.lowering import chat_body, is_raw
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
 from distill_data.teachers.replies import BadReply, read_answer
 
@@ -75,6 +77,7 @@ class OpenAITeacher:
         self._model = profile.model.partition("/")[2]
         self._base_url = resolved.identity["base_url"]
         self._url = URL(self._base_url + "/chat/completions", encoded=True)
+        self._raw_url = URL(self._base_url + "/completions", encoded=True)
         self._session: aiohttp.ClientSession | None = None
 
     def lower(self, request: Request) -> dict[str, Any]:
@@ -100,8 +103,8 @@ class OpenAITeacher:
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> Reply:
         data = io.BytesIO(body) if len(body) > _LARGE else body
-        hide = self._credentials
-        async with session.post(self._url, data=data, allow_redirects=False) as response:
+        hide, url = self._credentials, self._raw_url if is_raw(body) else self._url
+        async with session.post(url, data=data, allow_redirects=False) as response:
             content = await _read(response)
             headers: Mapping[str, str] = response.headers  # looks names up in any case
             if response.status != OK:

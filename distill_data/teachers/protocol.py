@@ -65,7 +65,8 @@ class Teacher(Protocol):
         ...
 
     async def send(self, body: bytes) -> Reply:
-        """Ask once. Whatever the server says is a Reply, whose body of a success is an OpenAI chat completion.
+        """Ask once. Whatever the server says is a Reply, whose body of a success is an OpenAI
+        completion, chat or raw as the request was.
 
         Raises Lost where no reply came.
         """

@@ -1,4 +1,4 @@
-"""A chat completion's bytes -> Answer. Knows the JSON that servers send; not how it came, nor what it is for."""
+"""A completion's bytes, chat or raw -> Answer. Knows the JSON that servers send; not how it came, nor what for."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def read_answer(body: bytes) -> Answer:
         raise BadReply("bad-shape", "the body is not an object")
     choice = _first_choice(data)
     message = choice.get("message")
+    if message is None and isinstance(choice.get("text"), str):
+        message = {"content": choice["text"]}  # a raw completion
     if not isinstance(message, dict):
         raise BadReply("bad-shape", "the choice has no message")
     text, reasoning, finish = _read_message(message, choice.get("finish_reason"))

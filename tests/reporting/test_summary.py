@@ -118,3 +118,9 @@ def test_verbose_adds_all_that_there_is() -> None:
     text = "\n".join(closing_lines(DONE, verbose=True))
     assert '"seconds": 12.5' in text and '"records": 1991' in text
     assert text.startswith("\n".join(closing_lines(DONE)))
+
+
+def test_what_was_written_about_is_counted() -> None:
+    facts = {"command": "curate", "seeds": {"rows": 60}, "coverage": {"sources": 12, "kept": {"a": 3}}}
+    assert "coverage: 12 of 60 rows of data gave what was kept" in closing_lines(replace(DONE, result=RESULT | facts))
+    assert not [line for line in closing_lines(DONE) if "coverage" in line]

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_data.data.exchange import Request
+from distill_data.data.items import canonical
 from distill_data.errors import UsageError
-from distill_data.teachers.lowering import chat_body, grammar, response_format
+from distill_data.teachers.lowering import chat_body, grammar, is_raw, response_format
 from distill_data.teachers.protocol import Capabilities
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -50,7 +51,16 @@ def test_a_sample_without_a_seed_leaves_no_trace() -> None:
     assert body(Request(HI, sample=3)) == {"messages": HI}
 
 
-@pytest.mark.parametrize("field", ["n", "stream", "model", "messages"])
+def test_a_raw_completion_has_a_prompt_and_nothing_that_only_chats_take() -> None:
+    renamed = Capabilities(choice="json_schema", json_schema=True, max_tokens_field="max_completion_tokens")
+    header = [{"role": "user", "content": '<|im_start|>user\n"messages":'}]
+    lowered = body(Request(header, {"max_tokens": 9, "stop": ["\n"]}, "complete", CHOICES), renamed)
+    assert lowered == {"prompt": header[0]["content"], "max_tokens": 9, "stop": ["\n"]}
+    assert is_raw(canonical(lowered))
+    assert not is_raw(canonical(body(Request([{"role": "user", "content": '{"prompt": 1}'}]))))
+
+
+@pytest.mark.parametrize("field", ["n", "stream", "model", "messages", "prompt"])
 @pytest.mark.parametrize("extra", [True, False])
 def test_reserved_fields_are_refused(field: str, extra: bool) -> None:
     sampling = {"extra_body": {field: 2}} if extra else {field: 2}
@@ -70,7 +80,7 @@ def test_wrong_types_are_refused(sampling: dict[str, Any]) -> None:
         body(Request(HI, sampling))
 
 
-@pytest.mark.parametrize("kind", ["complete", "score", "embed"])
+@pytest.mark.parametrize("kind", ["score", "embed"])
 def test_other_kinds_are_refused(kind: Any) -> None:
     with pytest.raises(UsageError, match=kind):
         body(Request(HI, kind=kind))

@@ -47,6 +47,22 @@ def encoded(teacher: OpenAITeacher, request: Request = HELLO) -> bytes:
     return orjson.dumps(teacher.lower(request))
 
 
+def test_raw_text_is_completed_at_its_own_path() -> None:
+    def said(seen: Seen) -> web.Response:
+        assert "messages" not in orjson.loads(seen.body)
+        choice = {"index": 0, "text": "What is tea?", "finish_reason": "stop"}
+        return web.json_response({"model": "m", "choices": [choice], "usage": {"completion_tokens": 4}})
+
+    async def script(teacher: OpenAITeacher, server: Server) -> Any:
+        raw = Request([{"role": "user", "content": "<|im_start|>user\n"}], {"max_tokens": 5}, "complete")
+        return await teacher.send(encoded(teacher, raw)), server.seen[0].path
+
+    reply, path = talk(said, script)
+    assert path.endswith("/completions")
+    assert "chat" not in path
+    assert (read_answer(reply.body).text, read_answer(reply.body).finish) == ("What is tea?", "stop")
+
+
 def test_body_and_headers_are_exactly_these(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("TEAM", "blue")
