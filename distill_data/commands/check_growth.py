@@ -16,7 +16,7 @@ from distill_data.parsing import FIELDS, fields_of
 from distill_data.recipes import Recipe
 from distill_data.recipes.nearest import hint
 
-SHARED = frozenset({"round", "per_call", "rouge", "neighbours", "keep_from"})
+SHARED = frozenset({"round", "per_call", "rouge", "minhash", "neighbours", "keep_from"})
 """Settings that every growth reads, so that a template need not."""
 STRATEGIES = {"expand": expansion.STRATEGIES, "curate": curation.STRATEGIES}
 READS = {

@@ -17,6 +17,7 @@ from distill_data.formats import Source, make_record
 from distill_data.methods.stages import TEACHER_REASONING, Said, Stages
 from distill_data.parsing.folding import fold
 from distill_data.quality import make_check
+from distill_data.quality.minhash import NearDuplicates
 from distill_data.quality.rouge import RougePool
 from distill_data.recipes import Recipe, Spec
 from distill_data.recipes.template import MAIN
@@ -149,27 +150,36 @@ def notes_of(said: Said, part: str = "") -> dict[str, Any]:
 
 
 def make_admit(setup: Setup, seeds: Sequence[Item] | None = None) -> Admit:
-    """Refuse what was there already: the same text, or by ROUGE-L more like a seed or an admitted one than `rouge`.
+    """Refuse what was there already, as a seed or an admitted candidate: the same text, one that by ROUGE-L is more
+    like it than `rouge`, or one that shares as many of its words as `minhash` says.
 
-    The most similar ones are noted with the draft.
+    Where `neighbours` is set, the most similar ones are noted with the draft.
     """
-    writes, limit = setup.recipe.writes, setup.setting("rouge", 0.7)
+    writes, limit, share = setup.recipe.writes, setup.setting("rouge", 0.7), setup.setting("minhash", 1)
     texts = [str(item.row[writes]) for item in (setup.seeds if seeds is None else seeds) if item.row.get(writes)]
     pool, seen = RougePool(), {_same(text) for text in texts}
+    near = NearDuplicates(share, ngram=1) if share < 1 else None
     for text in texts:
         pool.add(text)
+        if near is not None:
+            near.add(text)
 
     def admit(item: Item, draft: Draft) -> Draft:
         text = str(draft.x[writes])
         key = _same(text) + str(draft.x.get("input", ""))
         if key in seen:
             return draft._replace(reason="duplicate", detail="the same text was there before")
-        near = pool.most(text, limit) if limit < 1 else None
-        if near is not None:
-            return draft._replace(reason="similar", detail=f"ROUGE-L {near[0]:.2f} to number {near[1] + 1} of the pool")
+        most = pool.most(text, limit) if limit < 1 else None
+        if most is not None:
+            return draft._replace(reason="similar", detail=f"ROUGE-L {most[0]:.2f} to number {most[1] + 1} of the pool")
+        twin = near.find(text) if near is not None else None
+        if twin is not None:
+            return draft._replace(reason="near-duplicate", detail=f"the words of number {twin + 1} of the pool")
         similar = pool.nearest(text, 10) if setup.setting("neighbours", False) else []
         seen.add(key)
         pool.add(text)
+        if near is not None:
+            near.add(text)
         if not similar:
             return draft
         mean = sum(score for score, _ in similar) / len(similar)

@@ -3,8 +3,9 @@
     tools    functions -> query -> calls, read and run -> answer (APIGen: format, execution and meaning are checked)
     agent    task and functions -> plan -> one action after the other, each seeing the results so far
 
-Templates see the functions as `demonstrations` (name, description, parameters as JSON text), and what was called so far
-as `said.steps` (thought, name, arguments, result). Knows no run; which functions can be run, and how, is tools'.
+Templates see the functions as rows of their seed file, `tools` as `demonstrations` and `agent` as `said.functions`, and
+what was called so far as `said.steps` (thought, name, arguments, result). Knows no run; which functions can be run, and
+how, is tools'.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ async def _final(setup: Setup, draft: Draft, ask: Ask, step: Step, answers: tupl
 
 
 async def _asked(setup: Setup, draft: Draft, ask: Ask, block: str, said: Mapping[str, Any], to: str = "") -> Said:
-    shown = {**draft.draw.shown, "x": draft.x, "said": said}
+    shown = {**draft.draw.shown, "x": draft.x, "said": {**draft.draw.shown.get("said", {}), **said}}
     sample = draft.draw.sample
     return await setup.stages.ask(ask, block, draft.draw.row, shown, sample=sample, to=to or setup.answerer)
 
@@ -173,7 +174,7 @@ def agent(setup: Setup) -> Growth:
 
     def draw() -> list[Draw]:
         return [
-            each._replace(shown={"demonstrations": [by_name[spec.name] for spec in tasks[each.source].specs]})
+            each._replace(shown={"said": {"functions": [by_name[spec.name] for spec in tasks[each.source].specs]}})
             for each in drawn()
         ]
 

@@ -27,7 +27,9 @@ from distill_data.errors import SeedError, UsageError
 from distill_data.methods.curation import make_curation
 from distill_data.methods.fragments import fragment
 from distill_data.methods.grounding import citations, holds
+from distill_data.methods.growing import Setup, make_admit
 from distill_data.methods.recommending import judge_item
+from distill_data.methods.stages import make_stages
 from distill_data.recipes import Recipe, apply_settings, load_recipe
 from distill_data.teachers.lowering import chat_body
 from distill_data.teachers.protocol import Capabilities, Profile
@@ -407,3 +409,14 @@ def test_a_run_over_the_shipped_images_ends(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="vision = true"):
         blind = Options(teachers=("openai/m",), base_url="http://127.0.0.1:9/v1", rows=2)
         curate("@images", recipe="vision-qa", output=str(tmp_path / "blind.jsonl"), options=blind)
+
+
+def test_candidates_of_nearly_the_same_words_are_refused_where_the_recipe_says_so() -> None:
+    recipe = load_recipe("persona", "curate")
+    assert recipe.settings["minhash"] == 0.9
+    for share, reason in (("0.9", "near-duplicate"), ("1.0", "")):
+        made = apply_settings(recipe, {"rouge": "1.0", "minhash": share})
+        admit = make_admit(Setup(made, {"teacher": "any"}, (), 0, make_stages(made, 0)), ())
+        item, one = Item(0, "0" * 16, {}, "a test"), "Name one two three four five six seven eight nine rivers"
+        drafts = [Draft(Draw({}), {"instruction": text}) for text in (one, " ".join(reversed(one.split())))]
+        assert [admit(item, draft).reason for draft in drafts] == ["", reason]

@@ -237,3 +237,15 @@ def test_a_file_that_is_no_model_is_a_usage_error(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="cannot load"):
         asyncio.run(run())
+
+
+@pytest.mark.local
+def test_raw_text_is_completed_and_stops_where_it_is_told(running: Running) -> None:
+    header = [{"role": "user", "content": "<|im_start|>system\nYou help.<|im_end|>\n<|im_start|>user\n"}]
+    sampling = {"temperature": 1, "max_tokens": 40, "stop": ["\n", "<|im_end|>"]}
+    first, again = (ask(running, Request(header, sampling, "complete"))[0] for _ in range(2))
+    said = read_answer(first.body)
+    assert first == again
+    assert said.text
+    assert "\n" not in said.text
+    assert said.finish in ("stop", "length")
