@@ -236,14 +236,21 @@ def _ending(stopped: DistillError | None, result: Mapping[str, Any], work: Work,
     if stopped is not None:
         return f"{stopped} {again}.", stopped.exit_code
     if result["failed"] > options.max_failed * result["items"]:
+        if work.target is not None:
+            again = (
+                "A refusal stands, as later rounds were built beside it: --retry-failed asks again, which may need "
+                "--accept-drift, and a higher --max-failed takes the rows as they are"
+            )
+        else:
+            again += "; only the failed are asked"
         return (
             f"{result['failed']} of {result['items']} items failed, more than --max-failed {options.max_failed:g} "
-            f"allows. {again}; only the failed are asked."
+            f"allows. {again}."
         ), 3
     if work.target is not None:
         return (
             f"{result['kept']} of {work.target} rows were kept, and {work.ended}. The reasons above say what was lost; "
-            "what was kept is in the partial file, and the same command with more room goes on from here."
+            "what was kept is in the partial file and stays paid."
         ), 3
     return "Nothing was kept, so there is no dataset; the rejects say why for each item.", 3
 
@@ -280,7 +287,10 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
         "estimated_cost": parking.cost,
         "in_doubt": journal.totals.doubt.requests,
     }
-    return Summary("planned", 0, "", str(job.output), live.count.to_json(), history, tuple(first))
+    message = ""
+    if live.work.target is not None and parking.keys:
+        message = "These are the proposals of one round; answers and later rounds depend on what comes back."
+    return Summary("planned", 0, message, str(job.output), live.count.to_json(), history, tuple(first))
 
 
 def _replay(

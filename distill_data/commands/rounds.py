@@ -36,6 +36,10 @@ def require_rows(options: Options) -> int:
         raise UsageError("--rows N says how many rows to keep; it must be at least 1.")
     if len(options.teachers) > 1:
         raise UsageError("one teacher writes x: give -t once. --answer-teacher names another one for y.")
+    if options.samples is not None:
+        raise UsageError("--samples is for label: here --rows says how much is wanted.")
+    if options.answer_teacher and not options.answers:
+        raise UsageError("--answer-teacher and --no-answer exclude each other.")
     return options.rows
 
 
@@ -46,6 +50,8 @@ def prepare_rounds(make_growth: MakeGrowth) -> Prepare:
         recipe: Recipe, teachers: Mapping[str, str], seeds: Seeds, pool: Sequence[Row], options: Options
     ) -> Callable[[], Work]:
         rows = require_rows(options)
+        if options.answer_teacher and not recipe.stages:
+            raise UsageError(f"--answer-teacher: the recipe {recipe.name} writes x and y in one call.")
         cap = options.max_candidates or max(LEAST_CANDIDATES, CANDIDATES_PER_ROW * rows)
         if cap < rows:
             raise UsageError(f"--max-candidates {cap} is less than --rows {rows}.")

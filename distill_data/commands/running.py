@@ -47,6 +47,11 @@ class Run:
     def __post_init__(self) -> None:
         self.count = Count(self.work.items)
 
+    @property
+    def final(self) -> bool:
+        """Whether refusals on disk stand. In rounds they do: what later rounds drew depends on them."""
+        return self.work.target is not None and not self.options.retry_failed
+
     def finish(self, spill: Spill, group_by: str, item: Item, outcome: Outcome) -> None:
         """Set an outcome's lines aside, and count it. Raises DiskError."""
         if outcome.status != "pending":
@@ -109,7 +114,7 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
     tokens, cost = run.spent()
     budget = Budget(run.options.max_cost, run.options.max_tokens_total, tokens, cost)
     sender = Sender(list(run.seats.values()), run.journal, budget, run.tally)
-    ask_for = make_ask(run.seats, run.journal, run.reuse, sender.send, run.tally)
+    ask_for = make_ask(run.seats, run.journal, run.reuse, sender.send, run.tally, final=run.final)
     width = 2 * sum(seat.limiter.ceiling for seat in run.seats.values())
 
     def finish(item: Item, outcome: Outcome) -> None:
@@ -142,7 +147,7 @@ async def run_parked(run: Run, *, watch: bool) -> tuple[Parking, int]:
     a stricter stop rule or fewer samples are no drift, and a new prompt is. What works in rounds drifts as a whole.
     """
     parking, drifted = Parking(), 0
-    ask_for = make_ask(run.seats, run.journal, run.reuse, make_park(parking), run.tally, watch=watch)
+    ask_for = make_ask(run.seats, run.journal, run.reuse, make_park(parking), run.tally, watch=watch, final=run.final)
 
     def finish(item: Item, outcome: Outcome) -> None:
         nonlocal drifted
@@ -158,7 +163,8 @@ async def run_parked(run: Run, *, watch: bool) -> tuple[Parking, int]:
     await run.work.run(ask_for, finish, REPLAY_WIDTH, lambda: False, _raise)
     run.count.items = run.work.items
     if watch and run.work.target is not None and parking.keys:
-        drifted = len(run.journal.owned.keys() - {int(owner, 16) for owner in run.tally.used})
+        used = run.tally.used
+        drifted = sum(count > used[f"{owner:016x}"] for owner, count in run.journal.owned.items() if owner)
     return parking, drifted
 
 

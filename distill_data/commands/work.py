@@ -89,8 +89,8 @@ class InRounds:
     @property
     def ended(self) -> str:
         if self.grown.dry:
-            return "nothing was left to draw from"
-        return f"no more than {self.cap} candidates are looked at (--max-candidates)"
+            return "nothing is left to draw from; more seeds would give more"
+        return f"no more than {self.cap} candidates are looked at; raise --max-candidates to go on"
 
     async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
         grower = Grower(self.growth, self.target, self.cap, self.seed, ask_for, finish, width, stopping, self.grown)

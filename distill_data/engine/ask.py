@@ -106,8 +106,12 @@ def make_ask(
     tally: Tally,
     *,
     watch: bool = False,
+    final: bool = False,
 ) -> Callable[[str], Ask]:
-    """A maker of `ask` functions, one for each item. `watch` records which answers on disk are used."""
+    """A maker of `ask` functions, one for each item. `watch` records which answers on disk are used.
+
+    With `final` a refusal that is on disk stands as an answer does: what was built on it stays reachable.
+    """
     identities = {role: canonical(seat.teacher.identity) for role, seat in seats.items()}
     in_flight: dict[str, asyncio.Future[Answer]] = {}
 
@@ -128,6 +132,8 @@ def make_ask(
             if entry is not None:
                 tally.reused += 1
                 return _read(entry.body, key)
+            if final and (refusal := journal.find_failure(key)) is not None:
+                raise _refused(refusal)
             twin = in_flight.get(key)
             if twin is None:
                 break
@@ -167,6 +173,11 @@ def _read(body: bytes, key: str) -> Answer:
         return read_answer(body)
     except BadReply as error:
         raise DamageError(f"the stored answer {key[:16]} cannot be read: {error}") from error
+
+
+def _refused(entry: Entry) -> AnswerFailed:
+    failure = orjson.loads(entry.body)
+    return AnswerFailed(failure["reason"], failure["detail"])
 
 
 def estimate(body: bytes, sampling: Mapping[str, Any]) -> tuple[int, int]:
@@ -210,8 +221,7 @@ def make_refuse(shelves: Sequence[Shelf]) -> Miss:
         for shelf in shelves:
             entry = shelf.find_failure(call.key)
             if entry is not None:
-                failure = orjson.loads(entry.body)
-                raise AnswerFailed(failure["reason"], failure["detail"])
+                raise _refused(entry)
         raise MissingAnswer(
             f"the replayed run has no answer for item {call.item} (request {call.key[:16]} to {call.role}). Its "
             "seeds, recipe, settings and --reuse must be those it was made with; without --replay the teacher is asked."

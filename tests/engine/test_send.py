@@ -451,7 +451,7 @@ def break_disk(monkeypatch: pytest.MonkeyPatch, start: bytes, code: int) -> None
     ("reply", "start", "sendings", "doubt"),
     [
         (good(), b'{"k":', {1}, 1),  # paid and lost: the disk can't keep the answer
-        (error(400), b'{"k":', {1, 2}, 0),  # one more may leave before the disk says so
+        (error(400), b'{"k":', {1, 2, 3}, 0),  # the others may leave before the disk says so
         (good(), b"S ", {0}, 0),
         (error(500), b"E ", {1}, 1),
     ],

@@ -145,6 +145,35 @@ def test_more_rows_later_pay_for_the_new_ones_only(inventive: Server, few: Path,
     assert inventive.asked() == asked
 
 
+def test_refused_requests_stand_and_the_run_goes_on(few: Path, recipe: Path, out: Output, tmp_path: Path) -> None:
+    """What later rounds drew depends on a refusal, so asking it anew would make what is on disk useless."""
+    plan = {"markers": {"Seed 3:": "400", "Write more tasks": "tasks"}}
+    with serve(plan=plan) as server:
+        assert "--retry-failed" in run(*expand(few, recipe, server.url, out, "--rows", "20")).ended(3).err
+        some = ("--max-failed", "50%")
+        run(*expand(few, recipe, server.url, out, "--rows", "20", *some)).ended(0)
+        asked = server.asked()
+        run(*expand(few, recipe, server.url, out, "--rows", "40", *some)).ended(0)
+        assert out.manifest()["result"]["failed"] > 2 and server.asked() > asked
+    with serve(plan=plan) as server:
+        whole = Output(tmp_path / "whole" / "out.jsonl")
+        whole.path.parent.mkdir()
+        run(*expand(few, recipe, server.url, whole, "--rows", "40", *some)).ended(0)
+    assert out.records() == whole.records()
+
+
+def test_a_changed_answer_stage_is_drift_too(inventive: Server, few: Path, recipe: Path, out: Output) -> None:
+    run(*expand(few, recipe, inventive.url, out, "--rows", "5")).ended(0)
+    recipe.write_text(RECIPE.replace("{% block answer %}\n", "{% block answer %}\nAnswer: "))
+    run(*expand(few, recipe, inventive.url, out, "--rows", "5")).complained(5, "--accept-drift")
+
+
+def test_a_dry_run_says_that_it_is_one_round(inventive: Server, few: Path, recipe: Path, out: Output) -> None:
+    done = run(*expand(few, recipe, inventive.url, out, "--rows", "50", "--dry-run")).ended(0)
+    assert "requests: 4 to send" in done.err and "one round" in done.err
+    assert inventive.asked() == 0
+
+
 def test_a_changed_prompt_is_drift(inventive: Server, few: Path, recipe: Path, out: Output) -> None:
     run(*expand(few, recipe, inventive.url, out, "--rows", "5")).ended(0)
     recipe.write_text(RECIPE.replace("Write more tasks:", "Write more tasks, please:"))
@@ -184,6 +213,8 @@ def test_another_teacher_may_answer(inventive: Server, few: Path, recipe: Path, 
         (("--rows", "0"), "--rows"),
         (("--rows", "5", "--set", "human=20"), "demonstrations are wanted"),
         (("--rows", "5", "-t", "openai/second"), "one teacher"),
+        (("--rows", "5", "--samples", "3"), "--samples is for label"),
+        (("--rows", "5", "--no-answer", "--answer-teacher", "openai/x"), "exclude each other"),
         (("--rows", "50", "--max-candidates", "20"), "less than --rows"),
     ],
 )
