@@ -52,14 +52,21 @@ SEEDS = {
 }
 """What each recipe reads; the others read topics in `curate` and instructions elsewhere."""
 SMALLER = {
-    "expand/alpaca": ["per_call=3", "max_tokens=500"],
-    "expand/self-instruct": ["per_call=3", "max_tokens=300"],
-    "curate/dialogue": ["max_tokens=200"],
+    "expand/alpaca": ["per_call=3", "max_tokens=400"],
+    "expand/evol-breadth": ["max_tokens=200"],
+    "expand/evol-code": ["max_tokens=200"],
+    "expand/evol-depth": ["max_tokens=200"],
+    "expand/self-instruct": ["per_call=3", "max_tokens=200"],
+    "curate/agent": ["max_tokens=120"],
+    "curate/dialogue": ["max_tokens=120"],
+    "curate/roleplay": ["max_tokens=120"],
+    "curate/tools": ["max_tokens=200"],
+    "curate/oss-instruct": ["max_tokens=300"],
 }
 """Settings that make a request small enough for a small model."""
 SHOWN = 700
 """Characters of a prompt or a completion on the page."""
-SECONDS = 150
+SECONDS = 200
 """For one recipe; what is there by then is shown."""
 
 
@@ -84,7 +91,7 @@ def play(recipe: Recipe, rows: int, work: Path) -> tuple[list[str], Ended]:
     out = work / f"{recipe.command}-{recipe.name}.jsonl"
     size = ["--limit", str(rows)]
     if recipe.command != "label":
-        size = ["--rows", str(rows), "--max-candidates", str(4 * rows)]
+        size = ["--rows", str(rows), "--max-candidates", str(2 * rows), "--resample", "0"]
         size += [part for each in (f"round={rows}", *SMALLER.get(name, ())) for part in ("--set", each)]
     command = [recipe.command, seeds_of(name), "-r", recipe.name, "-t", "local/smollm2", *size]
     began = time.monotonic()

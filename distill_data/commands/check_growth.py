@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from itertools import chain
 
 from distill_data.errors import ParseError, UsageError
-from distill_data.methods import curation, expansion
-from distill_data.methods.growing import Setup, make_check_x, read_x
+from distill_data.methods import curation, expansion, needs
+from distill_data.methods.growing import make_check_x, read_x
+from distill_data.methods.setup import Setup
 from distill_data.methods.stages import make_stages
 from distill_data.parsing import FIELDS, fields_of
 from distill_data.recipes import Recipe
@@ -44,12 +45,13 @@ def problems_of(recipe: Recipe) -> Iterator[str]:
         return
     try:
         setup = Setup(recipe, {"teacher": "example"}, (), 0, make_stages(recipe, 0))
-        check_x = make_check_x(setup)
+        check_x, shown = make_check_x(setup), setup.whole("k", 2, 1, 100)
     except UsageError as error:
         yield str(error)
         return
+    yield from needs.lacking(recipe)
     yield from _fields(recipe)
-    yield from _rendered(setup)
+    yield from _rendered(setup, shown)
     if recipe.example:
         try:
             fields = setup.stages.readers["main"].parse(recipe.example["reply"])
@@ -63,8 +65,9 @@ def problems_of(recipe: Recipe) -> Iterator[str]:
 
 
 def _fields(recipe: Recipe) -> Iterator[str]:
-    """Fields of the record that nothing gives."""
-    specs = [recipe.parser, *(stage.parser for stage in recipe.stages.values())]
+    """Fields of the record that nothing gives: no stage, and not x. Where no stage writes y, only x can."""
+    of_x = needs.fields_of_x(recipe)
+    specs = [] if of_x else [recipe.parser, *(stage.parser for stage in recipe.stages.values())]
     found = set(chain.from_iterable(fields_of(spec.name, spec.args) for spec in specs if spec.name in FIELDS))
     found |= {recipe.writes, *recipe.example.get("x", {})}
     if recipe.example and recipe.writes not in recipe.example.get("x", {}):
@@ -78,8 +81,8 @@ def _fields(recipe: Recipe) -> Iterator[str]:
             yield str(entry.error(f"no stage gives a field {field}{hint(field, found)}; is it in example.x?"))
 
 
-def _rendered(setup: Setup) -> Iterator[str]:
-    """Blocks that fail on the example."""
+def _rendered(setup: Setup, k: int) -> Iterator[str]:
+    """Blocks that fail on the example, shown `k` times as demonstrations."""
     recipe = setup.recipe
     if not recipe.example:
         yield "there is no example; add example: {row: …, reply: …, x: …}"
@@ -89,7 +92,7 @@ def _rendered(setup: Setup) -> Iterator[str]:
     shown = {
         "x": recipe.example.get("x", {}),
         "said": recipe.example.get("x", {}),
-        "demonstrations": [row] * int(setup.setting("k", 2)),
+        "demonstrations": [row] * k,
         "operation": next(iter(operations.values()), "") if isinstance(operations, dict) else "",
     }
     for block in sorted(recipe.blocks):

@@ -187,6 +187,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             {
                 "created_by": __version__,
                 "items": job.seeds.rows,
+                "rows": job.options.rows,
                 "recipe": job.recipe.name,
                 "plan": job.plan,
                 "teachers": seating.facts_of(job.profiles, job.resolved),

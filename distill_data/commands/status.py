@@ -39,7 +39,8 @@ def status(output: str, run: Path | None = None) -> Summary:
     if manifest is None or holder:
         state = "running" if holder else "partial"
         message = f"Process {holder} works on it. " if holder else ""
-        message += f"{len(journal)} answers are on disk for {facts['items']} items, and not judged yet."
+        wanted = f"{facts['rows']} rows to keep" if facts.get("rows") else f"{facts['items']} items"
+        message += f"{len(journal)} answers are on disk for {wanted}, and not judged yet."
         return Summary(state, 0, message, "", {"items": facts["items"]}, history)
     result: dict[str, Any] = manifest["result"]
     if finished is not None:

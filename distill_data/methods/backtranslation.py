@@ -10,47 +10,39 @@ from distill_data.data.exchange import Ask
 from distill_data.data.growth import Draft, Growth
 from distill_data.data.items import Item, Outcome, kept, rejected
 from distill_data.methods.drawing import draw_queue
-from distill_data.methods.grounding import with_passages, with_source
+from distill_data.methods.grounding import document_of, with_passages, with_source
 from distill_data.methods.growing import (
-    SCORE,
     AnswerX,
     Composed,
-    Setup,
     make_admit,
     make_propose,
+    make_score,
     make_x_record,
-    notes_of,
 )
+from distill_data.methods.setup import Setup
 
 OUTPUT = "output"
 """The field of x that y is in."""
-KEEP_FROM = 5
-"""The score from which a pair is kept, where the recipe doesn't say."""
 
 
 def backtranslation(setup: Setup) -> Growth:
     """x for each text, or for each passage of a long one, by the block `main`; judged by the stage `score`."""
     setup = with_passages(setup)
-    draw, settle = draw_queue(setup, ("",), 1)
+    draw, settle = draw_queue(setup, ("",), 1, source=document_of)
     return Composed(draw, with_source(make_propose(setup)), make_admit(setup, ()), make_self_score(setup), settle)
 
 
 def make_self_score(setup: Setup) -> AnswerX:
     """The pair of x and the row's text, where the teacher gives it `keep_from` or more. With --no-answer x alone."""
-    least = float(setup.setting("keep_from", KEEP_FROM))
+    score = make_score(setup)
 
     async def self_score(item: Item, draft: Draft, ask: Ask) -> Outcome:
         if not setup.answers:
             return kept(make_x_record(setup, item, draft))
         pair = draft._replace(x={**draft.x, OUTPUT: draft.draw.row["text"]})
-        said = await setup.stages.ask(ask, SCORE, draft.draw.row, {"x": pair.x})
-        answers = (*draft.answers, said.answer.text)
-        if said.reason:
-            return rejected(said.reason, said.detail, *answers)
-        score = float(said.fields["score"])
-        if score < least:
-            return rejected("low-score", f"{score:g} is below {least:g}", *answers)
-        notes = {**draft.notes, **notes_of(said, "score_"), "score": score}
-        return kept(make_x_record(setup, item, pair._replace(notes=notes)))
+        scored = await score(pair, {"x": pair.x}, ask)
+        if scored.reason:
+            return rejected(scored.reason, scored.detail, *scored.answers)
+        return kept(make_x_record(setup, item, scored))
 
     return self_score

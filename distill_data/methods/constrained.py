@@ -11,7 +11,8 @@ from typing import Any
 from distill_data.data.growth import Draft, Growth
 from distill_data.data.items import Item
 from distill_data.methods.drawing import draw_combined
-from distill_data.methods.growing import Admit, Composed, Setup, make_admit, make_propose, settle_nothing
+from distill_data.methods.growing import Admit, Composed, make_admit, make_propose, settle_nothing
+from distill_data.methods.setup import Setup
 from distill_data.methods.verified import make_verified_answer
 from distill_data.quality.constraints import Args, described, drawn, violated
 from distill_data.quality.words import words
@@ -27,7 +28,7 @@ def constrained(setup: Setup) -> Growth:
 
 def make_constrain(setup: Setup, admit: Admit) -> Admit:
     """Admits as `admit` does, and puts the sentences into x; the constraints themselves are noted."""
-    count, writes = int(setup.setting("count", 0)), setup.recipe.writes
+    count, writes = setup.whole("count", 0, 1), setup.recipe.writes
 
     def constrain(item: Item, draft: Draft) -> Draft:
         judged = admit(item, draft)

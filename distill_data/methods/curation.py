@@ -17,18 +17,11 @@ from distill_data.methods.dialogue import dialogue, roleplay
 from distill_data.methods.drawing import draw_combined
 from distill_data.methods.fragments import fragments
 from distill_data.methods.grounding import cited, quoted
-from distill_data.methods.growing import (
-    Composed,
-    Setup,
-    make_admit,
-    make_answer,
-    make_propose,
-    settle_nothing,
-)
+from distill_data.methods.growing import Composed, make_admit, make_answer, make_propose, settle_nothing
 from distill_data.methods.raw import raw
 from distill_data.methods.recommending import recommendation
 from distill_data.methods.retrieval import document_query
-from distill_data.methods.stages import make_stages
+from distill_data.methods.setup import Setup, make_setup
 from distill_data.methods.tool_calls import agent, tools
 from distill_data.methods.vision import vision
 from distill_data.recipes import Recipe
@@ -40,9 +33,7 @@ def make_curation(
     """The growth for one pass. Raises UsageError for settings that cannot work, SeedError for too few seeds."""
     if recipe.strategy not in STRATEGIES:
         raise UsageError(f"{recipe.path}: there is no strategy {recipe.strategy!r}; there are {', '.join(STRATEGIES)}.")
-    filled = [item._replace(row=recipe.fill(item.row)) for item in seeds]
-    setup = Setup(recipe, teachers, filled, seed, make_stages(recipe, resample), answers)
-    return STRATEGIES[recipe.strategy](setup)
+    return STRATEGIES[recipe.strategy](make_setup(recipe, teachers, seeds, seed, resample, answers=answers))
 
 
 def single(setup: Setup) -> Growth:

@@ -20,12 +20,12 @@ from distill_data.methods.drawing import draw_combined
 from distill_data.methods.growing import (
     AnswerX,
     Composed,
-    Setup,
     make_admit,
     make_propose,
     make_x_record,
     settle_nothing,
 )
+from distill_data.methods.setup import Setup
 from distill_data.methods.stages import Said
 from distill_data.parsing.folding import fold
 
@@ -43,10 +43,10 @@ def roleplay(setup: Setup) -> Growth:
 
 
 def _conversations(setup: Setup, *, opened: bool) -> Growth:
-    most = int(setup.setting("most", 7))
-    fewest = int(setup.setting("fewest", most))
-    if not 1 <= fewest <= most:
-        raise UsageError(f"{setup.recipe.path}: rounds go from {fewest} to {most}; give 1 <= fewest <= most.")
+    most = setup.whole("most", 7, 1)
+    fewest = setup.whole("fewest", most, 1)
+    if fewest > most:
+        raise UsageError(f"{setup.recipe.path}: rounds go from {fewest} to {most}; give fewest <= most.")
     answer = make_conversation(setup, fewest, most, opened=opened)
     return Composed(draw_combined(setup), make_propose(setup), make_admit(setup, ()), answer, settle_nothing)
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from distill_data.data.growth import Draft, Draw
 from distill_data.data.items import Item, Row
-from distill_data.errors import SeedError
-from distill_data.methods.growing import ROUND, Drawer, Settle, Setup
+from distill_data.errors import SeedError, UsageError
+from distill_data.methods.growing import ROUND, Drawer, Settle
+from distill_data.methods.setup import Setup
 
 
 def _size(setup: Setup) -> int:
     """Proposals in a round: as many as give `round` candidates, where each gives `per_call`."""
-    return max(1, -(-int(setup.setting("round", ROUND)) // int(setup.setting("per_call", 1))))
+    return -(-setup.whole("round", ROUND, 1) // setup.whole("per_call", 1, 1))
 
 
 def _taken(setup: Setup, draws: Iterator[Draw]) -> Drawer:
@@ -27,19 +28,31 @@ def _taken(setup: Setup, draws: Iterator[Draw]) -> Drawer:
     return lambda: list(itertools.islice(draws, size))
 
 
+def _samples(setup: Setup) -> Iterable[int]:
+    """Numbers of the passes over all there is to draw: one at temperature 0, where a second would ask for the same."""
+    return (0,) if setup.recipe.sampling.get("temperature") == 0 else itertools.count()
+
+
+def _own_id(item: Item) -> str:
+    return item.id
+
+
 def draw_each(setup: Setup) -> Drawer:
-    """Every seed in turn, and again with another sample once all had their turn."""
+    """Every seed in turn, and again with another sample once all had their turn. At temperature 0 only once."""
 
     def draws() -> Iterator[Draw]:
-        for sample in itertools.count():
+        for sample in _samples(setup):
             for item in setup.seeds:
                 yield Draw(item.row, sample, parents=(item.id,), source=item.id)
 
     return _taken(setup, draws())
 
 
-def draw_combined(setup: Setup) -> Drawer:
-    """Seeds times the recipe's `combine`, drawn without replacement; once all were drawn, again with another sample."""
+def draw_combined(setup: Setup, *, source: Callable[[Item], str] = _own_id, varied: bool = False) -> Drawer:
+    """Seeds times the recipe's `combine`, drawn without replacement; once all were drawn, again with another sample.
+
+    At temperature 0 only once, unless the draws are `varied` by the caller. `source`: what a seed counts as.
+    """
     columns = setup.recipe.combine
     sizes = [len(setup.seeds), *(len(values) for values in columns.values())]
     total = 1
@@ -47,10 +60,10 @@ def draw_combined(setup: Setup) -> Drawer:
         total *= size
 
     def draws() -> Iterator[Draw]:
-        for sample in itertools.count():
+        for sample in itertools.count() if varied else _samples(setup):
             for number in _shuffled(total, f"{setup.seed}:combine:{sample}"):
                 row, item = _combination(setup.seeds, columns, number)
-                yield Draw(row, sample, parents=(item.id,), source=item.id)
+                yield Draw(row, sample, parents=(item.id,), source=source(item))
 
     return _taken(setup, draws())
 
@@ -84,9 +97,9 @@ def _prime_to(one: int, other: int) -> bool:
 
 
 def draw_pairs(setup: Setup, by: str = "", k: int = 2) -> Drawer:
-    """`k` different seeds at random, of different values in the column `by` where it is given; shown as `parents`.
+    """`k` different seeds at random, of different values in the column `by` where it is given.
 
-    Raises SeedError where there are not enough.
+    Templates see them as `demonstrations`. Raises SeedError where there are not enough.
     """
     groups: dict[str, list[Item]] = {}
     for item in setup.seeds:
@@ -110,7 +123,9 @@ def draw_demonstrations(setup: Setup) -> tuple[Drawer, Settle]:
 
     Raises SeedError where there are fewer seeds than one prompt shows.
     """
-    human, machine = int(setup.setting("human", 6)), int(setup.setting("machine", 2))
+    human, machine, size = setup.whole("human", 6, 0), setup.whole("machine", 2, 0), _size(setup)
+    if not human + machine:
+        raise UsageError("--set human=0: must be at least 1 where machine is 0; a prompt shows at least one of them")
     if len(setup.seeds) < human + machine:
         raise SeedError(
             f"{human + machine} demonstrations are wanted ({human} seeds and {machine} grown ones, which are seeds too "
@@ -130,24 +145,26 @@ def draw_demonstrations(setup: Setup) -> tuple[Drawer, Settle]:
 
     def draw() -> list[Draw]:
         pool = list(grown)
-        return [one(next(numbers), pool) for _ in range(_size(setup))]
+        return [one(next(numbers), pool) for _ in range(size)]
 
     def settle(item: Item, draft: Draft, kept: bool) -> None:
         if kept:
-            grown.append((item.id, draft.x))
+            grown.append((item.id, {**draft.x, **setup.stages.columns(draft.x)}))
 
     return draw, settle
 
 
-def draw_queue(setup: Setup, operations: Sequence[str], depth: int) -> tuple[Drawer, Settle]:
+def draw_queue(
+    setup: Setup, operations: Sequence[str], depth: int, *, source: Callable[[Item], str] = _own_id
+) -> tuple[Drawer, Settle]:
     """Parents in turn, each with an operation drawn at random. A kept child joins the queue until it is `depth` deep;
-    where the child failed, its parent comes back once more for each of `tries`."""
+    where the child failed, its parent comes back once more for each of `tries`. `source`: what a seed counts as."""
     rng = random.Random(f"{setup.seed}:queue")
-    tries = int(setup.setting("tries", 3))
-    queue = deque(Draw(item.row, 0, {}, (item.id,), item.id, 0) for item in setup.seeds)
+    tries, size = setup.whole("tries", 3, 1), _size(setup)
+    queue = deque(Draw(item.row, 0, {}, (item.id,), source(item), 0) for item in setup.seeds)
 
     def draw() -> list[Draw]:
-        taken = [queue.popleft() for _ in range(min(_size(setup), len(queue)))]
+        taken = [queue.popleft() for _ in range(min(size, len(queue)))]
         return [each._replace(shown={"operation": rng.choice(operations)}) for each in taken]
 
     def settle(item: Item, draft: Draft, kept: bool) -> None:
@@ -155,7 +172,7 @@ def draw_queue(setup: Setup, operations: Sequence[str], depth: int) -> tuple[Dra
         if kept and parent.depth + 1 < depth:
             row = {**parent.row, **draft.x}
             queue.append(Draw(row, 0, {}, (item.id, *parent.parents), parent.source, parent.depth + 1))
-        elif not kept and draft.reason != "surplus" and parent.sample + 1 < tries:
+        elif not kept and parent.sample + 1 < tries:
             queue.append(parent._replace(sample=parent.sample + 1))
 
     return draw, settle

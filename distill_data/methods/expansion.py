@@ -22,7 +22,6 @@ from distill_data.methods.growing import (
     AnswerX,
     Composed,
     Propose,
-    Setup,
     make_admit,
     make_answer,
     make_propose,
@@ -30,7 +29,8 @@ from distill_data.methods.growing import (
     notes_of,
     settle_nothing,
 )
-from distill_data.methods.stages import Said, make_stages
+from distill_data.methods.setup import Setup, make_setup
+from distill_data.methods.stages import Said
 from distill_data.recipes import Recipe
 
 CLASSIFY, OUTPUT_FIRST, INPUT_FIRST, JUDGE = "classify", "output_first", "input_first", "equal"
@@ -42,8 +42,7 @@ def make_expansion(
     """The growth for one pass. Raises UsageError for settings that cannot work, SeedError for too few seeds."""
     if recipe.strategy not in STRATEGIES:
         raise UsageError(f"{recipe.path}: there is no strategy {recipe.strategy!r}; there are {', '.join(STRATEGIES)}.")
-    setup = Setup(recipe, teachers, seeds, seed, make_stages(recipe, resample), answers)
-    return STRATEGIES[recipe.strategy](setup)
+    return STRATEGIES[recipe.strategy](make_setup(recipe, teachers, seeds, seed, resample, answers=answers))
 
 
 def demonstrations(setup: Setup) -> Growth:
@@ -62,7 +61,7 @@ def each(setup: Setup) -> Growth:
 
 def pairs(setup: Setup) -> Growth:
     """`by`: the column whose values must differ; `k`: how many seeds are put together."""
-    draw = draw_pairs(setup, str(setup.setting("by", "")), int(setup.setting("k", 2)))
+    draw = draw_pairs(setup, str(setup.setting("by", "")), setup.whole("k", 2, 2))
     return Composed(draw, make_propose(setup), make_admit(setup), make_answer(setup), settle_nothing)
 
 
@@ -73,7 +72,7 @@ def evolve(setup: Setup) -> Growth:
         raise UsageError(f"{setup.recipe.path}: the strategy evolve needs `operations`, a mapping of names to texts.")
     if not operations:
         raise UsageError(f"{setup.recipe.path}: `operations` is empty; the strategy evolve needs at least one.")
-    draw, settle = draw_queue(setup, list(operations.values()), int(setup.setting("depth", 4)))
+    draw, settle = draw_queue(setup, list(operations.values()), setup.whole("depth", 4, 1))
     return Composed(draw, make_evolution(setup), make_admit(setup), make_answer(setup), settle)
 
 
@@ -101,7 +100,7 @@ def make_evolution(setup: Setup) -> Propose:
         answers = (*draft.answers, said.answer.text)
         if said.reason:
             return draft._replace(reason=said.reason, detail=said.detail, answers=answers)
-        equal = said.fields.get("answer") == setup.stages.readers[JUDGE].choices[0]
+        equal = said.fields.get("answer") == setup.stages.readers[JUDGE].labels[0]
         return draft._replace(reason="no-gain" if equal else "", answers=answers)
 
     return evolve_one
@@ -120,7 +119,7 @@ def make_instance(setup: Setup) -> AnswerX:
         kind = await setup.stages.ask(ask, CLASSIFY, {}, shown, to=setup.answerer)
         if kind.reason:
             return rejected(kind.reason, kind.detail, kind.answer.text)
-        classification = kind.fields.get("answer") == setup.stages.readers[CLASSIFY].choices[0]
+        classification = kind.fields.get("answer") == setup.stages.readers[CLASSIFY].labels[0]
         block = OUTPUT_FIRST if classification else INPUT_FIRST
         said = await setup.stages.ask(ask, block, {}, shown, to=setup.answerer)
         if said.reason:

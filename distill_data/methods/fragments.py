@@ -16,12 +16,12 @@ from distill_data.methods.growing import (
     Admit,
     Composed,
     Drawer,
-    Setup,
     make_admit,
     make_answer,
     make_propose,
     settle_nothing,
 )
+from distill_data.methods.setup import Setup
 
 LINES = 15
 """Lines of a fragment at most, where the recipe doesn't say."""
@@ -38,7 +38,7 @@ def fragments(setup: Setup) -> Growth:
 
 def draw_fragments(setup: Setup) -> Drawer:
     """Combinations as `draw_combined` gives them, each with 1 to `lines` consecutive lines of its code."""
-    draw, most = draw_combined(setup), max(1, int(setup.setting("lines", LINES)))
+    draw, most = draw_combined(setup, varied=True), setup.whole("lines", LINES, 1)
 
     def cut(each: Draw) -> Draw:
         rng = random.Random(f"{setup.seed}:fragment:{digest(each.row)}:{each.sample}")

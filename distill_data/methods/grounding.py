@@ -20,13 +20,13 @@ from distill_data.methods.growing import (
     Admit,
     Composed,
     Propose,
-    Setup,
     make_admit,
     make_propose,
     make_x_record,
     settle_nothing,
     student_prompt,
 )
+from distill_data.methods.setup import Setup
 from distill_data.methods.verified import Build, Judge, make_verified_answer
 from distill_data.quality.passages import split_passages
 from distill_data.quality.words import words
@@ -45,17 +45,23 @@ def with_passages(setup: Setup) -> Setup:
 
     Raises SeedError for a document without text.
     """
-    return replace(setup, seeds=[passage for item in setup.seeds for passage in _passages(setup, item)])
+    most, overlap = setup.whole("passage_words", WORDS, 1), setup.whole("passage_overlap", OVERLAP, 0)
+    return replace(setup, seeds=[passage for item in setup.seeds for passage in _passages(item, most, overlap)])
 
 
-def _passages(setup: Setup, item: Item) -> Iterator[Item]:
+def _passages(item: Item, most: int, overlap: int) -> Iterator[Item]:
     text = str(item.row.get("text") or "")
-    found = split_passages(text, setup.setting("passage_words", WORDS), setup.setting("passage_overlap", OVERLAP))
+    found = split_passages(text, most, overlap)
     if not found:
         raise SeedError(f"{item.where}: the column text is blank, so there is nothing to ask about. Leave the row out.")
     for number, passage in enumerate(found, 1):
         row = {**item.row, "text": passage.text, "span": [passage.start, passage.end], "document": item.id}
         yield item._replace(id=item.id if len(found) == 1 else f"{item.id}.{number}", row=row)
+
+
+def document_of(item: Item) -> str:
+    """The id of the document that a passage comes from, so that coverage counts documents."""
+    return str(item.row["document"])
 
 
 def with_source(propose: Propose) -> Propose:
@@ -76,7 +82,8 @@ def quoted(setup: Setup) -> Growth:
     """Questions on a passage; the answer comes with a quote, which must stand in the passage word for word."""
     setup = with_passages(setup)
     propose, admit = with_source(make_propose(setup)), make_admit(setup, ())
-    return Composed(draw_combined(setup), propose, admit, make_verified_answer(setup, judge_quote), settle_nothing)
+    draw = draw_combined(setup, source=document_of)
+    return Composed(draw, propose, admit, make_verified_answer(setup, judge_quote), settle_nothing)
 
 
 def judge_quote(draft: Draft, fields: Mapping[str, Any]) -> tuple[str, str]:
@@ -105,20 +112,21 @@ def cited(setup: Setup) -> Growth:
     setup = with_passages(setup)
     admit = make_hide(setup, make_admit(setup, ()))
     answer = make_verified_answer(setup, make_judge_citation(setup), build=make_cited_record(setup))
-    return Composed(draw_combined(setup), with_source(make_propose(setup)), admit, answer, settle_nothing)
+    draw = draw_combined(setup, source=document_of)
+    return Composed(draw, with_source(make_propose(setup)), admit, answer, settle_nothing)
 
 
 def make_hide(setup: Setup, admit: Admit) -> Admit:
     """Admits as `admit` does, and puts the passages that y is answered from into x: `documents`, and `oracle`, the
     number of the right one, 0 where it was left out. Both are drawn by the candidate."""
-    shown, share = int(setup.setting("passages", 4)), float(setup.setting("unanswerable", 0.2))
+    shown, share = setup.whole("passages", 4, 1), setup.number("unanswerable", 0.2, 0, 1)
     groups: dict[str, list[Row]] = {}
     for item in setup.seeds:
         groups.setdefault(item.row["document"], []).append(_document(item.row))
-    if shown < 1 or len(groups) <= shown:
+    if len(groups) <= shown:
         raise SeedError(
             f"each question is asked over {shown} passages, the wrong ones from other documents: that takes "
-            f"{max(shown, 1) + 1} documents, and there are {len(groups)}. Give more, or lower --set passages=N."
+            f"{shown + 1} documents, and there are {len(groups)}. Give more, or lower --set passages=N."
         )
     names = sorted(groups)
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from distill_data.data.exchange import Ask, Message
 from distill_data.data.growth import Draft, Draw
 from distill_data.data.items import Item, Outcome, Record, Row, canonical, kept, rejected
 from distill_data.formats import Source, make_record
-from distill_data.methods.stages import TEACHER_REASONING, Said, Stages
+from distill_data.methods.needs import ANSWER, SCORE, fields_of_x
+from distill_data.methods.setup import Setup
+from distill_data.methods.stages import TEACHER_REASONING, Said
 from distill_data.parsing.folding import fold
 from distill_data.quality import make_check
 from distill_data.quality.minhash import NearDuplicates
@@ -24,35 +27,14 @@ from distill_data.recipes.template import MAIN
 
 ROUND = 64
 """Candidates in a round, where the recipe doesn't set `round`."""
-ANSWER, SCORE = "answer", "score"
+KEEP_FROM = 5
+"""The score from which an answer is kept, where the recipe doesn't say."""
 
 Drawer = Callable[[], Sequence[Draw]]
 Propose = Callable[[Item, Draw, Ask], Awaitable[list[Draft]]]
 Admit = Callable[[Item, Draft], Draft]
 AnswerX = Callable[[Item, Draft, Ask], Awaitable[Outcome]]
 Settle = Callable[[Item, Draft, bool], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a strategy is made from."""
-
-    recipe: Recipe
-    teachers: Mapping[str, str]
-    """Role to the model's name; `answerer` is there where another teacher writes y."""
-    seeds: Sequence[Item]
-    seed: int
-    """The run's random seed."""
-    stages: Stages
-    answers: bool = True
-    """Whether y is asked for."""
-
-    @property
-    def answerer(self) -> str:
-        return "answerer" if "answerer" in self.teachers else "teacher"
-
-    def setting(self, name: str, default: Any) -> Any:
-        return self.recipe.settings.get(name, default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +75,12 @@ def _present(value: Mapping[str, Any]) -> Row:
 def make_check_x(setup: Setup) -> Callable[[Row, Row], str]:
     """Why an x doesn't count, by the recipe's own checks; nothing where it does.
 
-    A field that a check reads and a reply in JSON may lack is the teacher's fault, not the recipe's: `no-FIELD`.
+    A field that a check reads and a reply in JSON may lack is the teacher's fault, not the recipe's: `no-FIELD`. One
+    that the record is made of, where no stage writes y, and that is missing or blank: `empty-FIELD`.
     """
     checks = [make_check(check.name, check.args) for check in setup.recipe.checks]
     needed = dict.fromkeys(_field_of(check) for check in setup.recipe.checks)
-    writes = setup.recipe.writes
+    writes, y = setup.recipe.writes, fields_of_x(setup.recipe) if setup.answers else ()
 
     def check_x(x: Row, row: Row) -> str:
         if not isinstance(x.get(writes), str) or not x[writes].strip():
@@ -106,9 +89,15 @@ def make_check_x(setup: Setup) -> Callable[[Row, Row], str]:
         for name in needed:
             if fields.get(name) is None:
                 return "no-" + name
-        return next((reason for check in checks if (reason := check(fields, row))), "")
+        reasons = (reason for check in checks if (reason := check(fields, row)))
+        empty = (f"empty-{name}" for name in y if _blank(x.get(name)))
+        return next(chain(reasons, empty), "")
 
     return check_x
+
+
+def _blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _field_of(check: Spec) -> str:
@@ -155,7 +144,8 @@ def make_admit(setup: Setup, seeds: Sequence[Item] | None = None) -> Admit:
 
     Where `neighbours` is set, the most similar ones are noted with the draft.
     """
-    writes, limit, share = setup.recipe.writes, setup.setting("rouge", 0.7), setup.setting("minhash", 1)
+    writes, neighbours = setup.recipe.writes, bool(setup.setting("neighbours", False))
+    limit, share = setup.number("rouge", 0.7, 0, 1), setup.number("minhash", 1, 0, 1, above=True)
     texts = [str(item.row[writes]) for item in (setup.seeds if seeds is None else seeds) if item.row.get(writes)]
     pool, seen = RougePool(), {_same(text) for text in texts}
     near = NearDuplicates(share, ngram=1) if share < 1 else None
@@ -175,7 +165,7 @@ def make_admit(setup: Setup, seeds: Sequence[Item] | None = None) -> Admit:
         twin = near.find(text) if near is not None else None
         if twin is not None:
             return draft._replace(reason="near-duplicate", detail=f"the words of number {twin + 1} of the pool")
-        similar = pool.nearest(text, 10) if setup.setting("neighbours", False) else []
+        similar = pool.nearest(text, 10) if neighbours else []
         seen.add(key)
         pool.add(text)
         if near is not None:
@@ -210,6 +200,7 @@ def make_answer(setup: Setup) -> AnswerX:
     Where there is a stage `score`, an answer that it gives less than `keep_from` is rejected.
     """
     asked = setup.answers and setup.stages.has(ANSWER)
+    score = make_score(setup)
 
     async def answer(item: Item, draft: Draft, ask: Ask) -> Outcome:
         if not asked:
@@ -219,19 +210,31 @@ def make_answer(setup: Setup) -> AnswerX:
         if said.reason:
             return rejected(said.reason, said.detail, *draft.answers, said.answer.text)
         notes = {**draft.notes, **notes_of(said, "answer_")}
+        noted = draft._replace(notes=notes, answers=(*draft.answers, said.answer.text))
         if setup.stages.has(SCORE):
-            shown = {**shown, "said": said.fields}
-            scored = await setup.stages.ask(ask, SCORE, draft.draw.row, shown)
-            answers = (*draft.answers, said.answer.text, scored.answer.text)
-            if scored.reason:
-                return rejected(scored.reason, scored.detail, *answers)
-            score = float(scored.fields["score"])
-            if score < setup.setting("keep_from", 0):
-                return rejected("low-score", f"{score:g} is below {setup.setting('keep_from', 0)}", *answers)
-            notes["score"] = score
-        return kept(make_x_record(setup, item, draft._replace(notes=notes), said.fields, said.answer.model))
+            noted = await score(noted, {**shown, "said": said.fields}, ask)
+        if noted.reason:
+            return rejected(noted.reason, noted.detail, *noted.answers)
+        return kept(make_x_record(setup, item, noted, said.fields, said.answer.model))
 
     return answer
+
+
+def make_score(setup: Setup) -> Callable[[Draft, Mapping[str, Any], Ask], Awaitable[Draft]]:
+    """The stage `score`: (draft, what the block is shown) -> the draft with its score noted, or with a reason."""
+    least = setup.number("keep_from", KEEP_FROM)
+
+    async def score(draft: Draft, shown: Mapping[str, Any], ask: Ask) -> Draft:
+        said = await setup.stages.ask(ask, SCORE, draft.draw.row, shown)
+        judged = draft._replace(answers=(*draft.answers, said.answer.text))
+        if said.reason:
+            return judged._replace(reason=said.reason, detail=said.detail)
+        given = float(said.fields["score"])
+        if given < least:
+            return judged._replace(reason="low-score", detail=f"{given:g} is below {least:g}")
+        return judged._replace(notes={**draft.notes, **notes_of(said, "score_"), "score": given})
+
+    return score
 
 
 def make_x_record(

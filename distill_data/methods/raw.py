@@ -16,13 +16,13 @@ from distill_data.methods.drawing import draw_combined
 from distill_data.methods.growing import (
     Composed,
     Propose,
-    Setup,
     drafts_of,
     make_admit,
     make_answer,
     make_check_x,
     settle_nothing,
 )
+from distill_data.methods.setup import Setup
 from distill_data.methods.stages import Said, judge
 from distill_data.recipes.template import MAIN
 

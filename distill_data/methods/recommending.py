@@ -11,7 +11,8 @@ from typing import Any
 from distill_data.data.growth import Draft, Growth
 from distill_data.data.items import Item
 from distill_data.methods.drawing import draw_combined
-from distill_data.methods.growing import Admit, Composed, Setup, make_admit, make_propose, settle_nothing
+from distill_data.methods.growing import Admit, Composed, make_admit, make_propose, settle_nothing
+from distill_data.methods.setup import Setup
 from distill_data.methods.verified import make_verified_answer
 from distill_data.parsing.folding import fold, trim
 

@@ -10,8 +10,9 @@ from distill_data.data.exchange import Ask
 from distill_data.data.growth import Draft, Draw, Growth
 from distill_data.data.items import Item, Outcome, canonical, kept
 from distill_data.methods.drawing import draw_combined
-from distill_data.methods.grounding import with_passages, with_source
-from distill_data.methods.growing import Composed, Setup, make_admit, make_propose, make_x_record, settle_nothing
+from distill_data.methods.grounding import document_of, with_passages, with_source
+from distill_data.methods.growing import Composed, make_admit, make_propose, make_x_record, settle_nothing
+from distill_data.methods.setup import Setup
 from distill_data.quality.similarity import make_nearest, word_f1
 from distill_data.quality.words import words
 
@@ -50,4 +51,5 @@ def document_query(setup: Setup) -> Growth:
         documents = [{"text": draft.x[POSITIVE], "relevant": True}, {"text": draft.x[NEGATIVE], "relevant": False}]
         return kept(make_x_record(setup, item, draft, extra={"documents": canonical(documents).decode()}))
 
-    return Composed(draw_combined(setup), propose_query, make_admit(setup, ()), pair, settle_nothing)
+    draw = draw_combined(setup, source=document_of)
+    return Composed(draw, propose_query, make_admit(setup, ()), pair, settle_nothing)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from distill_data.data.exchange import RESAMPLED, Answer, Ask, Message, Request
+from distill_data.data.items import Row
 from distill_data.errors import ParseError, RecipeError
 from distill_data.parsing import Parser, make_parser
 from distill_data.quality import Check, make_check
@@ -48,6 +49,8 @@ class Reader:
     sampling: Mapping[str, Any]
     choices: tuple[str, ...]
     schema: Mapping[str, Any] | None
+    labels: tuple[str, ...] = ()
+    """What the parser `choice` gives, in the recipe's order; empty with other parsers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,15 @@ class Stages:
 
     def messages(self, block: str, row: Mapping[str, Any], shown: Mapping[str, Any] = {}) -> list[Message]:
         """A rendered block. Columns that the row lacks are their defaults, or empty."""
-        columns = {
-            name: default if default is not REQUIRED else "" for name, default in self.recipe.columns.items()
-        } | {name: row[name] for name in self.recipe.columns if row.get(name) is not None}
+        columns = self.columns(row)
         known = {"demonstrations": (), "x": {}, "said": {}, **self.recipe.settings, **columns, "row": {**row}}
         return self.recipe.body.render(block, {**known, **shown})
+
+    def columns(self, row: Mapping[str, Any]) -> Row:
+        """The declared columns, as the row has them; those that it lacks are their defaults, or empty."""
+        declared = self.recipe.columns.items()
+        defaults = {name: "" if default is REQUIRED else default for name, default in declared}
+        return {name: default if row.get(name) is None else row[name] for name, default in defaults.items()}
 
     async def ask(
         self,
@@ -128,5 +135,6 @@ def make_stages(recipe: Recipe, resample: int) -> Stages:
             {**recipe.sampling, **stage.sampling},
             stage.choices,
             stage.parser.args if stage.parser.name == "json" else None,
+            tuple(stage.parser.args) if stage.parser.name == "choice" else (),
         )
     return Stages(recipe, readers, resample)

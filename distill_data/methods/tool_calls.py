@@ -18,20 +18,20 @@ from distill_data.data.exchange import Ask
 from distill_data.data.growth import Draft, Draw, Growth
 from distill_data.data.items import Item, Outcome, Row, canonical, kept, rejected
 from distill_data.data.seeds import open_seeds, read_rows
-from distill_data.errors import ParseError, SeedError, UsageError
+from distill_data.errors import ParseError, SeedError
 from distill_data.methods.drawing import draw_combined
 from distill_data.methods.growing import (
     Admit,
     AnswerX,
     Composed,
     Drawer,
-    Setup,
     make_admit,
     make_propose,
     make_x_record,
     notes_of,
     settle_nothing,
 )
+from distill_data.methods.setup import Setup
 from distill_data.methods.stages import Said
 from distill_data.parsing.folding import fold
 from distill_data.recipes.shipped import seed_path
@@ -77,10 +77,10 @@ def draw_tools(setup: Setup) -> Drawer:
 
     Raises SeedError where there are fewer than `k` functions.
     """
-    k = int(setup.setting("k", 3))
-    if not 1 <= k <= len(setup.seeds):
+    k = setup.whole("k", 3, 1)
+    if k > len(setup.seeds):
         raise SeedError(f"{k} functions are shown at once, and there are {len(setup.seeds)}. Set k accordingly.")
-    combined, by_id = draw_combined(setup), {item.id: item for item in setup.seeds}
+    combined, by_id = draw_combined(setup, varied=k > 1), {item.id: item for item in setup.seeds}
     rng = random.Random(f"{setup.seed}:tools")
 
     def beside(draw: Draw) -> Draw:
@@ -136,7 +136,7 @@ async def _final(setup: Setup, draft: Draft, ask: Ask, step: Step, answers: tupl
     answers = (*answers, judged.answer.text)
     if judged.reason:
         return rejected(judged.reason, judged.detail, *answers)
-    if judged.fields.get("answer") != setup.stages.readers[JUDGE].choices[0]:
+    if judged.fields.get("answer") != setup.stages.readers[JUDGE].labels[0]:
         return rejected("query-not-met", "the judge finds that calls and answer do not meet the query", *answers)
     return text
 
@@ -165,9 +165,7 @@ def agent(setup: Setup) -> Growth:
     rows = list(read_rows(open_seeds(seed_path(source))))
     specs = [read_spec(row, where) for where, row in rows]
     _distinct_names(specs)
-    limit = int(setup.setting("steps", 8))
-    if limit < 2:
-        raise UsageError(f"{setup.recipe.path}: steps is {limit}; one call and the answer take 2.")
+    limit = setup.whole("steps", 8, 2)  # one call and the answer
     tasks = {item.id: read_task(item.row, specs, item.where) for item in setup.seeds}
     by_name = {str(row["name"]): row for _, row in rows}
     drawn = draw_combined(setup)

@@ -12,7 +12,9 @@ from typing import Any
 from distill_data.data.exchange import Ask, Message
 from distill_data.data.growth import Draft
 from distill_data.data.items import Item, Outcome, Record, kept, rejected
-from distill_data.methods.growing import ANSWER, AnswerX, Setup, make_x_record, notes_of
+from distill_data.methods.growing import AnswerX, make_x_record, notes_of
+from distill_data.methods.needs import ANSWER
+from distill_data.methods.setup import Setup
 
 Judge = Callable[[Draft, Mapping[str, Any]], tuple[str, str]]
 """(draft, fields of the answer) -> why it doesn't count and the detail; both empty where it does."""

@@ -17,10 +17,8 @@ from distill_data.data.items import Item, Record, Row
 from distill_data.errors import SeedError
 from distill_data.methods.drawing import draw_combined
 from distill_data.methods.growing import (
-    ANSWER,
     Composed,
     Propose,
-    Setup,
     drafts_of,
     make_admit,
     make_check_x,
@@ -28,6 +26,8 @@ from distill_data.methods.growing import (
     settle_nothing,
     student_prompt,
 )
+from distill_data.methods.needs import ANSWER
+from distill_data.methods.setup import Setup
 from distill_data.methods.verified import Build, Shown, make_verified_answer
 from distill_data.recipes import seed_path
 from distill_data.recipes.template import MAIN

@@ -27,8 +27,9 @@ from distill_data.errors import SeedError, UsageError
 from distill_data.methods.curation import make_curation
 from distill_data.methods.fragments import fragment
 from distill_data.methods.grounding import citations, holds
-from distill_data.methods.growing import Setup, make_admit
+from distill_data.methods.growing import make_admit
 from distill_data.methods.recommending import judge_item
+from distill_data.methods.setup import Setup
 from distill_data.methods.stages import make_stages
 from distill_data.recipes import Recipe, apply_settings, load_recipe
 from distill_data.teachers.lowering import chat_body

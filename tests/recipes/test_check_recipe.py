@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from distill_data.commands.check_recipe import check_recipe, problems
+from distill_data.recipes import load_recipe
 
 Write = Callable[..., Path]
 
@@ -124,3 +125,22 @@ def test_nothing_in_the_current_directory_is_imported(
     (tmp_path / "yaml.py").write_text("raise SystemExit('imported from the current directory')")
     monkeypatch.chdir(tmp_path)
     assert check_recipe(str(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected"),
+    [
+        ("curate/tools", "parser: {choice: [met, not met]}, choices: [met, not met]", "parser: text", "parser choice"),
+        ("curate/recommend", "candidates: list, next", "candidates: optional, next", "the column candidates"),
+        ("expand/compose", "k: 2", "k: many", "--set k=many: must be a whole number"),
+        ("expand/alpaca", "content: output}, answer: output", "content: value}", "no stage gives a field value"),
+    ],
+)
+def test_what_a_growing_strategy_needs(tmp_path: Path, name: str, old: str, new: str, expected: str) -> None:
+    command, _, recipe = name.partition("/")
+    text = load_recipe(recipe, command).path.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / command / f"{recipe}.jinja"
+    path.parent.mkdir()
+    path.write_text(text.replace(old, new), encoding="utf-8", newline="")
+    assert any(expected in problem for problem in problems(path)), problems(path)

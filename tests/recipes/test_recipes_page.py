@@ -50,7 +50,7 @@ def test_lists_are_complete(start: str, end: str, names: object) -> None:
 
 
 def test_what_is_named_exists() -> None:
-    for recipe in list_recipes("label"):
+    for recipe in list_recipes():
         assert f"| `{recipe.name}` |" in PAGE
     for row, table in (("parsers", PARSERS), ("checks", CHECKS), ("verifiers", VERIFIERS)):
         (cells,) = re.findall(rf"^\| {row}[^|]*\| (.*) \|$", PAGE, re.MULTILINE)
