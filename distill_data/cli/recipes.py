@@ -16,6 +16,12 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="recipe files"
 SeedFile = Annotated[
     str, typer.Option("--seeds", rich_help_panel="Input", metavar="SEEDS", help="else the recipe's own example")
 ]
+ForCommand = Annotated[
+    str,
+    typer.Option(
+        "--command", rich_help_panel="Recipe", metavar="NAME", help="whose recipe it is; else by the file's folder"
+    ),
+]
 RowNumber = Annotated[int, typer.Option("--row", rich_help_panel="Input", metavar="N", help="which seed, from 1")]
 
 SHOW_EXAMPLES = """\
@@ -62,6 +68,7 @@ def _described(recipe: Any) -> dict[str, Any]:
 
 def show(
     recipe: Shown,
+    command: ForCommand = "",
     seeds: SeedFile = "",
     row: RowNumber = 1,
     rename: Rename = None,
@@ -81,7 +88,7 @@ def show(
     options = build_options(
         rename=rename, settings=settings, seed=seed, teachers=teachers, headers=headers, config=config
     )
-    bodies = show_requests(recipe, seeds=seeds, row=row, options=options)
+    bodies = show_requests(recipe, command=command, seeds=seeds, row=row, options=options)
     if as_json:
         put_json(bodies)
         return
@@ -91,13 +98,13 @@ def show(
         put("parameters:", *json.dumps(parameters, indent=2, ensure_ascii=False, default=str).split("\n"))
 
 
-def check_recipe(files: Files) -> None:
+def check_recipe(files: Files, command: ForCommand = "") -> None:
     """Find what is wrong with recipe files, without asking a model. Exit code 2 if anything is."""
     from distill_data.commands.check_recipe import check_recipe as problems_of
 
     wrong = False
     for file in files:
-        problems = problems_of(str(file))
+        problems = problems_of(str(file), command)
         wrong = wrong or bool(problems)
         put(*(problems or [f"ok {file}"]))
     raise typer.Exit(2 if wrong else 0)

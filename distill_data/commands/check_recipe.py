@@ -18,10 +18,11 @@ from distill_data.commands.check_growth import STRATEGIES, problems_of, read_set
 from distill_data.errors import DistillError, ParseError, UsageError
 from distill_data.parsing import fields_of, make_parser
 from distill_data.quality import make_check, make_verifier
-from distill_data.recipes import Recipe
+from distill_data.recipes import Recipe, command_of
 from distill_data.recipes.declare import references
 from distill_data.recipes.load import read_recipe
 from distill_data.recipes.nearest import hint
+from distill_data.recipes.shipped import commands
 
 SECONDS = 10
 """CPU time of one check."""
@@ -37,19 +38,22 @@ EXTRAS = frozenset({"row", "demonstrations"})
 """Variables that `Recipe.render` adds to columns and settings."""
 GROWING = frozenset({"x", "said", "operation"})
 """Variables that templates of growing commands see besides: what the teacher wrote, and what was said so far."""
-CHILD = "import sys; from distill_data.commands.check_recipe import report; report(sys.argv[1], int(sys.argv[2]))"
+CHILD = "import sys; from distill_data.commands.check_recipe import report; report(*sys.argv[1:])"
 
 
-def check_recipe(path: str) -> list[str]:
+def check_recipe(path: str, command: str = "") -> list[str]:
     """The problems of one recipe file, each a line for a person; none means that it is fine.
 
     Loads it, looks at every variable, column and setting, renders every block with the example row, and runs parser,
-    checks and verifier on the example reply.
+    checks and verifier on the example reply. Without `command` it is
+    the folder's name, where that is one, else `label`.
     """
+    if command and command not in commands():
+        raise UsageError(f"--command {command}: there is no such command{hint(command, commands())}.")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-P", "-c", CHILD, path, str(SECONDS)]
+    child = [sys.executable, "-P", "-c", CHILD, path, str(SECONDS), command]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=6 * SECONDS, env=environment, check=False)  # noqa: S603
+        done = subprocess.run(child, capture_output=True, timeout=6 * SECONDS, env=environment, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
         return [f"{path}: checking it took longer than {6 * SECONDS} seconds"]
     if done.returncode == 0:
@@ -60,19 +64,19 @@ def check_recipe(path: str) -> list[str]:
     return [f"{path}: checking it took more than {SECONDS} CPU-seconds or {BYTES >> 20} MiB of memory"]
 
 
-def report(path: str, seconds: int) -> None:
+def report(path: str, seconds: str, command: str) -> None:
     """What the process of its own does: check under limits, and write the problems as JSON to stdout."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    sys.stdout.write(json.dumps(problems(Path(path))))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
+    sys.stdout.write(json.dumps(problems(Path(path), command)))
 
 
-def problems(path: Path) -> list[str]:
-    """As `check_recipe`, in this process and without limits. The command is the name of the file's directory."""
+def problems(path: Path, command: str = "") -> list[str]:
+    """As `check_recipe`, in this process and without limits."""
     try:
-        recipe = read_recipe(path, path.resolve().parent.name)
+        recipe = read_recipe(path, command or command_of(str(path.resolve())))
     except UsageError as error:
         return [str(error)]
     broken = list(_broken(recipe))

@@ -154,7 +154,7 @@ def test_a_reader_who_goes_away_gets_no_traceback() -> None:
 
 
 def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(path: str) -> list[str]:
+    def interrupted(path: str, command: str) -> list[str]:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(import_module("distill_data.commands.check_recipe"), "check_recipe", interrupted)
@@ -163,7 +163,7 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(path: str) -> list[str]:
+    def broken(path: str, command: str) -> list[str]:
         raise ZeroDivisionError
 
     monkeypatch.setattr(import_module("distill_data.commands.check_recipe"), "check_recipe", broken)

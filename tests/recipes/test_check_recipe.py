@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from distill_data.commands.check_recipe import check_recipe, problems
-from distill_data.recipes import load_recipe
+from distill_data.errors import UsageError
+from distill_data.recipes import load_recipe, recipe_path
 
 Write = Callable[..., Path]
 
@@ -144,3 +145,12 @@ def test_what_a_growing_strategy_needs(tmp_path: Path, name: str, old: str, new:
     path.parent.mkdir()
     path.write_text(text.replace(old, new), encoding="utf-8", newline="")
     assert any(expected in problem for problem in problems(path)), problems(path)
+
+
+def test_a_file_elsewhere_is_told_whose_recipe_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jinja"
+    path.write_bytes((recipe_path("paraphrase", "expand")).read_bytes())
+    assert check_recipe(str(path), "expand") == []
+    assert any("x is no column" in problem for problem in check_recipe(str(path)))
+    with pytest.raises(UsageError, match="did you mean expand"):
+        check_recipe(str(path), "expnd")
