@@ -16,8 +16,8 @@ run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teach
 	$(BIN)/distill-data models pull smollm2
 	$(BIN)/distill-data label seeds/sentiment.jsonl -r annotate -t local/smollm2 -o data/sentiment.jsonl
 
-test: $(VENV)/.test ## run the core suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.test ## run the core suite, as many tests at once as there are processors
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
 	$(BIN)/python -m pytest -m "slow and not local and not datasets"

@@ -197,7 +197,6 @@ def test_logprobs_are_read(running: Running) -> None:
         (greedy("x", schema={"type": "nonsense"}), "nonsense"),
         (Request([{"content": "no role"}]), "role"),
         (Request(HI, {"temperature": "hot"}), "temperature"),
-        (Request([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]), "image"),
     ],
 )
 def test_what_the_engine_refuses_is_a_reply_with_its_status(running: Running, request_: Request, said: str) -> None:
