@@ -49,8 +49,10 @@ def test_every_recipes_records_load(folder: str, tmp_path: Path) -> None:
     loaded = load(path, tmp_path / "cache")
     assert loaded.column_names == list(rows[0])
     assert [dict(row) for row in loaded] == rows
-    assert loaded.features["prompt"] == messages(rows[0]["prompt"][0])
-    assert loaded.features["completion"] == messages(rows[0]["completion"][0])
+    for column in ("prompt", "completion"):
+        # Calls and image parts are objects of several shapes: these come back as they were, which is tested above.
+        if all(isinstance(value, str) for row in rows for message in row[column] for value in message.values()):
+            assert loaded.features[column] == messages(rows[0][column][0])
     assert list(rows[0]["completion"][0])[:2] == ["role", "content"]
 
 
