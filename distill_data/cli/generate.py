@@ -50,16 +50,10 @@ def label(
     seeds: Seeds, recipe: RecipeName, output: Output, verbose: Verbose = False, quiet: Quiet = False, **options: Any
 ) -> None:
     """Label your data: a teacher answers each seed. More in docs/options.md."""
-    from distill_data.commands.label import label as run_label
+    from distill_data.commands.label import label as run
 
     refuse_typing(seeds)
-    built = build_options(**options)
-    generate(
-        lambda progress: run_label(seeds, recipe=recipe, output=output, options=built, progress=progress),
-        built,
-        verbose=verbose,
-        quiet=quiet,
-    )
+    _run(run, seeds, recipe, output, build_options(**options), verbose=verbose, quiet=quiet)
 
 
 @takes_options
@@ -76,16 +70,10 @@ def expand(
     **options: Any,
 ) -> None:
     """Grow your data: a teacher writes new x beside yours, and y. More in docs/options.md."""
-    from distill_data.commands.expand import expand as run_expand
+    from distill_data.commands.expand import expand as run
 
-    refuse_typing(seeds)
-    built = _in_rounds(rows, max_candidates, answer_teacher, no_answer, options)
-    generate(
-        lambda progress: run_expand(seeds, recipe=recipe, output=output, options=built, progress=progress),
-        built,
-        verbose=verbose,
-        quiet=quiet,
-    )
+    built = _in_rounds(seeds, rows, max_candidates, answer_teacher, no_answer, options)
+    _run(run, seeds, recipe, output, built, verbose=verbose, quiet=quiet)
 
 
 @takes_options
@@ -102,23 +90,37 @@ def curate(
     **options: Any,
 ) -> None:
     """Write about things: a teacher makes x of your data, and y. More in docs/options.md."""
-    from distill_data.commands.curate import curate as run_curate
+    from distill_data.commands.curate import curate as run
 
-    refuse_typing(meta)
-    built = _in_rounds(rows, max_candidates, answer_teacher, no_answer, options)
+    built = _in_rounds(meta, rows, max_candidates, answer_teacher, no_answer, options)
+    _run(run, meta, recipe, output, built, verbose=verbose, quiet=quiet)
+
+
+def _run(
+    run: "Callable[..., Summary]",
+    source: str,
+    recipe: str,
+    output: str,
+    options: "Options",
+    *,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """One of the commands above, on its seeds."""
     generate(
-        lambda progress: run_curate(meta, recipe=recipe, output=output, options=built, progress=progress),
-        built,
+        lambda progress: run(source, recipe=recipe, output=output, options=options, progress=progress),
+        options,
         verbose=verbose,
         quiet=quiet,
     )
 
 
 def _in_rounds(
-    rows: int, max_candidates: int | None, answer_teacher: str, no_answer: bool, options: dict[str, Any]
+    source: str, rows: int, max_candidates: int | None, answer_teacher: str, no_answer: bool, options: dict[str, Any]
 ) -> "Options":
     from dataclasses import replace
 
+    refuse_typing(source)
     return replace(
         build_options(**options),
         rows=rows,

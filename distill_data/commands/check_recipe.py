@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from distill_data.commands.check_growth import STRATEGIES, problems_of, read_settings
+from distill_data.commands.rounds import IN_ROUNDS
 from distill_data.errors import DistillError, ParseError, UsageError
 from distill_data.parsing import fields_of, make_parser
 from distill_data.quality import make_check, make_verifier
@@ -81,7 +81,9 @@ def problems(path: Path, command: str = "") -> list[str]:
         return [str(error)]
     broken = list(_broken(recipe))
     found = [*_names(recipe), *_unused(recipe), *broken]
-    if recipe.command in STRATEGIES:
+    if recipe.command in IN_ROUNDS:
+        from distill_data.commands.check_growth import problems_of
+
         found += problems_of(recipe)
     else:
         found += () if broken else _fields(recipe)
@@ -91,8 +93,8 @@ def problems(path: Path, command: str = "") -> list[str]:
 
 def _names(recipe: Recipe) -> Iterator[str]:
     """Variables that nothing defines."""
-    known = {*recipe.columns, *recipe.settings, *EXTRAS, *(GROWING if recipe.command in STRATEGIES else ())}
-    if recipe.demonstrations is None and recipe.command not in STRATEGIES:
+    known = {*recipe.columns, *recipe.settings, *EXTRAS, *(GROWING if recipe.command in IN_ROUNDS else ())}
+    if recipe.demonstrations is None and recipe.command not in IN_ROUNDS:
         known.discard("demonstrations")
     for name, line in recipe.body.names.items():
         if name not in known:
@@ -111,7 +113,9 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         if column not in read and "row" not in body.whole:
             yield str(front["columns"][column].error("no template uses this column"))
     read = {*body.names, *references(front), *STRATEGY_SETTINGS.get(recipe.strategy, ())}
-    if recipe.command in STRATEGIES:
+    if recipe.command in IN_ROUNDS:
+        from distill_data.commands.check_growth import read_settings
+
         read |= read_settings(recipe)
     for setting in recipe.settings:
         if setting not in read:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from distill_data.commands.generate import generate
 from distill_data.commands.options import Options, Summary
 from distill_data.commands.rounds import prepare_rounds, require_rows
-from distill_data.methods.expansion import make_expansion
 from distill_data.reporting import Progress
 
 
@@ -24,5 +23,7 @@ def expand(
     Arguments, summary and errors are those of `label`. With fewer rows at the end, the output is partial and the exit
     code 3.
     """
+    from distill_data.methods.expansion import make_expansion
+
     require_rows(options)
     return generate("expand", seeds, recipe, output, options, prepare_rounds(make_expansion), progress)

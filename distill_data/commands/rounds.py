@@ -14,6 +14,8 @@ from distill_data.data.items import Item, Row
 from distill_data.errors import UsageError
 from distill_data.recipes import Recipe
 
+IN_ROUNDS = ("expand", "curate")
+"""The commands that write x themselves. Their strategies are imported when they run: `label` starts without them."""
 CANDIDATES_PER_ROW, LEAST_CANDIDATES = 10, 1000
 
 

@@ -9,17 +9,14 @@ from typing import Any
 
 from distill_data.commands.options import Options
 from distill_data.commands.plan import find_pool, find_profiles, find_seeds, read_recipe
-from distill_data.commands.rounds import MakeGrowth
+from distill_data.commands.rounds import IN_ROUNDS, MakeGrowth
 from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.items import Item
 from distill_data.engine.ask import Parked
 from distill_data.errors import UsageError
-from distill_data.methods.curation import make_curation
-from distill_data.methods.expansion import make_expansion
 from distill_data.methods.labeling import make_labeling
 from distill_data.recipes import Recipe, command_of
 
-GROWTHS: Mapping[str, MakeGrowth] = {"expand": make_expansion, "curate": make_curation}
 First = Callable[[Ask], Awaitable[object]]
 
 
@@ -39,7 +36,7 @@ def show(
     """
     made = read_recipe(recipe, command or command_of(recipe), options)
     roles = {role: profile.name for role, profile in find_profiles(options).items()}
-    ask_first = _label if made.command not in GROWTHS else _grow
+    ask_first = _label if made.command not in IN_ROUNDS else _grow
     first = ask_first(made, roles, seeds, row, options)
     asked: list[dict[str, Any]] = []
 
@@ -65,11 +62,14 @@ def _label(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, optio
 
 def _grow(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, options: Options) -> First:
     """The proposal number `row` of the first round."""
+    from distill_data.methods.curation import make_curation
+    from distill_data.methods.expansion import make_expansion
+
     if not seeds:
         raise UsageError(f"the recipe {recipe.name} draws from seeds; give them by --seeds FILE.")
     found = find_seeds(seeds, options, None)
     found.survey(recipe)
-    make = GROWTHS[recipe.command]
+    make: MakeGrowth = make_expansion if recipe.command == "expand" else make_curation
     growth = make(recipe, roles, list(found.items()), options.seed, options.resample, answers=True)
     drawn = growth.draw()
     if not 1 <= row <= len(drawn):

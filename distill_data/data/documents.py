@@ -122,7 +122,7 @@ def _read_bytes(path: Path) -> bytes:
 def _read_html(content: str, path: Path) -> tuple[str, str]:
     try:
         return read_html(content)
-    except AssertionError as error:  # the standard parser's word for a declaration that it does not know
+    except (AssertionError, ValueError) as error:  # the standard parser's words for odd pages
         raise SeedError(f"{path}: cannot read this as HTML: {error}") from error
 
 

@@ -222,7 +222,8 @@ def make_answer(setup: Setup) -> AnswerX:
 
 def make_score(setup: Setup) -> Callable[[Draft, Mapping[str, Any], Ask], Awaitable[Draft]]:
     """The stage `score`: (draft, what the block is shown) -> the draft with its score noted, or with a reason."""
-    least = setup.number("keep_from", KEEP_FROM)
+    scale = setup.recipe.stages[SCORE].parser.args if setup.stages.has(SCORE) else None
+    least = setup.number("keep_from", min(KEEP_FROM, scale[1]) if scale else KEEP_FROM)
 
     async def score(draft: Draft, shown: Mapping[str, Any], ask: Ask) -> Draft:
         said = await setup.stages.ask(ask, SCORE, draft.draw.row, shown)

@@ -94,6 +94,8 @@ class Stages:
         if block not in self.readers:
             raise RecipeError(f"{self.recipe.path}: the block {block} needs an entry under `stages`.")
         reader = self.readers[block]
+        if reader.sampling.get("temperature") == 0:
+            sample = 0  # another one would be bought and be the same
         asked = self.messages(block, row, shown) if messages is None else messages
         request = Request(asked, reader.sampling, choices=reader.choices, schema=reader.schema, sample=sample)
         for attempt in range(1 if reader.sampling.get("temperature") == 0 else 1 + self.resample):

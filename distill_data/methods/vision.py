@@ -56,9 +56,9 @@ def read_image(row: Row) -> tuple[str, bytes]:
     name = row.get("image")
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise SeedError("the column image must be the path of an image file.")
-    shipped = seed_path("@images").parent / name
-    path = shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
     try:
+        shipped = seed_path("@images").parent / name
+        path = shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:

@@ -89,11 +89,11 @@ _KEYWORDS = {
     "en": ("example", "reason", "important", "often", "careful", "simple", "together", "result"),
     "zh": ("例如", "因此", "重要", "通常", "简单", "结果", "方法", "问题"),
 }
-_SENTENCE_END = re.compile(r"[.!?…]+[\"')\]’”]*(?:\s|$)|[。！？｡।۔؟]+")
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"')\]’”]*+(?:\s|$)|[。！？｡।۔؟]+")
 _BULLET = re.compile(r"\s*[-*•]\s+\S")
-_TITLE = re.compile(r"\s*\[\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\]\]")
+_TITLE = re.compile(r"\s*\[\[(?![^\S\n]*\])[^\[\]\n]+\]\]")
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]+\]")
-_EMPHASIS = re.compile(r"(?<!\*)\*\*[^*\n]*[^*\s][^*\n]*\*\*(?!\*)")
+_EMPHASIS = re.compile(r"(?<!\*)\*\*(?![^\S\n]*\*)[^*\n]+\*\*(?!\*)")
 _COMMAS = re.compile("[,，、،]")
 
 

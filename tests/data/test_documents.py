@@ -397,3 +397,10 @@ def test_a_change_in_the_folder_is_noticed(folder: Path) -> None:
         seeds = surveyed()
         change()
         assert isinstance(seeds.changed(), DriftError)
+
+
+def test_a_page_with_a_number_that_python_refuses_is_named(tmp_path: Path) -> None:
+    page = tmp_path / "odd.html"
+    page.write_text("<p>&#" + "1" * 5000 + ";</p>")
+    with pytest.raises(SeedError, match=r"odd\.html"):
+        read_document(page)

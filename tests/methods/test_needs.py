@@ -20,6 +20,7 @@ from distill_data.errors import SeedError, UsageError
 from distill_data.methods.curation import make_curation
 from distill_data.methods.expansion import make_expansion
 from distill_data.methods.needs import LISTS, OWN_Y, PARSERS, STAGES
+from distill_data.methods.stages import make_stages
 from distill_data.recipes import Recipe, Spec, apply_settings, load_recipe, seed_path
 from distill_data.recipes.load import read_recipe
 from distill_data.recipes.recipe import Stage
@@ -264,3 +265,18 @@ def test_seeds_that_are_shipped_are_filled() -> None:
     rows = [row for _, row in read_rows(open_seeds(seed_path("@tasks")))]
     growth = made(shipped("expand/evol-depth"), rows[:3])
     assert all("input" in draw.row for draw in growth.draw())
+
+
+@pytest.mark.parametrize(("temperature", "samples"), [(0, [0, 0]), (0.7, [0, 3])])
+def test_at_temperature_0_a_question_has_one_answer(temperature: float, samples: list[int]) -> None:
+    recipe = shipped("curate/topics")
+    stages = make_stages(replace(recipe, sampling={**recipe.sampling, "temperature": temperature}), 0)
+    asked: list[int] = []
+
+    async def ask(request: Request, to: str = "teacher") -> Answer:
+        asked.append(request.sample)
+        return answer("1. Why does the sky turn red in the evening?")
+
+    for sample in (0, 3):
+        asyncio.run(stages.ask(ask, "main", {"topic": "light"}, sample=sample))
+    assert asked == samples

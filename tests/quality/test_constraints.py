@@ -136,3 +136,12 @@ def test_a_wrong_constraint_is_named(constraint: dict[str, Any], says: str) -> N
     for use in (lambda: violated("text", [constraint]), lambda: described(constraint)):
         with pytest.raises(UsageError, match=says):
             use()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("text", ["." * 100_000 + "x", "**" + "a" * 100_000, "[[" + "a" * 100_000])
+def test_a_reply_that_repeats_itself_is_judged(text: str) -> None:
+    """In time that grows with its length; by its square it would take minutes."""
+    rng = random.Random(1)
+    constraints = [{"type": name, **constraint.draw(rng, {})} for name, constraint in CONSTRAINTS.items()]
+    assert violated(text, constraints)
