@@ -46,6 +46,10 @@ class Outcome(NamedTuple):
     """Samples dropped inside a kept item, by reason."""
     agrees: bool | None = None
     """Whether the answer equals the seed's gold; None where there is no gold."""
+    others: tuple[tuple[Record, ...], ...] = ()
+    """Records of further kinds, for a file each."""
+    tallies: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    """Name to (how often, of how many), summed over the run."""
 
 
 def kept(*records: Record, dropped: Mapping[str, int] | None = None, agrees: bool | None = None) -> Outcome:

@@ -38,25 +38,37 @@ class Setup:
         return self.recipe.settings.get(name, default)
 
     def whole(self, name: str, default: int, least: int, most: int = MOST) -> int:
-        """A setting that is a whole number from `least` to `most`; `default` where the recipe doesn't declare it.
-
-        Raises UsageError.
-        """
-        given = self.setting(name, default)
-        if name not in self.recipe.settings or (type(given) is int and least <= given <= most):
-            return int(given)
-        raise UsageError(f"--set {name}={given}: must be a whole number{_range(given, least, most)}")
+        """See `whole`."""
+        return whole(self.recipe, name, default, least, most)
 
     def number(
         self, name: str, default: float, least: float = -MOST, most: float = MOST, *, above: bool = False
     ) -> float:
-        """The same for any number. `above`: `least` itself is too small. Raises UsageError."""
-        given = self.setting(name, default)
-        if name not in self.recipe.settings:
-            return float(given)
-        if type(given) in (int, float) and least <= given <= most and not (above and given == least):
-            return float(given)
-        raise UsageError(f"--set {name}={given}: must be a number{_range(given, least, most, above)}")
+        """See `number`."""
+        return number(self.recipe, name, default, least, most, above=above)
+
+
+def whole(recipe: Recipe, name: str, default: int, least: int, most: int = MOST) -> int:
+    """A setting that is a whole number from `least` to `most`; `default` where the recipe doesn't declare it.
+
+    Raises UsageError.
+    """
+    given = recipe.settings.get(name, default)
+    if name not in recipe.settings or (type(given) is int and least <= given <= most):
+        return int(given)
+    raise UsageError(f"--set {name}={given}: must be a whole number{_range(given, least, most)}")
+
+
+def number(
+    recipe: Recipe, name: str, default: float, least: float = -MOST, most: float = MOST, *, above: bool = False
+) -> float:
+    """The same for any number. `above`: `least` itself is too small. Raises UsageError."""
+    given = recipe.settings.get(name, default)
+    if name not in recipe.settings:
+        return float(given)
+    if type(given) in (int, float) and least <= given <= most and not (above and given == least):
+        return float(given)
+    raise UsageError(f"--set {name}={given}: must be a number{_range(given, least, most, above)}")
 
 
 def _range(given: Any, least: float, most: float, above: bool = False) -> str:

@@ -1,0 +1,76 @@
+"""From a strategy to a method: annotate an item's answers, then make the records of every kind that is wanted.
+
+Knows which strategy offers which kinds, and no strategy's steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from distill_data.data.exchange import Ask
+from distill_data.data.items import Item, Outcome, kept, rejected
+from distill_data.errors import UsageError
+from distill_data.methods.kinds import make_kind
+from distill_data.methods.panel import Panel
+from distill_data.methods.responses import Annotate
+from distill_data.recipes import Recipe
+
+RANKED = ("ranked", "preference", "unpaired", "sft")
+"""The kinds that scored answers give."""
+
+
+class Strategy(NamedTuple):
+    """One way to annotate what students write."""
+
+    make: Callable[[Panel], Annotate]
+    """Raises UsageError for a recipe or settings that cannot work."""
+    kinds: tuple[str, ...] = RANKED
+    """The kinds of record that it can give."""
+    judged: bool = True
+    """Whether a judge is asked: for feedback a teacher."""
+    samples: int = 1
+    """How many samples it needs at least."""
+    verified: bool = False
+    """Whether it needs a verifier and the gold column."""
+
+
+def find_strategy(strategies: Mapping[str, Strategy], recipe: Recipe) -> Strategy:
+    """Raises UsageError for one that there is not."""
+    if recipe.strategy not in strategies:
+        raise UsageError(f"{recipe.path}: there is no strategy {recipe.strategy!r}; there are {', '.join(strategies)}.")
+    return strategies[recipe.strategy]
+
+
+def make_method(panel: Panel, strategy: Strategy, kinds: Sequence[str]) -> Callable[[Item, Ask], Awaitable[Outcome]]:
+    """The method for one run, whose outcomes hold the records of the first kind, and of the `others`.
+
+    Raises UsageError for what cannot work: too few samples, no verifier, a kind that is not offered.
+    """
+    recipe = panel.recipe
+    if panel.samples < strategy.samples and not panel.column:
+        raise UsageError(
+            f"the recipe {recipe.name} compares samples, so it needs at least {strategy.samples}: "
+            f"--samples {panel.samples} is too few."
+        )
+    if strategy.verified and (panel.right is None or not recipe.gold):
+        raise UsageError(
+            f"the recipe {recipe.name} needs a verifier and the key gold: the column with the right answer."
+        )
+    annotate = strategy.make(panel)
+    makers = [make_kind(recipe, kind, panel.models, strategy.kinds) for kind in kinds]
+
+    async def method(item: Item, ask: Ask) -> Outcome:
+        judged = await annotate(item, ask)
+        if judged.reason:
+            refused = rejected(judged.reason, judged.detail, *judged.raw, agrees=judged.agrees)
+            return refused._replace(tallies=judged.tallies)
+        made = [make(item, judged) for make in makers]
+        if not any(records for records, _ in made):
+            refused = rejected(made[0][1], "", *judged.raw, agrees=judged.agrees)
+            return refused._replace(tallies=judged.tallies)
+        first, *others = (tuple(records) for records, _ in made)
+        outcome = kept(*first, dropped=judged.dropped, agrees=judged.agrees)
+        return outcome._replace(others=tuple(others), tallies=judged.tallies)
+
+    return method
