@@ -14,10 +14,11 @@
     ├── DiskError                    7  the disk is full, read-only or broken
     └── Interrupted            130/143  a signal asked the run to stop
 
-Two more never leave a run, because a bad row is data and not a crash:
+Three more never leave a run, because a bad row is data and not a crash:
 
     ParseError                          a reply that its parser refuses; becomes a reject with this reason
     AnswerFailed                        a request that the teacher refuses for good; its item ends as failed
+    VerifierFailed                      a verifier that raises; its item ends as failed
 
 A message says what is wrong, where (file, line, row), and what to do about it. To add an error: give it the parent
 whose exit code it shares, one line above, and nothing else; a new exit code also needs a line in the README.
@@ -114,4 +115,12 @@ class AnswerFailed(Exception):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+        self.detail = detail
+
+
+class VerifierFailed(Exception):
+    """A verifier that could not tell right from wrong. Its item ends as failed with the reason `verifier-error`."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
         self.detail = detail

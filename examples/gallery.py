@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from distill_data.commands import Options
+from distill_data.commands.roles import FROM_STUDENTS, roles_of
+from distill_data.commands.rounds import grows
 from distill_data.recipes import Recipe, list_recipes
 
 SEEDS = {
@@ -49,6 +52,16 @@ SEEDS = {
     "curate/roleplay": "@roles",
     "curate/tools": "@tools",
     "curate/vision-qa": "@images",
+    "feedback/correct": "@arithmetic",
+    "feedback/steps": "@arithmetic",
+    "feedback/adversarial": "@tasks",
+    "self-knowledge/majority": "@arithmetic",
+    "self-knowledge/consistency-filter": "@arithmetic",
+    "self-knowledge/star": "@arithmetic",
+    "self-knowledge/rest": "@arithmetic",
+    "self-knowledge/shortest": "@arithmetic",
+    "self-knowledge/self-reward": "@tasks",
+    "self-knowledge/instruct": "@tasks",
 }
 """What each recipe reads; the others read topics in `curate` and instructions elsewhere."""
 SMALLER = {
@@ -64,6 +77,10 @@ SMALLER = {
     "curate/oss-instruct": ["max_tokens=300"],
 }
 """Settings that make a request small enough for a small model."""
+MODEL = "local/smollm2"
+ROWS = 5
+LINE = 160
+"""Characters of the rows that are shown in a line."""
 SHOWN = 700
 """Characters of a prompt or a completion on the page."""
 SECONDS = 200
@@ -76,9 +93,8 @@ class Ended(NamedTuple):
     code: int
     seconds: float
     said: list[str]
-    record: dict[str, Any] | None
-    reject: dict[str, Any] | None
-    rows: int
+    records: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
 
 
 def seeds_of(name: str) -> str:
@@ -89,11 +105,16 @@ def play(recipe: Recipe, rows: int, work: Path) -> tuple[list[str], Ended]:
     """Run one recipe as a user would."""
     name = f"{recipe.command}/{recipe.name}"
     out = work / f"{recipe.command}-{recipe.name}.jsonl"
-    size = ["--limit", str(rows)]
-    if recipe.command != "label":
+    settings = list(SMALLER.get(name, ()))
+    if grows(recipe):
+        settings.append(f"round={rows}")
         size = ["--rows", str(rows), "--max-candidates", str(2 * rows), "--resample", "0"]
-        size += [part for each in (f"round={rows}", *SMALLER.get(name, ())) for part in ("--set", each)]
-    command = [recipe.command, seeds_of(name), "-r", recipe.name, "-t", "local/smollm2", *size]
+    else:
+        size = ["--limit", str(rows)]
+    if recipe.command in FROM_STUDENTS and "rationale" in recipe.settings:
+        settings.append("rationale=false")
+    size += [part for each in settings for part in ("--set", each)]
+    command = [recipe.command, seeds_of(name), "-r", recipe.name, *models_of(recipe), *size]
     began = time.monotonic()
     try:
         done = subprocess.run(  # noqa: S603 - our own command line
@@ -111,24 +132,49 @@ def play(recipe: Recipe, rows: int, work: Path) -> tuple[list[str], Ended]:
          for line in path.read_bytes().split(b"\n") if line]
         for end in (".jsonl", ".rejects.jsonl")
     )  # fmt: skip
-    ended = Ended(
-        code, time.monotonic() - began, said.strip().split("\n"), next(iter(records), None),
-        next(iter(rejects), None), len(records),
-    )  # fmt: skip
-    return command, ended
+    return command, Ended(code, time.monotonic() - began, said.strip().split("\n"), records, rejects)
+
+
+def models_of(recipe: Recipe) -> list[str]:
+    """The embedded model in every role that the recipe asks."""
+    if recipe.command not in FROM_STUDENTS:
+        return ["-t", MODEL]
+    judged = recipe.command == "feedback" and roles_of(recipe, Options()).teachers
+    return ["-s", MODEL, *(["-t", MODEL] if judged else [])]
 
 
 def chapter(recipe: Recipe, command: list[str], ended: Ended) -> str:
     """One recipe's part of the page."""
     lines = [f"## {recipe.command} -r {recipe.name}", "", recipe.about, ""]
     lines += ["```", f"distill-data {' '.join(command)} -o out.jsonl", *ended.said, "```", ""]
-    if ended.record is not None:
-        shown = {key: value for key, value in ended.record.items() if key not in {"id", "kind", "meta"}}
+    if ended.records:
+        shown = {key: value for key, value in ended.records[0].items() if key not in {"id", "kind", "meta"}}
         lines += ["A record:", "", "```json", shortened(shown), "```", ""]
-    if ended.reject is not None:
-        shown = {key: ended.reject[key] for key in ("reason", "detail", "answers")}
+    if ended.rejects:
+        shown = {key: ended.rejects[0][key] for key in ("reason", "detail", "answers")}
         lines += ["A reject:", "", "```json", shortened(shown), "```", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *others(ended), ""])
+
+
+def others(ended: Ended) -> list[str]:
+    """The other rows of the first five, a line each."""
+    kept = [f"kept: {beginning(taught(record))}" for record in ended.records[1:]]
+    lost = [f"{row['reason']}: {beginning(' / '.join(row['answers']))}" for row in ended.rejects[1:]]
+    both = (kept + lost)[: ROWS - min(1, len(ended.records)) - min(1, len(ended.rejects))]
+    return ["The others:", "", "```", *both, "```", ""] if both else []
+
+
+def taught(record: dict[str, Any]) -> str:
+    """What a record teaches."""
+    said = record.get("completion") or record.get("chosen") or record.get("responses") or record.get("completions")
+    last = said[-1] if said else record["prompt"][-1]
+    return str(last["content"] if isinstance(last, dict) else last)
+
+
+def beginning(text: str) -> str:
+    """One line of a text."""
+    line = " ".join(text.split()).replace("```", "` ` `")
+    return line if len(line) <= LINE else f"{line[:LINE]}…"
 
 
 def shortened(value: Any) -> str:
@@ -146,7 +192,7 @@ def shortened(value: Any) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--work", type=Path, default=Path("build/gallery"))
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
@@ -157,19 +203,22 @@ def main() -> None:
     chapters, table = [], []
     for recipe in recipes:
         command, ended = play(recipe, options.rows, options.work)
-        print(f"{recipe.command}/{recipe.name}: exit {ended.code}, {ended.rows} rows", file=sys.stderr)
+        print(f"{recipe.command}/{recipe.name}: exit {ended.code}, {len(ended.records)} rows", file=sys.stderr)
         chapters.append(chapter(recipe, command, ended))
-        table.append(f"| `{recipe.command} -r {recipe.name}` | {ended.code} | {ended.rows} |")
+        table.append(
+            f"| `{recipe.command} -r {recipe.name}` | {ended.code} | {len(ended.records)} | {len(ended.rejects)} |"
+        )
     print(HEAD.format(rows=options.rows))
-    print("\n".join(["| recipe | exit code | rows |", "|---|---|---|", *table, ""]))
+    print("\n".join(["| recipe | exit code | kept | rejected |", "|---|---|---|---|", *table, ""]))
     print("\n".join(chapters))
 
 
 HEAD = """\
 # Gallery
 
-Written by `make gallery`: every shipped recipe once on the embedded teacher, {rows} rows each where it manages to write
-them. It proves that each recipe runs on a real model, and nothing more. SmolLM2 has 135 million parameters: it
+Written by `make gallery`: every shipped recipe once on the embedded model, in every role, {rows} rows each, whatever
+became of them: one that was kept, one that was rejected, and the others in a line. It proves that each recipe runs on a
+real model, and nothing more. SmolLM2 has 135 million parameters: it
 chooses well among a few labels, copies formats now and then, and otherwise writes text that is wrong, repeats itself
 or ignores the task. Checks and parsers reject most of that, with the reasons shown; what passes is still no data to
 train on. A recipe that ends with exit code 3 kept fewer rows than were asked for. Use a large teacher, and read rows

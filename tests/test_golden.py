@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from distill_data.recipes import list_recipes
+from distill_data.recipes import list_recipes, load_recipe
 from tests.golden import GOLDEN, folders, play
+from tests.golden.judged import STRATEGIES
 
 
 @pytest.mark.parametrize("folder", folders())
@@ -31,8 +32,21 @@ def test_golden_folders_show_both_ends(folder: str) -> None:
     assert len({record["meta"]["seed_id"] for record in records}) + len(rejects) == 3
 
 
-@pytest.mark.parametrize("folder", [folder for folder in folders() if not folder.startswith("label/")])
+@pytest.mark.parametrize("folder", [folder for folder in folders() if (GOLDEN / folder / "growth.json").is_file()])
 def test_golden_folders_of_growths_show_both_ends(folder: str) -> None:
     records, rejects = ((GOLDEN / folder / name).read_bytes() for name in ("records.jsonl", "rejects.jsonl"))
     assert records.count(b"\n") == json.loads((GOLDEN / folder / "growth.json").read_bytes())["rows"]
     assert rejects
+
+
+@pytest.mark.parametrize("folder", [folder for folder in folders() if (GOLDEN / folder / "plan.json").is_file()])
+def test_golden_folders_of_students_show_every_kind(folder: str) -> None:
+    """A file of records for every kind that the strategy offers, and something rejected."""
+    command, name = folder.split("/")
+    recipe = load_recipe(name, command)
+    offered = set(STRATEGIES[command][recipe.strategy].kinds)
+    if "threshold" not in recipe.settings:
+        offered.discard("unpaired")
+    found = {path.name.split(".")[1] for path in (GOLDEN / folder).glob("records.*.jsonl")}
+    assert found == offered
+    assert (GOLDEN / folder / "rejects.jsonl").read_bytes()

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from distill_data.cli.generate import CURATE_EXAMPLES, EXPAND_EXAMPLES, LABEL_EXAMPLES, curate, expand, label
+from distill_data.cli.generate import (
+    CURATE_EXAMPLES,
+    EXPAND_EXAMPLES,
+    FEEDBACK_EXAMPLES,
+    LABEL_EXAMPLES,
+    SELF_EXAMPLES,
+    curate,
+    expand,
+    feedback,
+    label,
+    self_knowledge,
+)
 from distill_data.cli.help import SETTINGS, PlainCommand, PlainGroup
 from distill_data.cli.machine import doctor, pull, status
 from distill_data.cli.recipes import SHOW_EXAMPLES, check_recipe, list_recipes, show
@@ -15,6 +26,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("label", label, LABEL_EXAMPLES),
     ("expand", expand, EXPAND_EXAMPLES),
     ("curate", curate, CURATE_EXAMPLES),
+    ("feedback", feedback, FEEDBACK_EXAMPLES),
+    ("self-knowledge", self_knowledge, SELF_EXAMPLES),
     ("recipes", list_recipes, ""),
     ("show", show, SHOW_EXAMPLES),
     ("check-recipe", check_recipe, ""),

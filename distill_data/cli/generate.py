@@ -9,17 +9,29 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from distill_data.cli.options import (
+    AllowCode,
+    AnswersColumn,
     AnswerTeacher,
+    Canaries,
+    Kinds,
     MaxCandidates,
     Meta,
     NoAnswer,
     Output,
+    Previous,
+    Prompts,
     Quiet,
     RecipeName,
+    Round,
     Rows,
     Seeds,
+    SomeRows,
+    Students,
     Verbose,
+    Verifier,
     build_options,
+    parse_kinds,
+    share,
     takes_options,
 )
 from distill_data.cli.talk import listening, say
@@ -39,6 +51,14 @@ CURATE_EXAMPLES = """\
 Examples:
   distill-data curate @topics -r textbook --rows 100 -t openai/gpt-x -o lessons.jsonl
   distill-data curate handbook/ -r document-qa --rows 300 -t openai/gpt-x -o questions.jsonl"""
+FEEDBACK_EXAMPLES = """\
+Examples:
+  distill-data feedback @instructions -r rate -s local/smollm2 -t openai/gpt-x -o rated.jsonl
+  distill-data feedback pairs.csv -r compare --answers answers -t openai/gpt-x --kind preference -o pairs.jsonl"""
+SELF_EXAMPLES = """\
+Examples:
+  distill-data self-knowledge @arithmetic -r majority -s local/smollm2 -o voted.jsonl
+  distill-data self-knowledge @arithmetic -r rest -s local/smollm2 --round 2 --previous r1.jsonl -o r2.jsonl"""
 LABEL_EXAMPLES = """\
 Examples:
   distill-data label @sentiment -r annotate -o sentiment.jsonl
@@ -72,7 +92,9 @@ def expand(
     """Grow your data: a teacher writes new x beside yours, and y. More in docs/options.md."""
     from distill_data.commands.expand import expand as run
 
-    built = _in_rounds(seeds, rows, max_candidates, answer_teacher, no_answer, options)
+    built = _with(
+        seeds, options, rows=rows, max_candidates=max_candidates, answer_teacher=answer_teacher, answers=not no_answer
+    )
     _run(run, seeds, recipe, output, built, verbose=verbose, quiet=quiet)
 
 
@@ -92,8 +114,71 @@ def curate(
     """Write about things: a teacher makes x of your data, and y. More in docs/options.md."""
     from distill_data.commands.curate import curate as run
 
-    built = _in_rounds(meta, rows, max_candidates, answer_teacher, no_answer, options)
+    built = _with(
+        meta, options, rows=rows, max_candidates=max_candidates, answer_teacher=answer_teacher, answers=not no_answer
+    )
     _run(run, meta, recipe, output, built, verbose=verbose, quiet=quiet)
+
+
+@takes_options
+def feedback(
+    prompts: Prompts,
+    recipe: RecipeName,
+    output: Output,
+    students: Students = None,
+    answers_column: AnswersColumn = "",
+    kinds: Kinds = None,
+    canaries: Canaries = "0",
+    verifier: Verifier = "",
+    allow_code: AllowCode = False,
+    rows: SomeRows = None,
+    max_candidates: MaxCandidates = None,
+    round_number: Round = 0,
+    previous: Previous = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Judge answers: a student gives y, the teacher says what it is worth. More in docs/options.md."""
+    from distill_data.commands.feedback import feedback as run
+
+    kind, others = parse_kinds(kinds)
+    built = _with(
+        prompts, options, students=tuple(students or ()), answers_column=answers_column, kind=kind, other_kinds=others,
+        canaries=share("--canaries", canaries), verifier=verifier, allow_code=allow_code, rows=rows,
+        max_candidates=max_candidates, round=round_number, previous=previous,
+    )  # fmt: skip
+    _run(run, prompts, recipe, output, built, verbose=verbose, quiet=quiet)
+
+
+@takes_options
+def self_knowledge(
+    seeds: Seeds,
+    recipe: RecipeName,
+    output: Output,
+    students: Students = None,
+    kinds: Kinds = None,
+    canaries: Canaries = "0",
+    verifier: Verifier = "",
+    allow_code: AllowCode = False,
+    rows: SomeRows = None,
+    max_candidates: MaxCandidates = None,
+    round_number: Round = 0,
+    previous: Previous = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Let a student teach itself: it votes, verifies, rewards, refines. More in docs/options.md."""
+    from distill_data.commands.self_knowledge import self_knowledge as run
+
+    kind, others = parse_kinds(kinds)
+    built = _with(
+        seeds, options, students=tuple(students or ()), kind=kind, other_kinds=others,
+        canaries=share("--canaries", canaries), verifier=verifier, allow_code=allow_code, rows=rows,
+        max_candidates=max_candidates, round=round_number, previous=previous,
+    )  # fmt: skip
+    _run(run, seeds, recipe, output, built, verbose=verbose, quiet=quiet)
 
 
 def _run(
@@ -115,26 +200,20 @@ def _run(
     )
 
 
-def _in_rounds(
-    source: str, rows: int, max_candidates: int | None, answer_teacher: str, no_answer: bool, options: dict[str, Any]
-) -> "Options":
+def _with(source: str, options: dict[str, Any], **more: Any) -> "Options":
+    """The shared options and a command's own."""
     from dataclasses import replace
 
     refuse_typing(source)
-    return replace(
-        build_options(**options),
-        rows=rows,
-        max_candidates=max_candidates,
-        answer_teacher=answer_teacher,
-        answers=not no_answer,
-    )
+    return replace(build_options(**options), **more)
 
 
 def generate(run: "Callable[[Report], Summary]", options: "Options", *, verbose: bool, quiet: bool) -> None:
     """Run, say how it goes and how it ended, and leave with the summary's exit code."""
     from distill_data.reporting import closing_lines, make_progress
 
-    if not (quiet or options.teachers or options.replay or os.environ.get("DISTILL_TEACHER")):
+    named = options.teachers or options.students or options.replay or os.environ.get("DISTILL_TEACHER")
+    if not (quiet or named):
         say("No teacher is named (-t, DISTILL_TEACHER); the embedded one answers: local/smollm2.")
     gc.freeze()  # what is loaded by now stays
     tty = sys.stderr.isatty()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INPUT, _RECIPE, _TEACHER, _OUTPUT, _LIMITS, _TALK = "Input", "Recipe", "Teacher", "Output and resume", "Limits", "Talk"
+_STUDENT = "Student"
 
 
 def _option(heading: str, about: str, metavar: str | None, *names: str, hidden: bool = False) -> Any:
@@ -75,6 +76,25 @@ Meta = Annotated[
         show_default=False,
     ),
 ]
+
+Prompts = Annotated[
+    str, typer.Argument(metavar="PROMPTS", help="what students are asked: a file, as SEEDS are", show_default=False)
+]
+Students = Annotated[
+    Texts, _option(_STUDENT, "who writes y, as -t names models; repeatable for feedback", "MODEL", "-s", "--student")
+]
+AnswersColumn = Annotated[
+    str, _option(_STUDENT, "the column with the answers; no student is asked", "COLUMN", "--answers")
+]
+Kinds = Annotated[Texts, _option(_RECIPE, "a kind of record; =FILE for one more; repeatable", "KIND[=FILE]", "--kind")]
+Canaries = Annotated[
+    str, _option(_RECIPE, "items with a planted bad answer, to test the judge; 4 or more", "SHARE", "--canaries")
+]
+Verifier = Annotated[str, _option(_RECIPE, "your own (answer, gold) -> bool", "MOD:FUNC", "--verifier")]
+AllowCode = Annotated[bool, _option(_RECIPE, "let the verifier run code that a model wrote", None, "--allow-code")]
+Round = Annotated[int, _option(_STUDENT, "which round of training the student is in", "K", "--round")]
+Previous = Annotated[Path | None, _option(_STUDENT, "the round before, to compare with", "OUT", "--previous")]
+SomeRows = Annotated[int | None, _option(_RECIPE, "how many rows to keep, where prompts are new", "N", "--rows")]
 
 Teachers = Annotated[
     Texts, _option(_TEACHER, "openai/M, local/M, echo, or a profile; repeatable", "MODEL", "-t", "--teacher")
@@ -163,7 +183,7 @@ def build_options(
         tpm=_above_zero("--tpm", tpm),
         max_cost=_above_zero("--max-cost", max_cost),
         max_tokens_total=_at_least(1, "--max-tokens-total", max_tokens_total),
-        max_failed=_share("--max-failed", max_failed),
+        max_failed=share("--max-failed", max_failed),
         resample=_at_least(0, "--resample", resample),
         retry_failed=retry_failed,
         accept_drift=accept_drift,
@@ -203,6 +223,18 @@ def parse_headers(texts: Sequence[str] | None) -> dict[str, str]:
     return found
 
 
+def parse_kinds(texts: Sequence[str] | None) -> tuple[str, dict[str, Path]]:
+    """`K` and `K=FILE` texts as the kind of the output, and further kinds with their files. Raises UsageError."""
+    kinds = [text.partition("=") for text in texts or ()]
+    plain = [kind for kind, equals, _ in kinds if not equals]
+    others = {kind: Path(file) for kind, equals, file in kinds if equals}
+    if len(plain) > 1:
+        raise UsageError(f"--kind {plain[1]}: the output is {plain[0]} already; give --kind {plain[1]}=FILE.")
+    if len(plain) + len(others) < len(kinds) or (plain and plain[0] in others) or not all(k for k, _, _ in kinds):
+        raise UsageError("--kind must be KIND or KIND=FILE, with each kind once.")
+    return plain[0] if plain else "", others
+
+
 def _verify_variable(option: str, name: str) -> None:
     if not _VARIABLE.fullmatch(name):
         raise UsageError(f"{option} must name an environment variable; the value itself is never an argument.")
@@ -235,7 +267,7 @@ def _above_zero(option: str, value: float | None) -> float | None:
     return value
 
 
-def _share(option: str, text: str) -> float:
+def share(option: str, text: str) -> float:
     """`0.05`, `5%` and `5 %` are the same."""
     digits, percent, rest = text.partition("%")
     try:

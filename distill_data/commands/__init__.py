@@ -8,10 +8,12 @@ from distill_data.commands.check_recipe import check_recipe
 from distill_data.commands.curate import curate
 from distill_data.commands.doctor import doctor
 from distill_data.commands.expand import expand
+from distill_data.commands.feedback import feedback
 from distill_data.commands.label import label
 from distill_data.commands.models import pull_model
 from distill_data.commands.options import Options, Summary
 from distill_data.commands.recipes import recipes
+from distill_data.commands.self_knowledge import self_knowledge
 from distill_data.commands.show import show
 from distill_data.commands.status import status
 
@@ -22,9 +24,11 @@ __all__ = [
     "curate",
     "doctor",
     "expand",
+    "feedback",
     "label",
     "pull_model",
     "recipes",
+    "self_knowledge",
     "show",
     "status",
 ]

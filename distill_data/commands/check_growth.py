@@ -5,11 +5,11 @@ Knows no limits and no process; commands.check_recipe runs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from distill_data.errors import ParseError, UsageError
-from distill_data.methods import curation, expansion, needs
+from distill_data.methods import curation, expansion, feedback, needs, self_knowledge
 from distill_data.methods.growing import make_check_x, read_x
 from distill_data.methods.setup import Setup
 from distill_data.methods.stages import make_stages
@@ -19,10 +19,17 @@ from distill_data.recipes.nearest import hint
 
 SHARED = frozenset({"round", "per_call", "rouge", "minhash", "neighbours", "keep_from"})
 """Settings that every growth reads, so that a template need not."""
-STRATEGIES = {"expand": expansion.STRATEGIES, "curate": curation.STRATEGIES}
+STRATEGIES: Mapping[str, Mapping[str, object]] = {
+    "expand": expansion.STRATEGIES,
+    "curate": curation.STRATEGIES,
+    "feedback": feedback.GROWTHS,
+    "self-knowledge": self_knowledge.GROWTHS,
+}
 READS = {
     "demonstrations": frozenset({"human", "machine"}),
     "self-instruct": frozenset({"human", "machine"}),
+    "instruct": frozenset({"human", "machine"}),
+    "self-reward": frozenset({"human", "machine", "answers", "judgements"}),
     "pairs": frozenset({"by", "k"}),
     "evolve": frozenset({"operations", "depth", "tries"}),
     **curation.READS,

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from distill_data.commands.rounds import IN_ROUNDS
+from distill_data.commands.roles import FROM_STUDENTS
+from distill_data.commands.rounds import grows
 from distill_data.errors import DistillError, ParseError, UsageError
 from distill_data.parsing import fields_of, make_parser
 from distill_data.quality import make_check, make_verifier
@@ -81,10 +82,14 @@ def problems(path: Path, command: str = "") -> list[str]:
         return [str(error)]
     broken = list(_broken(recipe))
     found = [*_names(recipe), *_unused(recipe), *broken]
-    if recipe.command in IN_ROUNDS:
-        from distill_data.commands.check_growth import problems_of
+    if grows(recipe):
+        from distill_data.commands.check_growth import problems_of as problems_of_growth
 
-        found += problems_of(recipe)
+        found += problems_of_growth(recipe)
+    elif recipe.command in FROM_STUDENTS:
+        from distill_data.commands.check_annotation import problems_of
+
+        found += () if broken else problems_of(recipe)
     else:
         found += () if broken else _fields(recipe)
         found += _example(recipe, judge=not broken)
@@ -93,8 +98,12 @@ def problems(path: Path, command: str = "") -> list[str]:
 
 def _names(recipe: Recipe) -> Iterator[str]:
     """Variables that nothing defines."""
-    known = {*recipe.columns, *recipe.settings, *EXTRAS, *(GROWING if recipe.command in IN_ROUNDS else ())}
-    if recipe.demonstrations is None and recipe.command not in IN_ROUNDS:
+    known = {*recipe.columns, *recipe.settings, *EXTRAS, *(GROWING if grows(recipe) else ())}
+    if recipe.command in FROM_STUDENTS:
+        from distill_data.methods.needs import SHOWN
+
+        known |= {"answers", "mark", *SHOWN}
+    if recipe.demonstrations is None and not grows(recipe):
         known.discard("demonstrations")
     for name, line in recipe.body.names.items():
         if name not in known:
@@ -113,10 +122,14 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         if column not in read and "row" not in body.whole:
             yield str(front["columns"][column].error("no template uses this column"))
     read = {*body.names, *references(front), *STRATEGY_SETTINGS.get(recipe.strategy, ())}
-    if recipe.command in IN_ROUNDS:
+    if grows(recipe):
         from distill_data.commands.check_growth import read_settings
 
         read |= read_settings(recipe)
+    if recipe.command in FROM_STUDENTS:
+        from distill_data.methods.needs import SETTINGS
+
+        read |= SETTINGS.get("", frozenset()) | SETTINGS.get(recipe.strategy, frozenset())
     for setting in recipe.settings:
         if setting not in read:
             yield str(front["settings"][setting].error("nothing uses this setting"))

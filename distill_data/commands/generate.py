@@ -12,9 +12,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +20,20 @@ import orjson
 
 from distill_data import __version__
 from distill_data.commands import seating
+from distill_data.commands.ending import end_run
+from distill_data.commands.job import Job
 from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
-from distill_data.commands.plan import Seeds, find_pool, find_profiles, find_seeds, plan_digest, read_recipe
+from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, read_recipe
+from distill_data.commands.roles import find_profiles
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
 from distill_data.commands.work import Work
 from distill_data.data.items import Row
 from distill_data.engine.journal import Journal
-from distill_data.engine.publish import Files, files_of, is_published, publish, withdraw
+from distill_data.engine.publish import is_published, withdraw
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.spill import Spill
-from distill_data.errors import DistillError, DriftError, Interrupted, UsageError
+from distill_data.errors import DriftError, UsageError
 from distill_data.recipes import Recipe
 from distill_data.reporting import Progress
 from distill_data.teachers import Resolved
@@ -43,32 +44,6 @@ Prepare = Callable[[Recipe, Mapping[str, str], Seeds, Sequence[Row], Options], C
 
 Checks all that can be checked without asking. Raises UsageError, RecipeError and SeedError.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A run, planned."""
-
-    recipe: Recipe
-    seeds: Seeds
-    options: Options
-    output: Path
-    profiles: Mapping[str, Profile]
-    resolved: Mapping[str, Resolved]
-    make_work: Callable[[], Work]
-    plan: str
-    say: Callable[[Progress], None]
-
-    def facts(self) -> dict[str, Any]:
-        """What the manifest's result says about the job itself."""
-        return {
-            "plan": self.plan,
-            "command": self.recipe.command,
-            "recipe": {"name": self.recipe.name, "digest": self.recipe.digest, "paper": self.recipe.paper},
-            "settings": orjson.loads(orjson.dumps({**self.recipe.settings, **self.recipe.sampling})),
-            "seeds": {"rows": self.seeds.rows, "digest": self.seeds.digest},
-            "teachers": {role: profile.name for role, profile in self.profiles.items()},
-        }
 
 
 def generate(
@@ -90,13 +65,13 @@ def generate(
         path = output_path(
             output, [command, seeds, recipe, options.teachers, options.settings, options.samples], options
         )
-        refuse_overwriting(path, [seeds, recipe, made.demonstrations.source if made.demonstrations else ""])
+        refuse_overwriting(path, [seeds, recipe, made.demonstrations.source if made.demonstrations else ""], options)
         run = RunDirectory(options.run or path.with_suffix(".run"))
         if options.dry_run:
             surveyed = find_seeds(seeds, options, None)
             job = _plan(loop, made, surveyed, path, options, prepare, say, run.load().get("teachers", {}), probe=False)
             return _dry_run(loop, job, Journal(run.journal))
-        profiles = find_profiles(options)
+        profiles = find_profiles(options, made)
         found: Seeds | None = None
         if seeds != "-":
             found = find_seeds(seeds, options, None)
@@ -148,7 +123,7 @@ def _plan(
     resolved: Mapping[str, Resolved] | None = None,
 ) -> Job:
     """Check all that can be checked without sending, the first row's prompt included; then resolve the teachers."""
-    profiles = profiles or find_profiles(options)
+    profiles = profiles or find_profiles(options, recipe)
     if not seeds.rows:
         seeds.survey(recipe)
     pool = find_pool(recipe.demonstrations, seeds, recipe)
@@ -163,13 +138,13 @@ def _plan(
 
 
 def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
-    files = files_of(job.output)
+    files = job.files()
     manifest = is_published(files, job.plan)
     failed = manifest["result"]["failed"] if manifest else 0
     items = manifest["result"]["items"] if manifest else 0
     again = failed > 0 and (job.options.retry_failed or failed > job.options.max_failed * items)
     if manifest is not None and not again:
-        withdraw(files_of(job.output, partial=True))
+        withdraw(job.files(partial=True))
         return Summary(
             "unchanged",
             0,
@@ -198,7 +173,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
         live = _pass(job, journal)
         stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say)) or job.seeds.changed()
         journal.close()  # what still lands now is in the counts
-        return _publish(job, files, spill, live, stopped)
+        return end_run(job, spill, live, stopped)
     finally:
         journal.close()
         if spill is not None:
@@ -209,51 +184,6 @@ def _pass(job: Job, journal: Journal) -> Run:
     """One pass over the items, nothing counted yet."""
     reuse = [Journal(run_at(each, "--reuse").journal) for each in job.options.reuse]
     return Run(job.make_work(), seating.seat(job.profiles, job.resolved), journal, reuse, job.options)
-
-
-def _publish(job: Job, files: Files, spill: Spill, live: Run, stopped: DistillError | None) -> Summary:
-    """Write what there is: as the output where it is whole, else as `.partial`."""
-    history = live.history()
-    failed, kept = live.count.statuses["failed"], live.count.statuses["kept"]
-    whole = stopped is None and kept >= (live.work.target or 1) and failed <= job.options.max_failed * live.work.items
-    target = files if whole else files_of(job.output, partial=True)
-    if not whole:
-        withdraw(target)
-    stamp = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
-    result = publish(spill.read(), target, live.count, {**job.facts(), **live.work.facts}, {**history, **stamp})
-    if whole:
-        withdraw(files_of(job.output, partial=True))
-        return Summary("published", 0, "", str(target.dataset), result, history)
-    message, code = _ending(stopped, result, live.work, job.options)
-    written = str(target.dataset if kept else target.rejects)
-    return Summary("partial", code, message, written, result, history)
-
-
-def _ending(stopped: DistillError | None, result: Mapping[str, Any], work: Work, options: Options) -> tuple[str, int]:
-    """Why the output is partial, and the exit code for it."""
-    again = "What is done is kept: the same command goes on from here"
-    if isinstance(stopped, Interrupted):
-        return f"{stopped} {again}.", stopped.exit_code
-    if stopped is not None:
-        return f"{stopped} {again}.", stopped.exit_code
-    if result["failed"] > options.max_failed * result["items"]:
-        if work.target is not None:
-            again = (
-                "A refusal stands, as later rounds were built beside it: --retry-failed asks again, which may need "
-                "--accept-drift, and a higher --max-failed takes the rows as they are"
-            )
-        else:
-            again += "; only the failed are asked"
-        return (
-            f"{result['failed']} of {result['items']} items failed, more than --max-failed {options.max_failed:g} "
-            f"allows. {again}."
-        ), 3
-    if work.target is not None:
-        return (
-            f"{result['kept']} of {work.target} rows were kept, and {work.ended}. The reasons above say what was lost; "
-            "what was kept is in the partial file and stays paid."
-        ), 3
-    return "Nothing was kept, so there is no dataset; the rejects say why for each item.", 3
 
 
 def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal) -> None:
@@ -302,7 +232,7 @@ def _replay(
     assert options.replay is not None
     if output == "-":
         raise UsageError("--replay writes a file; give -o OUT.jsonl.")
-    refuse_overwriting(Path(output), [seeds])
+    refuse_overwriting(Path(output), [seeds], options)
     source = run_at(options.replay, "--replay")
     stored = source.load()
     profiles, resolved = seating.recall_teachers(stored["teachers"])
@@ -314,7 +244,7 @@ def _replay(
         spill = Spill(Path(scratch) / "spill")
         try:
             loop.run(run_replay(live, spill, recipe.gold_by))
-            return _publish(job, files_of(job.output), spill, live, None)
+            return end_run(job, spill, live, None)
         finally:
             journal.close()
             spill.close()

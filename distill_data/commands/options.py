@@ -15,6 +15,8 @@ class Options:
 
     teachers: tuple[str, ...] = ()
     """Profiles or `backend/model` names; none means `$DISTILL_TEACHER`, then the embedded teacher."""
+    students: tuple[str, ...] = ()
+    """The same for the models whose answers are annotated; none of them is a default."""
     base_url: str = ""
     api_key_env: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +49,22 @@ class Options:
     """Whether y is asked for; without, the records are prompts."""
     answer_teacher: str = ""
     """Who writes y, where it is another model than the one that writes x."""
+    answers_column: str = ""
+    """The column with the answers to annotate, where the seeds bring them; no student is asked then."""
+    kind: str = ""
+    """The kind of record in the output; empty is the recipe's own."""
+    other_kinds: Mapping[str, Path] = field(default_factory=dict)
+    """Further kinds to the files that they are written to, in the same run."""
+    canaries: float = 0
+    """Share of items whose judges are shown a planted bad answer too; at least four items where it isn't 0."""
+    verifier: str = ""
+    """`module:function`, in place of the recipe's verifier."""
+    allow_code: bool = False
+    """Whether verifiers may run code that a model wrote."""
+    round: int = 0
+    """Which round of training the student is in, from 1; 0 where nobody says."""
+    previous: Path | None = None
+    """The dataset of the round before."""
     resample: int = 1
     """How often a reply that its parser refuses is asked again."""
     retry_failed: bool = False
@@ -64,12 +82,14 @@ def check_options(options: Options) -> None:
     """Raise UsageError for a number that cannot be."""
     least = {
         **dict.fromkeys(("limit", "samples", "rows", "max_candidates", "concurrency"), 1),
-        **dict.fromkeys(("resample", "max_tokens_total", "max_cost"), 0),
+        **dict.fromkeys(("resample", "max_tokens_total", "max_cost", "round"), 0),
     }
     for name, bound in least.items():
         value = getattr(options, name)
         if value is not None and value < bound:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least {bound}.")
+    if not 0 <= options.canaries <= 1:
+        raise UsageError(f"--canaries {options.canaries:g}: must be a share between 0 and 1.")
     if not 0 <= options.max_failed <= 1:
         raise UsageError(f"--max-failed {options.max_failed:g}: must be a share between 0 and 1.")
 

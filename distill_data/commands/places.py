@@ -26,19 +26,23 @@ def output_path(output: str, job: list[Any], options: Options) -> Path:
     )
 
 
-def refuse_overwriting(output: Path, sources: list[str]) -> None:
+def refuse_overwriting(output: Path, sources: list[str], options: Options) -> None:
     """Raise UsageError where a file to be written is read, is a directory, or has another ending than `.jsonl`."""
-    read = [path for path in map(Path, sources) if path.exists()]
-    for path in _all(output):
+    previous = [str(options.previous)] if options.previous else []
+    read = [path for path in map(Path, [*sources, *previous]) if path.exists()]
+    written = _all(output, options)
+    for path in written:
+        if written.count(path) > 1:
+            raise UsageError(f"-o {output}: {path} would be written twice; give every kind a file of its own.")
         if path.is_dir():
             raise UsageError(f"-o {output}: {path} is a directory; name a file that ends in .jsonl.")
         if path.exists() and any(path.samefile(source) for source in read):
             raise UsageError(f"-o {output}: {path} is read by this run and would be overwritten. Name another file.")
 
 
-def _all(output: Path) -> list[Path]:
-    whole, partial = (files_of(output, partial=each) for each in (False, True))
-    return [path for files in (whole, partial) for path in (files.dataset, files.rejects, files.manifest)]
+def _all(output: Path, options: Options) -> list[Path]:
+    both = [files_of(output, partial=each, others=options.other_kinds) for each in (False, True)]
+    return [path for files in both for path in (*files.datasets().values(), files.rejects, files.manifest)]
 
 
 def run_at(directory: Path, option: str) -> RunDirectory:

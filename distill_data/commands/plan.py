@@ -1,10 +1,9 @@
-"""What a run is about, found out before anything is sent: recipe, seeds, teachers. Sends nothing and writes nothing."""
+"""What a run is about, found out before anything is sent: recipe and seeds. Sends nothing and writes nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import random
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from distill_data.commands.options import Options
+from distill_data.commands.roles import FROM_STUDENTS
 from distill_data.data.documents import list_documents
 from distill_data.data.items import Item, Row, canonical, digest
 from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
 from distill_data.errors import DriftError, SeedError, UsageError
 from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
-from distill_data.teachers.profiles import DEFAULT_TEACHER, find_profile, load_profiles
-from distill_data.teachers.protocol import Profile
 
 
 def read_recipe(name: str, command: str, options: Options) -> Recipe:
@@ -28,35 +26,6 @@ def read_recipe(name: str, command: str, options: Options) -> Recipe:
     if options.samples is not None:
         pairs["samples"] = str(options.samples)
     return apply_settings(load_recipe(name, command), pairs)
-
-
-def find_profiles(options: Options) -> dict[str, Profile]:
-    """Role to profile: teacher, teacher-2, …"""
-    names = options.teachers or tuple(filter(None, [os.environ.get("DISTILL_TEACHER", "")])) or (DEFAULT_TEACHER,)
-    known = load_profiles(options.config)
-    given: dict[str, Any] = {
-        "base_url": options.base_url or None,
-        "api_key_env": options.api_key_env or None,
-        "headers": dict(options.headers) or None,
-        "timeout": options.timeout,
-        "concurrency": options.concurrency,
-        "rpm": options.rpm,
-        "tpm": options.tpm,
-    }
-    profiles = [find_profile(name, known, **given) for name in names]
-    if len({(profile.model, profile.base_url) for profile in profiles}) < len(profiles):
-        raise UsageError("-t names the same teacher twice; for several answers of one teacher give --samples.")
-    if options.max_cost is not None:
-        for profile in profiles:
-            if profile.price is None:
-                raise UsageError(
-                    f"--max-cost: the price of {profile.name} is unknown. Give it in distill.toml as "
-                    "price = { input = X, output = Y } (USD per million tokens), or limit --max-tokens-total instead."
-                )
-    found = {"teacher" if n == 1 else f"teacher-{n}": profile for n, profile in enumerate(profiles, start=1)}
-    if options.answer_teacher:
-        found["answerer"] = find_profile(options.answer_teacher, known, **given)
-    return found
 
 
 @dataclass(slots=True)
@@ -169,6 +138,14 @@ def plan_digest(recipe: Recipe, seeds: Seeds, pool: list[Row], identities: Mappi
         "teachers": identities,
         "seed": options.seed,
         **({"rows": [options.rows, options.max_candidates, options.answers]} if options.rows is not None else {}),
+        **({"annotation": _annotation(options)} if recipe.command in FROM_STUDENTS else {}),
         "resample": options.resample,
     }
     return hashlib.sha256(canonical(parts)).hexdigest()
+
+
+def _annotation(options: Options) -> list[Any]:
+    """The options that decide what becomes of students' answers."""
+    previous = options.previous.name if options.previous else ""
+    kinds = [options.kind, *options.other_kinds]
+    return [kinds, options.answers_column, options.canaries, options.verifier, options.round, previous]

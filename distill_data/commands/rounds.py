@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from distill_data.commands.generate import Prepare
 from distill_data.commands.options import Options
@@ -12,11 +12,41 @@ from distill_data.commands.work import InRounds, Work
 from distill_data.data.growth import Growth
 from distill_data.data.items import Item, Row
 from distill_data.errors import UsageError
+from distill_data.methods.needs import SCORE
 from distill_data.recipes import Recipe
 
 IN_ROUNDS = ("expand", "curate")
 """The commands that write x themselves. Their strategies are imported when they run: `label` starts without them."""
+GROWTHS: Mapping[str, frozenset[str]] = {
+    "feedback": frozenset({"adversarial"}),
+    "self-knowledge": frozenset({"self-reward", "instruct"}),
+}
+"""Command to those of its strategies that write x too."""
 CANDIDATES_PER_ROW, LEAST_CANDIDATES = 10, 1000
+
+
+def grows(recipe: Recipe) -> bool:
+    """Whether the recipe writes x itself."""
+    return recipe.command in IN_ROUNDS or recipe.strategy in GROWTHS.get(recipe.command, ())
+
+
+def make_growth_of(command: str) -> MakeGrowth:
+    """What makes the growths of a command."""
+    if command == "expand":
+        from distill_data.methods.expansion import make_expansion
+
+        return make_expansion
+    if command == "curate":
+        from distill_data.methods.curation import make_curation
+
+        return make_curation
+    if command == "feedback":
+        from distill_data.methods.feedback import make_feedback_growth
+
+        return make_feedback_growth
+    from distill_data.methods.self_knowledge import make_self_growth
+
+    return make_self_growth
 
 
 class MakeGrowth(Protocol):
@@ -45,14 +75,14 @@ def require_rows(options: Options) -> int:
     return options.rows
 
 
-def prepare_rounds(make_growth: MakeGrowth) -> Prepare:
-    """Makes works that grow to `options.rows`."""
+def prepare_rounds(make_growth: MakeGrowth, facts: Mapping[str, Any] = {}) -> Prepare:
+    """Makes works that grow to `options.rows`. `facts` go into the manifest."""
 
     def prepare(
         recipe: Recipe, teachers: Mapping[str, str], seeds: Seeds, pool: Sequence[Row], options: Options
     ) -> Callable[[], Work]:
         rows = require_rows(options)
-        if options.answer_teacher and not recipe.stages:
+        if options.answer_teacher and not recipe.stages.keys() - {SCORE}:
             raise UsageError(f"--answer-teacher: the recipe {recipe.name} writes x and y in one call.")
         cap = options.max_candidates or max(LEAST_CANDIDATES, CANDIDATES_PER_ROW * rows)
         if cap < rows:
@@ -61,7 +91,7 @@ def prepare_rounds(make_growth: MakeGrowth) -> Prepare:
 
         def make() -> Work:
             growth = make_growth(recipe, teachers, items, options.seed, options.resample, answers=options.answers)
-            return InRounds(growth, rows, cap, options.seed)
+            return InRounds(growth, rows, cap, options.seed, facts)
 
         make()  # what cannot work is said before anything is asked
         return make

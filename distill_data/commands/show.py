@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from distill_data.commands.options import Options
-from distill_data.commands.plan import find_pool, find_profiles, find_seeds, read_recipe
-from distill_data.commands.rounds import IN_ROUNDS, MakeGrowth
+from distill_data.commands.plan import find_pool, find_seeds, read_recipe
+from distill_data.commands.roles import FROM_STUDENTS, find_profiles
+from distill_data.commands.rounds import grows, make_growth_of
 from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.items import Item
 from distill_data.engine.ask import Parked
@@ -35,8 +36,8 @@ def show(
     UsageError.
     """
     made = read_recipe(recipe, command or command_of(recipe), options)
-    roles = {role: profile.name for role, profile in find_profiles(options).items()}
-    ask_first = _label if made.command not in IN_ROUNDS else _grow
+    roles = {role: profile.name for role, profile in find_profiles(options, made).items()}
+    ask_first = _grow if grows(made) else _annotate if made.command in FROM_STUDENTS else _label
     first = ask_first(made, roles, seeds, row, options)
     asked: list[dict[str, Any]] = []
 
@@ -60,17 +61,23 @@ def _label(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, optio
     return lambda ask: method(item, ask)
 
 
+def _annotate(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, options: Options) -> First:
+    from distill_data.commands.annotation import make_annotation
+
+    item, _ = _example(recipe) if not seeds else _row(recipe, seeds, row, options)
+    method, _ = make_annotation(recipe, roles, options)
+    return lambda ask: method(item, ask)
+
+
 def _grow(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, options: Options) -> First:
     """The proposal number `row` of the first round."""
-    from distill_data.methods.curation import make_curation
-    from distill_data.methods.expansion import make_expansion
-
     if not seeds:
         raise UsageError(f"the recipe {recipe.name} draws from seeds; give them by --seeds FILE.")
     found = find_seeds(seeds, options, None)
     found.survey(recipe)
-    make: MakeGrowth = make_expansion if recipe.command == "expand" else make_curation
-    growth = make(recipe, roles, list(found.items()), options.seed, options.resample, answers=True)
+    growth = make_growth_of(recipe.command)(
+        recipe, roles, list(found.items()), options.seed, options.resample, answers=True
+    )
     drawn = growth.draw()
     if not 1 <= row <= len(drawn):
         raise UsageError(f"--row {row}: the first round has the proposals 1 to {len(drawn)}.")

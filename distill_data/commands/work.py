@@ -75,6 +75,8 @@ class InRounds:
     cap: int
     """How many candidates to look at, at most."""
     seed: int
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Facts that are known before."""
     grown: Grown = field(default_factory=Grown)
 
     @property
@@ -84,7 +86,11 @@ class InRounds:
     @property
     def facts(self) -> Mapping[str, Any]:
         kept = self.grown.coverage
-        return {"rows": self.target, "coverage": {"sources": len(kept), "kept": dict(sorted(kept.items()))}}
+        return {
+            **self.told,
+            "rows": self.target,
+            "coverage": {"sources": len(kept), "kept": dict(sorted(kept.items()))},
+        }
 
     @property
     def ended(self) -> str:

@@ -83,7 +83,7 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _DROPPED:
             self._dropping.append(tag)
-        if tag in _BLOCKS and self._in_title and any(map(str.strip, self._titles[self._in_title])):
+        if tag in _BLOCKS and self._in_title and self._titles[self._in_title]:
             self._in_title = ""  # it was never closed
         if tag in ("title", "h1") and tag not in self._titles and "svg" not in self._dropping:
             self._titles[tag] = []
@@ -115,7 +115,7 @@ class _Page(HTMLParser):
                 self._kind = ""
 
     def handle_data(self, data: str) -> None:
-        if self._in_title:
+        if self._in_title and (data.strip() or self._titles[self._in_title]):
             self._titles[self._in_title].append(data)
         if not self._dropping and self._in_title != "title":
             self._pieces.append(data if self._pre else _SPACE.sub(" ", data))

@@ -11,8 +11,10 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import orjson
@@ -30,23 +32,43 @@ class Files:
     dataset: Path
     rejects: Path
     manifest: Path
+    others: Mapping[str, Path] = field(default_factory=dict)
+    """Kind to the file of its records, where a run writes several kinds."""
+
+    def datasets(self) -> dict[str, Path]:
+        """What the manifest calls each file of records, to its path."""
+        return {"dataset": self.dataset, **self.others}
 
 
-def files_of(output: Path, *, partial: bool = False) -> Files:
-    """`out.jsonl` with `out.rejects.jsonl` and `out.manifest.json`, or the same with `.partial` in each name.
+def files_of(output: Path, *, partial: bool = False, others: Mapping[str, Path] = MappingProxyType({})) -> Files:
+    """`out.jsonl` with `out.rejects.jsonl` and `out.manifest.json`, or the same with `.partial` in each name, in those
+    of the `others` too.
 
     Raises UsageError for another ending.
     """
-    if output.suffix != ".jsonl" or not output.stem:
-        raise UsageError(f"-o {output}: the output is JSON lines, so its name must end in .jsonl.")
-    stem = output.with_suffix(".partial") if partial else output.with_suffix("")
-    return Files(*(stem.with_name(stem.name + end) for end in (".jsonl", ".rejects.jsonl", ".manifest.json")))
+    for path in (output, *others.values()):
+        if path.suffix != ".jsonl" or not path.stem:
+            raise UsageError(f"-o {path}: the output is JSON lines, so its name must end in .jsonl.")
+
+    def named(path: Path, end: str) -> Path:
+        stem = path.with_suffix(".partial") if partial else path.with_suffix("")
+        return stem.with_name(stem.name + end)
+
+    dataset, rejects, manifest = (named(output, end) for end in (".jsonl", ".rejects.jsonl", ".manifest.json"))
+    return Files(dataset, rejects, manifest, {kind: named(path, ".jsonl") for kind, path in others.items()})
 
 
 def encode_outcome(item: Item, outcome: Outcome) -> bytes:
-    """A blob for the spill: a line with the status, then the lines of the dataset or of the rejects."""
+    """A blob for the spill: a line with the status, then the lines of the dataset or of the rejects.
+
+    With several kinds of records the first line also says how many lines there are of each.
+    """
+    head = outcome.status.encode()
     if outcome.status == "kept":
         rows: Iterable[Mapping[str, Any]] = outcome.records
+        if outcome.others:
+            head += b"".join(b" %d" % len(records) for records in (outcome.records, *outcome.others))
+            rows = chain(outcome.records, *outcome.others)
     else:
         rows = [
             {
@@ -58,7 +80,7 @@ def encode_outcome(item: Item, outcome: Outcome) -> bytes:
                 "seed": orjson.dumps(item.row).decode(),
             }
         ]
-    return b"\n".join((outcome.status.encode(), *map(orjson.dumps, rows), b""))
+    return b"\n".join((head, *map(orjson.dumps, rows), b""))
 
 
 class Count:
@@ -70,14 +92,21 @@ class Count:
         self.reasons: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.gold: dict[str, list[int]] = {}
+        self.tallies: dict[str, list[int]] = {}
+        self.records = 0
 
     def add(self, outcome: Outcome, group: str = "") -> None:
         """Count an outcome that is not pending; its agreement with gold under its group too."""
         self.statuses[outcome.status] += 1
+        self.records += len(outcome.records)
         if outcome.reason:
             self.reasons[outcome.reason] += 1
         if outcome.dropped:
             self.dropped.update(outcome.dropped)
+        for name, (often, of) in outcome.tallies.items():
+            tally = self.tallies.setdefault(name, [0, 0])
+            tally[0] += often
+            tally[1] += of
         if outcome.agrees is not None:
             for name in {"", group}:
                 compared = self.gold.setdefault(name, [0, 0])
@@ -94,6 +123,7 @@ class Count:
             raise DistillError(f"the sums do not add up: {self.items} items, but {ended}; please report this.")
         gold = {group: {"compared": pair[0], "equal": pair[1]} for group, pair in sorted(self.gold.items())}
         agreement = {**gold.pop(""), "by": gold} if "" in gold else {}
+        tallies = {name: {"count": pair[0], "of": pair[1]} for name, pair in sorted(self.tallies.items()) if pair[1]}
         return {
             "items": self.items,
             **ended,
@@ -101,6 +131,7 @@ class Count:
             "reasons": dict(sorted(self.reasons.items())),
             "dropped": dict(sorted(self.dropped.items())),
             "gold": agreement,
+            **({"measures": tallies} if tallies else {}),
         }
 
 
@@ -150,33 +181,50 @@ def publish(
 
     Raises DiskError. Until the first rename nothing that was there before has changed.
     """
-    drafts: list[Draft] = []
+    drafts: dict[str, Draft] = {}
+    paths = {**files.datasets(), "rejects": files.rejects}
     try:
-        files.dataset.parent.mkdir(parents=True, exist_ok=True)
-        for path in (files.dataset, files.rejects):
-            drafts.append(Draft(path))  # one by one: the first is discarded where the second cannot be made
-        ended = 0
-        for blob in blobs:
-            ended += 1
-            status, lines = blob.split(b"\n", 1)
-            drafts[status != b"kept"].write(lines)
+        for name, path in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drafts[name] = Draft(path)  # one by one: the first is discarded where the second cannot be made
+        ended = _fill(blobs, drafts["rejects"], [drafts[name] for name in files.datasets()])
         if ended != count.ended():
             raise DistillError(f"{ended} items ended and {count.ended()} were counted; please report this.")
-        sums, sealed = count.to_json(), [draft.seal() for draft in drafts]
-        result = {**sums, "records": drafts[0].rows, **result}
-        result["files"] = {"dataset": sealed[0] if drafts[0].rows else None, "rejects": sealed[1]}
-        drafts[1].publish()
-        if drafts[0].rows:
-            drafts[0].publish()
-        sync_directory(files.dataset.parent)
+        sums, sealed = count.to_json(), {name: draft.seal() for name, draft in drafts.items()}
+        result = {**sums, "records": drafts["dataset"].rows, **result}
+        wanted = {name: draft.rows > 0 or name == "rejects" for name, draft in drafts.items()}
+        result["files"] = {name: sealed[name] if wanted[name] else None for name in drafts}
+        for name in reversed(drafts):
+            if wanted[name]:
+                drafts[name].publish()
+        for directory in dict.fromkeys(path.parent for path in paths.values()):
+            sync_directory(directory)
         manifest = {"result": result, "history": history}
         write_atomically(files.manifest, orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n", mode=0o644)
     except OSError as error:
         raise disk_error(error, files.dataset) from error
     finally:
-        for draft in drafts:
+        for draft in drafts.values():
             draft.discard()
     return result
+
+
+def _fill(blobs: Iterator[bytes], rejects: Draft, datasets: list[Draft]) -> int:
+    """Write every outcome's lines where they belong; how many outcomes there were."""
+    ended = 0
+    for blob in blobs:
+        ended += 1
+        head, lines = blob.split(b"\n", 1)
+        if head == b"kept":
+            datasets[0].write(lines)
+        elif head.startswith(b"kept "):
+            for draft, rows in zip(datasets, head.split()[1:], strict=True):
+                for _ in range(int(rows)):
+                    line, lines = lines.split(b"\n", 1)
+                    draft.write(line + b"\n")
+        else:
+            rejects.write(lines)
+    return ended
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
@@ -193,8 +241,10 @@ def is_published(files: Files, plan: str) -> dict[str, Any] | None:
     manifest = read_manifest(files.manifest)
     if manifest is None or manifest["result"].get("plan") != plan:
         return None
-    for path, name in ((files.dataset, "dataset"), (files.rejects, "rejects")):
-        described = manifest["result"]["files"][name]
+    for name, path in {**files.datasets(), "rejects": files.rejects}.items():
+        described = manifest["result"]["files"].get(name)
+        if described is None and name in files.others:
+            continue  # this run keeps nothing of that kind
         if described is None or not path.is_file() or file_digest(path) != described["sha256"]:
             return None
     return manifest
@@ -207,6 +257,6 @@ def file_digest(path: Path) -> str:
 
 def withdraw(files: Files) -> None:
     """Remove what an earlier, partial ending left, once the whole is there."""
-    for path in (files.manifest, files.dataset, files.rejects):
+    for path in (files.manifest, *files.datasets().values(), files.rejects):
         with suppress(FileNotFoundError):
             path.unlink()

@@ -11,7 +11,7 @@ from distill_data.data.exchange import Ask
 from distill_data.data.items import Item, Outcome, failed
 from distill_data.engine.ask import Parked
 from distill_data.engine.send import Stopped
-from distill_data.errors import AnswerFailed, RecipeError, SeedError
+from distill_data.errors import AnswerFailed, RecipeError, SeedError, VerifierFailed
 
 T = TypeVar("T")
 Method = Callable[[Item, Ask], Awaitable[Outcome]]
@@ -79,6 +79,8 @@ async def settle(item: Item, method: Method, ask_for: Callable[[str], Ask]) -> O
         return await method(item, ask_for(item.id))
     except AnswerFailed as error:
         return failed(error.reason, error.detail)
+    except VerifierFailed as error:
+        return failed("verifier-error", error.detail)
     except (RecipeError, SeedError) as error:
         return failed("unusable-row", f"{item.where}: {error}")
     except (Parked, Stopped):

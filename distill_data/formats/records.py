@@ -15,6 +15,16 @@ import orjson
 from distill_data.data.exchange import Message
 from distill_data.data.items import Record
 
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "sft": ("prompt", "completion"),
+    "preference": ("prompt", "chosen", "rejected", "chosen_score", "rejected_score"),
+    "unpaired": ("prompt", "completion", "label", "score"),
+    "ranked": ("prompt", "responses", "scores"),
+    "steps": ("prompt", "completions", "labels"),
+    "critique": ("prompt", "completion"),
+}
+"""Kind to the columns between `kind` and `meta`, in their order. A recipe may add `answer` to sft."""
+
 
 class Source(NamedTuple):
     """Where a record comes from."""
@@ -68,3 +78,12 @@ def make_record(
         "details": orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode(),
     }
     return record
+
+
+def make_row(kind: str, source: Source, columns: Mapping[str, Any], details: Mapping[str, Any]) -> Record:
+    """A record of any kind: id, kind, the columns in the order given, and meta; all but these as in `make_record`.
+
+    What stands in the columns is taken as it is: no null, and a float wherever a number may have a fraction.
+    """
+    frame = make_record(kind, [], {}, source, details)
+    return {"id": frame["id"], "kind": kind, **columns, "meta": frame["meta"]}

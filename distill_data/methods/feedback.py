@@ -15,7 +15,19 @@
 
 from __future__ import annotations
 
-from distill_data.methods.annotating import Strategy
+from distill_data.methods.annotating import RANKED, Strategy
+from distill_data.methods.comparing import make_comparing
+from distill_data.methods.contrasting import make_contrasting
+from distill_data.methods.critiquing import make_critiquing
+from distill_data.methods.rating import make_best, make_moderating, make_rating, make_rubric
 
-STRATEGIES: dict[str, Strategy] = {}
+STRATEGIES: dict[str, Strategy] = {
+    "rate": Strategy(make_rating),
+    "rubric": Strategy(make_rubric, ("critique", *RANKED)),
+    "best-of-n": Strategy(make_best),
+    "moderate": Strategy(make_moderating),
+    "compare": Strategy(make_comparing),
+    "contrast": Strategy(make_contrasting, judged=False),
+    "critique": Strategy(make_critiquing, ("preference", "sft", "critique")),
+}
 GROWTHS: dict[str, object] = {}

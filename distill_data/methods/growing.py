@@ -14,6 +14,7 @@ from typing import Any
 from distill_data.data.exchange import Ask, Message
 from distill_data.data.growth import Draft, Draw
 from distill_data.data.items import Item, Outcome, Record, Row, canonical, kept, rejected
+from distill_data.errors import ParseError
 from distill_data.formats import Source, make_record
 from distill_data.methods.needs import ANSWER, SCORE, fields_of_x
 from distill_data.methods.setup import Setup
@@ -113,11 +114,25 @@ def make_propose(setup: Setup) -> Propose:
 
     async def propose(item: Item, draw: Draw, ask: Ask) -> list[Draft]:
         said = await setup.stages.ask(ask, MAIN, draw.row, draw.shown, sample=draw.sample)
+        if said.reason == "truncated":
+            said = without_last(setup, said)
         if said.reason:
             return [Draft(draw, {}, said.reason, said.detail, (said.answer.text,))]
         return drafts_of(setup, draw, said, check_x)
 
     return propose
+
+
+def without_last(setup: Setup, said: Said) -> Said:
+    """A list that was cut short, without its last element: the others are whole (Self-Instruct, arXiv:2212.10560)."""
+    if setup.recipe.parser.name != "list":
+        return said
+    try:
+        fields = setup.stages.readers[MAIN].parse(f"{said.answer.text} …")  # what is cut off may be all of the last
+    except ParseError:
+        return said
+    whole = fields["items"][:-1]
+    return said._replace(fields={**fields, "items": whole}, reason="", detail="") if whole else said
 
 
 def drafts_of(setup: Setup, draw: Draw, said: Said, check_x: Callable[[Row, Row], str]) -> list[Draft]:
@@ -258,7 +273,7 @@ def make_x_record(
         prompt = student_prompt(setup, draft)
     completion: Message = {"role": "assistant"}
     completion |= {key: _text(values.get(field, "")) for key, field in shape.completion.items()}
-    role = setup.answerer if said else "teacher"
+    role = setup.answerer if said else setup.stages.role
     source = Source(
         recipe.command, recipe.name, recipe.digest, item.id, role, setup.teachers[role],
         model or str(draft.notes.get("model", "")), draft.draw.sample,

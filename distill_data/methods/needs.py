@@ -23,6 +23,16 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "roleplay": ("user", "assistant"),
     "tools": ("calls", ANSWER),
     "agent": ("act",),
+    "compare": ("judge",),
+    "critique": ("critique", "revise"),
+    "rate": ("judge",),
+    "rubric": ("judge",),
+    "best-of-n": ("judge",),
+    "moderate": ("judge",),
+    "instruct": ("classify", "output_first", "input_first"),
+    "self-reward": (ANSWER, SCORE),
+    "star": ("hint",),
+    "refine": ("feedback", "refine"),
 }
 """Strategy to the stages that it cannot do without. Those that are not here do with `main` alone."""
 PARSERS: Mapping[str, Mapping[str, str]] = {
@@ -37,14 +47,38 @@ PARSERS: Mapping[str, Mapping[str, str]] = {
     "backtranslation": {SCORE: "score"},
     "tools": {"calls": "json", "judge": "choice"},
     "agent": {"act": "json"},
+    "compare": {"judge": "choice"},
+    "critique": {"critique": "text", "revise": "text"},
+    "rate": {"judge": "score"},
+    "rubric": {"judge": "score"},
+    "best-of-n": {"judge": "score"},
+    "moderate": {"judge": "choice"},
+    "instruct": {"classify": "choice"},
+    "self-reward": {SCORE: "score"},
+    "rest": {SCORE: "score"},
+    "refine": {"feedback": "choice"},
 }
 """Strategy to stages, and the one parser that gives what the strategy reads there, where the recipe has the stage."""
 LISTS: Mapping[str, tuple[str, ...]] = {"recommendation": ("candidates",)}
 """Strategy to the columns that every seed must have, each a list of texts."""
 OWN_Y: frozenset[str] = frozenset(
-    {"self-instruct", "backtranslation", "document-query", "dialogue", "roleplay", "tools", "agent"}
+    {"self-instruct", "instruct", "backtranslation", "document-query", "dialogue", "roleplay", "tools", "agent"}
 )
 """Strategies whose y is neither the reply of the stage `answer` nor a part of x as the teacher wrote it."""
+
+SHOWN: frozenset[str] = frozenset({"aspect", "feedback", "format", "meaning", "principle", "response"})
+"""Texts that strategies over students' answers show to templates, beside `answers` and `mark`."""
+SETTINGS: Mapping[str, frozenset[str]] = {
+    "": frozenset({"rationale", "na", "pairs", "margin", "threshold"}),
+    "rate": frozenset({"aspects", "least_aspects"}),
+    "moderate": frozenset({"principles", "sense"}),
+    "majority": frozenset({"waves", "rule", "agreement"}),
+    "consistency": frozenset({"formats", "agreement"}),
+    "star": frozenset({"markers"}),
+    "rest": frozenset({"thresholds", "keep"}),
+    "refine": frozenset({"rounds"}),
+}
+"""Strategy over students' answers to the settings that it reads, so that a template need not; "" is all of them."""
 
 
 def lacking(recipe: Recipe) -> Iterator[str]:

@@ -106,7 +106,7 @@ class Panel:
         """y ∼ p_S(y | I ⊕ x): every sample of every student, or the answers that the row brings. Raises AnswerFailed,
         and SeedError for a row whose column of answers has none."""
         if self.column:
-            return self._given(item)
+            return self.given(item)
         wanted = range(self.samples) if samples is None else samples
         roles = self.students if students is None else students
         voters = [(role, sample) for sample in wanted for role in roles]
@@ -131,13 +131,13 @@ class Panel:
         tokens = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
         return Response(role, sample, answer.model, completion, text, details={"finish": answer.finish, **tokens})
 
-    def _given(self, item: Item) -> Answers:
-        """The answers that the row brings."""
+    def given(self, item: Item) -> Answers:
+        """The answers that the row brings. Raises SeedError where it brings none."""
         value = item.row.get(self.column)
         if isinstance(value, str) and value.lstrip().startswith("["):
             value = _list_in(value) or value
         texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
-        if not texts or isinstance(value, list) and len(texts) < len(value) or not all(map(str.strip, texts)):
+        if not texts or (isinstance(value, list) and len(texts) < len(value)) or not all(map(str.strip, texts)):
             raise SeedError(f"the column {self.column} must hold an answer, or a list of answers, none of them blank")
         responses = tuple(
             Response(self.column, number, "", {"role": "assistant", "content": text}, text)

@@ -15,7 +15,32 @@
 
 from __future__ import annotations
 
-from distill_data.methods.annotating import Strategy
+from collections.abc import Callable, Mapping, Sequence
 
-STRATEGIES: dict[str, Strategy] = {}
-GROWTHS: dict[str, object] = {}
+from distill_data.data.growth import Growth
+from distill_data.data.items import Item
+from distill_data.methods.annotating import Strategy
+from distill_data.methods.rationalising import make_rest, make_shortest, make_star
+from distill_data.methods.refining import make_refine, make_self_align, make_spin
+from distill_data.methods.setup import Setup, make_setup
+from distill_data.methods.voting import make_consistency, make_majority
+from distill_data.recipes import Recipe
+
+STRATEGIES: dict[str, Strategy] = {
+    "majority": Strategy(make_majority, judged=False, samples=2),
+    "consistency": Strategy(make_consistency, ("sft",), judged=False),
+    "star": Strategy(make_star, judged=False, verified=True),
+    "rest": Strategy(make_rest),
+    "shortest": Strategy(make_shortest, ("preference",), judged=False, samples=2, verified=True),
+    "spin": Strategy(make_spin, ("preference",), judged=False),
+    "refine": Strategy(make_refine, ("sft", "preference")),
+    "self-align": Strategy(make_self_align, ("sft",), judged=False),
+}
+GROWTHS: dict[str, Callable[[Setup], Growth]] = {}
+
+
+def make_self_growth(
+    recipe: Recipe, models: Mapping[str, str], seeds: Sequence[Item], seed: int, resample: int, *, answers: bool
+) -> Growth:
+    """The growth for one pass, in which the student writes x. Raises UsageError and SeedError."""
+    return GROWTHS[recipe.strategy](make_setup(recipe, models, seeds, seed, resample, answers=answers))

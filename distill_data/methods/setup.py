@@ -22,7 +22,7 @@ class Setup:
 
     recipe: Recipe
     teachers: Mapping[str, str]
-    """Role to the model's name; `answerer` is there where another teacher writes y."""
+    """Role to the model's name: `teacher`, or `student` where that one writes x; `answerer` where another writes y."""
     seeds: Sequence[Item]
     seed: int
     """The run's random seed."""
@@ -32,7 +32,7 @@ class Setup:
 
     @property
     def answerer(self) -> str:
-        return "answerer" if "answerer" in self.teachers else "teacher"
+        return "answerer" if "answerer" in self.teachers else self.stages.role
 
     def setting(self, name: str, default: Any) -> Any:
         return self.recipe.settings.get(name, default)
@@ -88,8 +88,9 @@ def make_setup(
     """
     require(recipe)
     return Setup(
-        recipe, teachers, [_filled(recipe, item) for item in seeds], seed, make_stages(recipe, resample), answers
-    )
+        recipe, teachers, [_filled(recipe, item) for item in seeds], seed,
+        make_stages(recipe, resample, "teacher" if "teacher" in teachers else "student"), answers,
+    )  # fmt: skip
 
 
 def _filled(recipe: Recipe, item: Item) -> Item:

@@ -60,6 +60,8 @@ class Stages:
     recipe: Recipe
     readers: Mapping[str, Reader]
     resample: int
+    role: str = "teacher"
+    """Who is asked where nobody is named."""
 
     def has(self, block: str) -> bool:
         return block in self.readers
@@ -84,7 +86,7 @@ class Stages:
         shown: Mapping[str, Any] = {},
         *,
         sample: int = 0,
-        to: str = "teacher",
+        to: str = "",
         messages: list[Message] | None = None,
     ) -> Said:
         """Ask a block, rendered unless `messages` are given. A reply that cannot be read is asked again.
@@ -99,7 +101,7 @@ class Stages:
         asked = self.messages(block, row, shown) if messages is None else messages
         request = Request(asked, reader.sampling, choices=reader.choices, schema=reader.schema, sample=sample)
         for attempt in range(1 if reader.sampling.get("temperature") == 0 else 1 + self.resample):
-            answer = await ask(request._replace(sample=sample + attempt * RESAMPLED), to=to)
+            answer = await ask(request._replace(sample=sample + attempt * RESAMPLED), to=to or self.role)
             fields, reason, detail = judge(reader, answer, row)
             if not reason or fields or answer.finish in UNFINISHED:
                 break
@@ -120,7 +122,7 @@ def judge(reader: Reader, answer: Answer, row: Mapping[str, Any]) -> tuple[Mappi
     return fields, "", ""
 
 
-def make_stages(recipe: Recipe, resample: int) -> Stages:
+def make_stages(recipe: Recipe, resample: int, role: str = "teacher") -> Stages:
     """The recipe's blocks. Raises UsageError for parsers and checks that there are not.
 
     The recipe's own `checks` are for x, candidate by candidate, so the reply to `main` is only parsed.
@@ -139,4 +141,4 @@ def make_stages(recipe: Recipe, resample: int) -> Stages:
             stage.parser.args if stage.parser.name == "json" else None,
             tuple(stage.parser.args) if stage.parser.name == "choice" else (),
         )
-    return Stages(recipe, readers, resample)
+    return Stages(recipe, readers, resample, role)

@@ -66,10 +66,11 @@ def tools(setup: Setup) -> Growth:
 
 
 def _distinct_names(specs: Sequence[Spec]) -> None:
-    names = [spec.name for spec in specs]
-    for name in names:
-        if names.count(name) > 1:
-            raise SeedError(f"two functions are called {name!r}; a call could mean either.")
+    seen = set[str]()
+    for spec in specs:
+        if spec.name in seen:
+            raise SeedError(f"two functions are called {spec.name!r}; a call could mean either.")
+        seen.add(spec.name)
 
 
 def draw_tools(setup: Setup) -> Drawer:
@@ -80,12 +81,13 @@ def draw_tools(setup: Setup) -> Drawer:
     k = setup.whole("k", 3, 1)
     if k > len(setup.seeds):
         raise SeedError(f"{k} functions are shown at once, and there are {len(setup.seeds)}. Set k accordingly.")
-    combined, by_id = draw_combined(setup, varied=k > 1), {item.id: item for item in setup.seeds}
+    combined, places = draw_combined(setup, varied=k > 1), {item.id: place for place, item in enumerate(setup.seeds)}
     rng = random.Random(f"{setup.seed}:tools")
 
     def beside(draw: Draw) -> Draw:
-        others = [item for item in setup.seeds if item.id != draw.source]
-        chosen = [by_id[draw.source], *rng.sample(others, k - 1)]
+        own = places[draw.source]
+        others = rng.sample(range(len(setup.seeds) - 1), k - 1)
+        chosen = [setup.seeds[place] for place in (own, *(other + (other >= own) for other in others))]
         rng.shuffle(chosen)
         shown = {"demonstrations": [item.row for item in chosen]}
         return draw._replace(shown=shown, parents=tuple(item.id for item in chosen))
@@ -132,7 +134,7 @@ async def _final(setup: Setup, draft: Draft, ask: Ask, step: Step, answers: tupl
     text = str(said.fields.get("text", ""))
     if not setup.stages.has(JUDGE):
         return text
-    judged = await _asked(setup, draft, ask, JUDGE, {"steps": steps, "text": text}, to="teacher")
+    judged = await _asked(setup, draft, ask, JUDGE, {"steps": steps, "text": text}, to=setup.stages.role)
     answers = (*answers, judged.answer.text)
     if judged.reason:
         return rejected(judged.reason, judged.detail, *answers)

@@ -1,6 +1,6 @@
 """Is a row good? Checks on one reply, verifiers against a gold answer. Knows nothing about recipes, models and runs.
 
-To add one: write a maker `name(args)` in `checks.py`, `heuristics.py` or `verifiers.py`, and add it to its table below.
+To add one: write a maker `name(args)` in the module that fits, and add it to its table below.
 """
 
 from __future__ import annotations
@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from distill_data.errors import UsageError
 from distill_data.parsing.arguments import look_up
 from distill_data.quality.checks import no_echo, refusal, word_count
 from distill_data.quality.heuristics import ending, keywords, leak, opening, substance
+from distill_data.quality.imported import function
 from distill_data.quality.language import language
+from distill_data.quality.mathematics import math
 from distill_data.quality.protocol import Check, Verify
+from distill_data.quality.sandbox import tests
 from distill_data.quality.verifiers import exact, normalised, numeric, regex, same_json, same_set, schema
 
-__all__ = ["CHECKS", "VERIFIERS", "Check", "Verify", "make_check", "make_verifier"]
+__all__ = ["CHECKS", "RUN_CODE", "SLOW", "VERIFIERS", "Check", "Verify", "make_check", "make_verifier"]
 
 CHECKS: dict[str, Callable[[Any], Check]] = {
     "words": word_count,
@@ -38,8 +42,17 @@ VERIFIERS: dict[str, Callable[[Any], Verify]] = {
     "schema": schema,
     "set": same_set,
     "json": same_json,
+    "math": math,
+    "tests": tests,
+    "function": function,
 }
 """What a recipe's `verifier:` may name, to the maker that takes its arguments."""
+
+SLOW = frozenset({"math", "tests"})
+"""Verifiers that wait for another process. Call them from a thread: `await asyncio.to_thread(verify, answer, gold)`."""
+
+RUN_CODE = frozenset({"tests", "function"})
+"""Verifiers that run code from outside this package: a model's, or a module that a recipe names."""
 
 
 def make_check(name: str, args: Any) -> Check:
@@ -47,6 +60,16 @@ def make_check(name: str, args: Any) -> Check:
     return look_up(CHECKS, name, "check")(args)
 
 
-def make_verifier(name: str, args: Any) -> Verify:
-    """The verifier for a recipe. Raises UsageError for an unknown name, with the nearest, and for wrong arguments."""
-    return look_up(VERIFIERS, name, "verifier")(args)
+def make_verifier(name: str, args: Any, *, allow_code: bool = False) -> Verify:
+    """The verifier for a recipe. Raises UsageError for an unknown name, with the nearest, and for wrong arguments.
+
+    One that runs code is refused unless `allow_code`, which is the user's to say and no recipe's.
+    """
+    maker = look_up(VERIFIERS, name, "verifier")
+    if name in RUN_CODE and not allow_code:
+        whose = "the code that models write" if name == "tests" else f"your module ({args})"
+        raise UsageError(
+            f"verifier {name!r} runs {whose} on this machine, which is off by default. Read what that means, "
+            "then say --allow-code."
+        )
+    return maker(args)

@@ -27,10 +27,10 @@ COMPARED_WORDS = 500
 """Words of each such text at most."""
 
 DISTINCT_FALL = 0.20
-"""Share of distinct_2 that may go: piece by piece it moves by a few percent from one draw to another, not by a fifth."""
+"""Share of distinct_2 that may go: from one draw of texts to another it moves by a few percent, not by a fifth."""
 
 SELF_BLEU_RISE = 0.10
-"""Absolute: ten times what another draw of texts from the same model moves it by."""
+"""Absolute: several times what another draw from the same texts, or half as many references, moves it by."""
 
 LENGTH_CHANGE = 0.50
 """Share of mean_words: answers half as long lost their reasoning, and half as long again are filled up or don't end."""
@@ -39,7 +39,7 @@ MAJORITY_LEVEL = 0.98
 """Above this nearly all samples agree, right or wrong: votes no longer tell good answers from bad ones."""
 
 MAJORITY_RISE = 0.15
-"""Absolute: more than a round of training makes a model better, so it is rather more certain than more often right."""
+"""Absolute: a round of training seldom makes a model right so much more often, so it is more certain instead."""
 
 Tokens = Sequence[str]
 Gram = tuple[str, ...]
@@ -102,8 +102,8 @@ def _length(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
     if old is None or new is None or round(abs(new - old), 4) <= LENGTH_CHANGE * old:
         return []
     return [
-        f"The mean length went from {old:.1f} to {new:.1f} words (alarm at a change above {LENGTH_CHANGE:.0%}): look at "
-        "some texts, whether the reasoning is gone, or they are filled up or cut off."
+        f"The mean length went from {old:.1f} to {new:.1f} words (alarm at a change above {LENGTH_CHANGE:.0%}): look "
+        "at some texts, whether the reasoning is gone, or they are filled up or cut off."
     ]
 
 
@@ -145,7 +145,7 @@ def _self_bleu(texts: Sequence[Tokens]) -> float:
     """The mean BLEU-4 of each text against all others, precisions above one word smoothed by adding one to both parts.
 
     A text of fewer than four words has as many precisions as words. The reference length is that of the other text
-    nearest in length, the shorter of two. 0.0 for fewer than two texts. Raises ZeroDivisionError for an empty text.
+    nearest in length, the shorter of two. 0.0 for fewer than two texts. Every text must have a word.
     """
     if len(texts) < 2:
         return 0.0

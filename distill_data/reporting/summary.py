@@ -37,7 +37,14 @@ def closing_lines(summary: RunSummary, *, verbose: bool = False) -> list[str]:
         lines = _plan(summary)
     else:
         result = summary.result
-        lines = [*_items(result), *_coverage(result), *_gold(result), *_spent(summary), *_files(summary)]
+        lines = [
+            *_items(result),
+            *_coverage(result),
+            *_gold(result),
+            *_measures(result),
+            *_spent(summary),
+            *_files(summary),
+        ]
     if summary.message:
         lines += plain(summary.message).split("\n")
     if verbose:
@@ -89,6 +96,18 @@ def _gold(result: Mapping[str, object]) -> list[str]:
 def _share(gold: Mapping[str, object]) -> str:
     compared, equal = _count(gold, "compared"), _count(gold, "equal")
     return f"{100 * equal / compared:.1f} % ({equal:,} of {compared:,})" if compared else "none compared"
+
+
+def _measures(result: Mapping[str, object]) -> list[str]:
+    """What was tallied over the items: flips, ties, planted answers that were caught."""
+    measures = _part(result, "measures")
+    shares = [(name, _part(measures, name)) for name in sorted(measures)]
+    said = [
+        f"{name.replace('_', ' ')} {_count(each, 'count'):,} of {_count(each, 'of'):,}"
+        for name, each in shares
+        if _count(each, "of")
+    ]
+    return [f"measured: {', '.join(said)}"] if said else []
 
 
 def _spent(summary: RunSummary) -> list[str]:

@@ -15,8 +15,8 @@ from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.engine.publish import encode_outcome
 from distill_data.methods.labeling import make_labeling
 from distill_data.recipes import load_recipe
-from tests.golden.growth import MAKERS as GROWING
 from tests.golden.growth import play_growth
+from tests.golden.judged import play_judged
 from tests.methods.scripted import Scripted, outcome_of
 
 GOLDEN = Path(__file__).parent
@@ -31,8 +31,10 @@ def folders() -> list[str]:
 def play(folder: str) -> dict[str, bytes]:
     """Name to content of the files that follow from the seeds and the replies."""
     command, name = folder.split("/")
-    if command in GROWING:
+    if (GOLDEN / folder / "growth.json").is_file():
         return play_growth(GOLDEN / folder, command, name)
+    if (GOLDEN / folder / "plan.json").is_file():
+        return play_judged(GOLDEN / folder, command, name)
     recipe = load_recipe(name, command)
     method = MAKERS[command](recipe, {"teacher": "scripted"}, [], 1)
     items = list(make_items(read_rows(open_seeds(GOLDEN / folder / "seeds.jsonl")), 0))

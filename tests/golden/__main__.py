@@ -6,5 +6,6 @@ for folder in folders():
     files = play(folder)
     for name, content in files.items():
         (GOLDEN / folder / name).write_bytes(content)
-    kept, rejected = (files[name].count(b"\n") for name in ("records.jsonl", "rejects.jsonl"))
+    kept = sum(content.count(b"\n") for name, content in files.items() if name.startswith("records."))
+    rejected = files["rejects.jsonl"].count(b"\n")
     print(f"{folder}: {kept} records, {rejected} rejects")

@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 
 from distill_data.commands.work import InRounds
 from distill_data.data.exchange import Answer, Ask, Request
+from distill_data.data.growth import Draw
 from distill_data.data.items import Item, Outcome, canonical
 from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.engine.publish import encode_outcome
 from distill_data.errors import SeedError, UsageError
 from distill_data.methods.expansion import bad_instance, make_expansion
+from distill_data.methods.growing import make_propose
+from distill_data.methods.setup import make_setup
 from distill_data.quality.words import words
 from distill_data.recipes import Recipe, apply_settings, list_recipes, load_recipe, seed_path
 from distill_data.recipes.recipe import REQUIRED
@@ -308,6 +311,27 @@ def test_json_that_lacks_a_field_is_rejected_one_by_one() -> None:
     ended = grow(recipe, seeds, saying(lambda _: json.dumps(triples)), 2)
     assert [outcome.reason for _, outcome in ended] == ["", "no-input", "", "no-instruction", "no-input", "no-input"]
     assert [outcome.records[0]["answer"] for _, outcome in ended if outcome.records] == ["Lima", "4"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "whole"),
+    [
+        ("1. Dogs run fast.\n2. Cats sleep all day.\n3. A hor", ["Dogs run fast.", "Cats sleep all day."]),
+        ("1. Dogs run fast.\n2. Cats sleep all day.\n3.", ["Dogs run fast.", "Cats sleep all day."]),
+        ("1. Dogs run fa", []),
+        ("Here they come", []),
+    ],
+)
+def test_of_a_list_that_was_cut_short_only_the_last_is_lost(reply: str, whole: list[str]) -> None:
+    recipe = apply_settings(load_recipe("topics", "curate"), {"round": "1", "per_call": "3"})
+    setup = make_setup(recipe, {"teacher": "scripted"}, items_of({"topic": "animals"}), 0, 0, answers=False)
+
+    async def ask(request: Request, to: str = "teacher") -> Answer:
+        return answer({"text": reply, "finish": "length"})
+
+    drafts = asyncio.run(make_propose(setup)(setup.seeds[0], Draw(setup.seeds[0].row), ask))
+    assert [draft.x["instruction"] for draft in drafts if draft.x] == whole
+    assert [draft.reason for draft in drafts if not draft.x] == ([] if whole else ["truncated"])
 
 
 def test_pairs_are_of_different_classes_and_labelled_anew_by_the_answerer() -> None:

@@ -1,0 +1,96 @@
+"""How a run ends: its outcomes published whole or as `.partial`, and why. Knows no method and asks nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from distill_data import __version__
+from distill_data.commands.job import Job
+from distill_data.commands.options import Options, Summary
+from distill_data.commands.running import Run
+from distill_data.commands.work import Work
+from distill_data.engine.publish import publish, withdraw
+from distill_data.engine.spill import Spill
+from distill_data.errors import DistillError, Interrupted
+
+LEAST_CAUGHT = 0.8
+"""Share of planted bad answers that a judge must catch for its scores to count as reliable."""
+
+
+def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> Summary:
+    """Write what there is: as the output where it is whole, else as `.partial`."""
+    history = live.history()
+    failed, kept = live.count.statuses["failed"], live.count.statuses["kept"]
+    whole = stopped is None and kept >= (live.work.target or 1) and failed <= job.options.max_failed * live.work.items
+    whole = whole and live.count.records > 0
+    target = job.files(partial=not whole)
+    if not whole:
+        withdraw(target)
+    stamp = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
+    facts = {**job.facts(), **live.work.facts, **_annotated(job, spill, live)}
+    result = publish(spill.read(), target, live.count, facts, {**history, **stamp})
+    warnings = " ".join(_warnings(job.options, result))
+    if whole:
+        withdraw(job.files(partial=True))
+        return Summary("published", 0, warnings, str(target.dataset), result, history)
+    message, code = _ending(stopped, result, live.work, job.options)
+    written = str(target.dataset if kept else target.rejects)
+    return Summary("partial", code, message, written, result, history)
+
+
+def _annotated(job: Job, spill: Spill, live: Run) -> dict[str, Any]:
+    """What the manifest says of a student's answers as a whole."""
+    facts: dict[str, Any] = {}
+    caught = live.count.tallies.get("canaries_caught")
+    if caught is not None and caught[0] < LEAST_CAUGHT * caught[1]:
+        facts["unreliable"] = "scores"
+    if job.recipe.command == "self-knowledge" or job.options.round or job.options.previous:
+        from distill_data.commands.lineage import diversity_of
+
+        facts["diversity"] = diversity_of(spill.read())
+    return facts
+
+
+def _warnings(options: Options, result: Mapping[str, Any]) -> list[str]:
+    """What a person should know of a dataset that is whole."""
+    found = []
+    if "unreliable" in result:
+        caught = result["measures"]["canaries_caught"]
+        found.append(
+            f"The judge took {caught['of'] - caught['count']} of {caught['of']} planted bad answers for good ones: "
+            "do not rely on its scores."
+        )
+    if options.previous is not None:
+        from distill_data.commands.lineage import alarms
+
+        found += alarms(options, result)
+    return found
+
+
+def _ending(stopped: DistillError | None, result: Mapping[str, Any], work: Work, options: Options) -> tuple[str, int]:
+    """Why the output is partial, and the exit code for it."""
+    again = "What is done is kept: the same command goes on from here"
+    if isinstance(stopped, Interrupted):
+        return f"{stopped} {again}.", stopped.exit_code
+    if stopped is not None:
+        return f"{stopped} {again}.", stopped.exit_code
+    if result["failed"] > options.max_failed * result["items"]:
+        if work.target is not None:
+            again = (
+                "A refusal stands, as later rounds were built beside it: --retry-failed asks again, which may need "
+                "--accept-drift, and a higher --max-failed takes the rows as they are"
+            )
+        else:
+            again += "; only the failed are asked"
+        return (
+            f"{result['failed']} of {result['items']} items failed, more than --max-failed {options.max_failed:g} "
+            f"allows. {again}."
+        ), 3
+    if work.target is not None:
+        return (
+            f"{result['kept']} of {work.target} rows were kept, and {work.ended}. The reasons above say what was lost; "
+            "what was kept is in the partial file and stays paid."
+        ), 3
+    return "Nothing was kept, so there is no dataset; the rejects say why for each item.", 3

@@ -1,0 +1,76 @@
+"""Rounds of training: which dataset came before this one, and whether the student's answers collapse. Asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from distill_data.commands.options import Options
+from distill_data.engine.publish import file_digest, files_of, read_manifest
+from distill_data.errors import UsageError
+from distill_data.quality.diversity import collapse, measure
+
+MEASURED = 2000
+"""Records that a measure looks at."""
+
+
+def lineage_facts(options: Options) -> dict[str, Any]:
+    """What the manifest's result says about the round. Raises UsageError where the round before is not there."""
+    if options.previous is None:
+        if options.round > 1:
+            raise UsageError(f"--round {options.round} needs --previous OUT.jsonl: the dataset of the round before.")
+        return {"round": options.round} if options.round else {}
+    before = _previous(options.previous)
+    number = options.round or int(before.get("round", 1)) + 1
+    digest = before["files"]["dataset"]["sha256"]
+    lineage = [*before.get("lineage", ()), {"name": options.previous.name, "sha256": digest}]
+    return {"round": number, "lineage": lineage}
+
+
+def diversity_of(blobs: Iterable[bytes]) -> dict[str, float]:
+    """Measures over the first completions of kept outcomes, as they come from the spill."""
+    kept = (blob.split(b"\n")[1:-1] for blob in blobs if blob.startswith(b"kept"))
+    return measure(islice(filter(None, map(_completion, chain.from_iterable(kept))), MEASURED))
+
+
+def alarms(options: Options, result: Mapping[str, Any]) -> list[str]:
+    """What the round before had and this one lost, each a sentence."""
+    if options.previous is None:
+        return []
+    before = _previous(options.previous)
+    then = before.get("diversity") or measure(islice(_completions(options.previous), MEASURED))
+    return collapse(_with_majority(before, then), _with_majority(result, result.get("diversity", {})))
+
+
+def _with_majority(result: Mapping[str, Any], measures: Mapping[str, float]) -> dict[str, float]:
+    majority = result.get("measures", {}).get("majority")
+    return {**measures, **({"majority_share": majority["count"] / majority["of"]} if majority else {})}
+
+
+def _previous(path: Path) -> dict[str, Any]:
+    """The manifest's result of the dataset. Raises UsageError where file and manifest do not fit."""
+    manifest = read_manifest(files_of(path).manifest)
+    if manifest is None or not path.is_file():
+        raise UsageError(f"--previous {path}: there is no such dataset with its manifest beside it.")
+    result: dict[str, Any] = manifest["result"]
+    if not result["files"].get("dataset") or file_digest(path) != result["files"]["dataset"]["sha256"]:
+        raise UsageError(f"--previous {path}: the file is not what its manifest says; it was changed since.")
+    return result
+
+
+def _completions(path: Path) -> Iterator[str]:
+    with path.open("rb") as lines:
+        yield from filter(None, map(_completion, lines))
+
+
+def _completion(line: bytes) -> str:
+    """The text that a record teaches; empty where it has none."""
+    record = orjson.loads(line)
+    said = record.get("completion") or record.get("chosen")
+    if said:
+        return str(said[-1].get("content", ""))
+    return str(next(iter(record.get("responses") or record.get("completions") or ()), ""))

@@ -1,0 +1,106 @@
+"""Which models a command asks, by role: teachers and students, an answerer. Resolves and asks none of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from distill_data.commands.options import Options
+from distill_data.errors import UsageError
+from distill_data.recipes import Recipe
+from distill_data.teachers.profiles import DEFAULT_TEACHER, find_profile, load_profiles
+from distill_data.teachers.protocol import Profile
+
+LOG = logging.getLogger(__name__)
+FROM_STUDENTS = ("feedback", "self-knowledge")
+"""The commands in which a student writes y. Their strategies are imported when they run."""
+
+
+class Roles(NamedTuple):
+    """Who is asked."""
+
+    students: bool
+    teachers: bool
+
+
+def roles_of(recipe: Recipe, options: Options) -> Roles:
+    """Who the recipe asks under its command. Raises UsageError where that contradicts the options."""
+    if recipe.command not in FROM_STUDENTS:
+        return Roles(students=False, teachers=True)
+    if recipe.command == "self-knowledge":
+        if options.teachers:
+            raise UsageError("self-knowledge asks the student only: drop -t, or use feedback, where a teacher judges.")
+        if len(options.students) > 1:
+            raise UsageError("self-knowledge is about one student: give -s once.")
+        return Roles(students=True, teachers=False)
+    from distill_data.methods.feedback import STRATEGIES
+
+    judged = recipe.strategy not in STRATEGIES or STRATEGIES[recipe.strategy].judged
+    if options.teachers and not judged:
+        raise UsageError(f"the recipe {recipe.name} asks no teacher: drop -t.")
+    return Roles(students=not options.answers_column, teachers=judged)
+
+
+def find_profiles(options: Options, recipe: Recipe) -> dict[str, Profile]:
+    """Role to profile: teacher, teacher-2, …, student, student-2, …, answerer. Raises UsageError."""
+    roles = roles_of(recipe, options)
+    known = load_profiles(options.config)
+    given: dict[str, Any] = {
+        "base_url": options.base_url or None,
+        "api_key_env": options.api_key_env or None,
+        "headers": dict(options.headers) or None,
+        "timeout": options.timeout,
+        "concurrency": options.concurrency,
+        "rpm": options.rpm,
+        "tpm": options.tpm,
+    }
+    found: dict[str, Profile] = {}
+    if roles.students:
+        found |= _numbered("student", "-s", [find_profile(name, known, **given) for name in _students(options, recipe)])
+    if roles.teachers:
+        found |= _numbered("teacher", "-t", [find_profile(name, known, **given) for name in _teachers(options)])
+    if options.answer_teacher:
+        found["answerer"] = find_profile(options.answer_teacher, known, **given)
+    _check_prices(options, found)
+    _warn_of_itself(found)
+    return found
+
+
+def _teachers(options: Options) -> Sequence[str]:
+    return options.teachers or tuple(filter(None, [os.environ.get("DISTILL_TEACHER", "")])) or (DEFAULT_TEACHER,)
+
+
+def _students(options: Options, recipe: Recipe) -> Sequence[str]:
+    if not options.students:
+        column = ", or --answers COLUMN where the seeds bring the answers" if recipe.command == "feedback" else ""
+        raise UsageError(f"{recipe.command} needs a student: give -s MODEL, such as -s {DEFAULT_TEACHER}{column}.")
+    return options.students
+
+
+def _numbered(role: str, option: str, profiles: Sequence[Profile]) -> dict[str, Profile]:
+    if len({(profile.model, profile.base_url) for profile in profiles}) < len(profiles):
+        raise UsageError(f"{option} names the same {role} twice; for several answers of one {role} give --samples.")
+    return {role if n == 1 else f"{role}-{n}": profile for n, profile in enumerate(profiles, start=1)}
+
+
+def _check_prices(options: Options, profiles: Mapping[str, Profile]) -> None:
+    for profile in profiles.values():
+        if options.max_cost is not None and profile.price is None:
+            raise UsageError(
+                f"--max-cost: the price of {profile.name} is unknown. Give it in distill.toml as "
+                "price = { input = X, output = Y } (USD per million tokens), or limit --max-tokens-total instead."
+            )
+
+
+def _warn_of_itself(profiles: Mapping[str, Profile]) -> None:
+    """A judge prefers its own answers."""
+    teachers = {(each.model, each.base_url) for role, each in profiles.items() if role.startswith("teacher")}
+    for role, profile in profiles.items():
+        if role.startswith("student") and (profile.model, profile.base_url) in teachers:
+            LOG.warning(
+                "%s is both student and teacher, so it judges its own answers and tends to prefer them; "
+                "self-knowledge is the command for that",
+                profile.name,
+            )

@@ -1,0 +1,55 @@
+"""The child process behind `math`: pairs of expressions in, verdicts out. Run by its path; knows nothing of this package.
+
+Reads one JSON list [gold, answer] a line and writes `1` or `0` for each, after a first line `ready`. A pair that takes
+too much processor time or memory ends the process, which is how the parent learns that there is no verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import signal
+import sys
+
+SECONDS = 2.0
+"""Processor time for one pair."""
+
+MEMORY = 1 << 30
+"""Bytes of address space for the process."""
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    logging.disable()
+    from math_verify import parse, verify
+    from math_verify.parser import LatexExtractionConfig
+    from sympy.parsing import sympy_parser
+
+    # Strings become expressions in SymPy by `eval`. LaTeX has a grammar of its own and needs none.
+    sympy_parser.eval_expr = _refuse
+    form = [LatexExtractionConfig()]
+    print_line("ready")
+    for line in sys.stdin:
+        # Not caught: its default is to end the process, which also stops work that never returns to Python.
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        gold, answer = (parse(f"${text}$", form, parsing_timeout=None) for text in json.loads(line))
+        equal = bool(gold and answer) and verify(gold, answer, timeout_seconds=None)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print_line("1" if equal else "0")
+
+
+def _refuse(*_: object) -> None:
+    raise ValueError("text is never evaluated here")
+
+
+def print_line(text: str) -> None:
+    """One line to the parent, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
