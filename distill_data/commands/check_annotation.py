@@ -29,7 +29,8 @@ OPEN = frozenset({"json", "list", "text"})
 
 def shown_example() -> dict[str, Any]:
     """A value for every variable that strategies show to templates."""
-    answers = [Candidate("K", fence("A first answer.")), Candidate("F", fence("A second answer."))]
+    texts = {"K": fence("A first answer."), "F": fence("A second answer.")}
+    answers = [Candidate(name, text)._asdict() for name, text in texts.items()]
     return {"answers": answers, "mark": "0" * 16, **dict.fromkeys(needs.SHOWN, "an example")}
 
 

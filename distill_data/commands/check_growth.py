@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+from distill_data.commands.check_annotation import shown_example
 from distill_data.errors import ParseError, UsageError
 from distill_data.methods import curation, expansion, feedback, needs, self_knowledge
 from distill_data.methods.growing import make_check_x, read_x
@@ -101,6 +102,7 @@ def _rendered(setup: Setup, k: int) -> Iterator[str]:
         "said": recipe.example.get("x", {}),
         "demonstrations": [row] * k,
         "operation": next(iter(operations.values()), "") if isinstance(operations, dict) else "",
+        **shown_example(),
     }
     for block in sorted(recipe.blocks):
         try:

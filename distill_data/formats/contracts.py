@@ -156,6 +156,16 @@ def _as_long(first: str, second: str) -> Relation:
     return relation
 
 
+def _begin_alike(first: str, second: str) -> Relation:
+    """What both begin with is the prompt where there is no column of it."""
+
+    def relation(record: Record) -> Iterator[tuple[str, str]]:
+        if record[first][:1] != record[second][:1]:
+            yield second, f"must begin as {first} does: without a column prompt, what they share is the prompt"
+
+    return relation
+
+
 def _falls(name: str) -> Relation:
     def relation(record: Record) -> Iterator[tuple[str, str]]:
         rise = next((at for at in range(1, len(record[name])) if record[name][at] > record[name][at - 1]), 0)
@@ -171,7 +181,8 @@ PROMPT_COMPLETION = Form({"prompt": _prompt, "completion": _turns}, (_same_form(
 PREFERENCE = Form(
     {"prompt": _prompt, "chosen": _turns, "rejected": _turns}, (_same_form("prompt", "chosen", "rejected"),)
 )
-IMPLICIT = Form({"chosen": _turns, "rejected": _turns}, (_same_form("chosen", "rejected"),))
+WHOLE = Form({"chosen": _turns, "rejected": _turns}, (_same_form("chosen", "rejected"),))
+IMPLICIT = WHOLE._replace(relations=(*WHOLE.relations, _begin_alike("chosen", "rejected")))
 UNPAIRED = Form({**PROMPT_COMPLETION.columns, "label": BOOL}, PROMPT_COMPLETION.relations)
 RANKED = Form({"prompt": _prompt, "responses": SEVERAL_TEXTS, "scores": REALS}, (_as_long("responses", "scores"),))
 STEPS = Form({"prompt": TEXT, "completions": TEXTS, "labels": BOOLS}, (_as_long("completions", "labels"),))
@@ -182,7 +193,7 @@ CONTRACTS: dict[str, Contract] = {
     "sft": Contract((PROMPT_COMPLETION, Form({"messages": _messages}), Form({"text": TEXT})), TOOLS),
     "dpo": Contract((PREFERENCE, IMPLICIT), TOOLS),
     "kto": Contract((UNPAIRED, PREFERENCE, IMPLICIT), TOOLS),
-    "reward": Contract((PREFERENCE, IMPLICIT), {**TOOLS, "margin": REAL}),
+    "reward": Contract((PREFERENCE, WHOLE), {**TOOLS, "margin": REAL}),
     "grpo": Contract((Form({"prompt": _prompt}),), TOOLS, {"prompts": TAKEN, "completions": TAKEN}),
     "rrhf": Contract((RANKED,)),
     "pro": Contract((RANKED._replace(relations=(*RANKED.relations, _falls("scores"))),)),

@@ -58,7 +58,7 @@ def make_method(panel: Panel, strategy: Strategy, kinds: Sequence[str]) -> Calla
             f"the recipe {recipe.name} needs a verifier and the key gold: the column with the right answer."
         )
     annotate = strategy.make(panel)
-    makers = [make_kind(recipe, kind, panel.models, strategy.kinds) for kind in kinds]
+    makers = [make_kind(recipe, kind, panel.models, strategy.kinds, round=panel.round) for kind in kinds]
 
     async def method(item: Item, ask: Ask) -> Outcome:
         judged = await annotate(item, ask)

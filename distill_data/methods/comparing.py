@@ -92,8 +92,8 @@ def make_comparing(panel: Panel) -> Annotate:
         answers = await panel.answers(item, ask)
         responses, prompt = answers.responses, panel.prompt(item)
         if len(responses) < 2:
-            detail = f"{len(responses)} of {len(answers.raw)} answers count; another one: {answers.reason or 'none'}"
-            return Judged(prompt, (), dropped=answers.dropped, raw=answers.raw, reason="too-few-answers", detail=detail)
+            refused = Judged(prompt, (), dropped=answers.dropped, raw=answers.raw, reason="too-few-answers")
+            return refused._replace(detail=answers.reason)
         chosen = PAIRINGS[asked](len(responses))
         pairs = [_pair(item, f"{i}:{j}", responses[i].text, responses[j].text) for i, j in chosen]
         planted = plant(item, responses[0].text) if item.id in panel.canaries else None
@@ -180,7 +180,7 @@ def _make_listen(panel: Panel) -> Listen:
     async def listen(item: Item, ask: Ask, pair: Pair, judge: str, swapped: bool) -> Heard:
         better = {"better": [*pair.names, TIE]}
         seen = pair.seen(swapped=swapped)
-        verdict = await ask_judge(panel, ask, BLOCK, item.row, seen, better, _shown(seen), to=judge)
+        verdict = await ask_judge(panel, ask, BLOCK, item.row, seen, better, to=judge)
         if verdict.reason:
             return Heard(None, "", verdict.reason, verdict.answer.text)
         chance = {pair.names[0]: 1.0, TIE: 0.5, pair.names[1]: 0.0}[verdict.fields["better"]]
@@ -189,17 +189,13 @@ def _make_listen(panel: Panel) -> Listen:
     return listen
 
 
-def _shown(candidates: Sequence[Candidate]) -> Mapping[str, Any]:
-    """What the block sees of them: templates look up keys, never attributes."""
-    return {"answers": [candidate._asdict() for candidate in candidates]}
-
-
 def _make_listen_soft(panel: Panel) -> Listen:
     """The probabilities of the two names, where one of them is all that the judge is asked for."""
     sampling = {**panel.stages.readers[BLOCK].sampling, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
 
     async def listen(item: Item, ask: Ask, pair: Pair, judge: str, swapped: bool) -> Heard:
-        messages = panel.stages.messages(BLOCK, panel.open_row(item.row), _shown(pair.seen(swapped=swapped)))
+        shown = {"answers": [candidate._asdict() for candidate in pair.seen(swapped=swapped)]}
+        messages = panel.stages.messages(BLOCK, panel.open_row(item.row), shown)
         answer = await ask(Request(messages, sampling, choices=pair.names), to=judge)
         chance, reason = compare_names(answer, pair.names)
         return Heard(chance, "", reason, answer.text)

@@ -7,6 +7,7 @@ writes it again. The last revision is better than the student's answer. Knows no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from distill_data.data.exchange import Ask
@@ -90,17 +91,25 @@ async def _revise(panel: Panel, item: Item, ask: Ask, text: str, critic: str, pr
     held: list[Round] = []
     row = panel.open_row(item.row)
     for number, principle in enumerate(principles, start=1):
-        shown = {"principle": principle, "answer": fence(text)}
-        critique = await panel.stages.ask(ask, CRITIQUE, row, shown, to=critic)
-        round_ = Round(number, principle, text, critique)
-        if not critique.reason:
-            shown["critique"] = fence(_text(critique))
-            round_ = round_._replace(revision=await panel.stages.ask(ask, REVISE, row, shown, to=critic))
+        fences = {"response": fence(text)}
+        critique = await panel.stages.ask(ask, CRITIQUE, row, {"principle": principle, **fences}, to=critic)
+        round_ = Round(number, principle, text, _refuse_fences(critique, fences))
+        if not round_.critique.reason:
+            fences["critique"] = fence(_text(critique))
+            revision = await panel.stages.ask(ask, REVISE, row, {"principle": principle, **fences}, to=critic)
+            round_ = round_._replace(revision=_refuse_fences(revision, fences))
         held.append(round_)
         if round_.reason or round_.revision is None:
             break
         text = _text(round_.revision)
     return held
+
+
+def _refuse_fences(said: Said, fences: Mapping[str, str]) -> Said:
+    """A reply that copies the mark of a fence is no text of its own."""
+    marks = [fenced[len("<<<") :].partition("\n")[0] for fenced in fences.values()]
+    copied = not said.reason and any(mark in _text(said) for mark in marks)
+    return said._replace(reason="copied-fence") if copied else said
 
 
 def _text(said: Said) -> str:
@@ -132,9 +141,11 @@ def _judge(panel: Panel, item: Item, original: Response, critic: str, held: list
 
 def _critique_row(panel: Panel, item: Item, critic: str, held: Round) -> Made:
     """The critique as a row of its own: from prompt, principle and answer to the critique."""
-    shown = {"principle": held.principle, "answer": held.before}
+    shown = {"principle": held.principle, "response": held.before}
     prompt = panel.stages.messages(CRITIC, panel.open_row(item.row), shown)
     answer = held.critique.answer
     completion = {"role": "assistant", "content": _text(held.critique)}
     source = Response(critic, held.number, answer.model, completion, _text(held.critique))
-    return Made({"prompt": prompt, "completion": [completion]}, source, f"critique-{held.number}")
+    return Made(
+        {"prompt": prompt, "completion": [completion]}, source, f"critique-{held.number}", {"round": held.number}
+    )

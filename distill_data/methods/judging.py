@@ -30,6 +30,9 @@ RATIONALE = "rationale"
 NAMES = "".join(letter for letter in string.ascii_uppercase if letter not in "AIO")
 """Names for candidates: letters that are neither words nor numbers, and not the first of every list."""
 
+BREAKS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+"""What JSON leaves as it is and readers may take for the end of a line, to its escape."""
+
 Allowed = Mapping[str, Sequence[Any]]
 """Field of a verdict to the values that it may have."""
 
@@ -61,7 +64,7 @@ def mark_of(*texts: str) -> str:
 
 def fence(text: str) -> str:
     """The text as JSON between two lines with its own mark."""
-    encoded = orjson.dumps(text.encode("utf-8", "backslashreplace").decode()).decode()
+    encoded = orjson.dumps(text.encode("utf-8", "backslashreplace").decode()).decode().translate(BREAKS)
     mark = hashlib.sha256(encoded.encode()).hexdigest()[:16]
     return f"<<<{mark}\n{encoded}\n{mark}>>>"
 
@@ -97,7 +100,7 @@ async def ask_judge(
     mark = mark_of(*(candidate.fenced for candidate in candidates))
     names = [candidate.name for candidate in candidates] if each else []
     reasoned = bool(panel.recipe.settings.get(RATIONALE, True))
-    known = {"answers": candidates, MARK: mark, **shown}
+    known = {"answers": [each._asdict() for each in candidates], MARK: mark, **shown}  # templates look up keys
     messages = panel.stages.messages(block, panel.open_row(row), known)
     once = reader.sampling.get("temperature") == 0
     request = Request(messages, reader.sampling, schema=schema_of(mark, allowed, names, reasoned=reasoned))

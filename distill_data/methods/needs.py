@@ -55,7 +55,7 @@ PARSERS: Mapping[str, Mapping[str, str]] = {
     "moderate": {"judge": "choice"},
     "instruct": {"classify": "choice"},
     "self-reward": {SCORE: "score"},
-    "rest": {SCORE: "score"},
+    "rest": {"judge": "score"},
     "refine": {"feedback": "choice"},
 }
 """Strategy to stages, and the one parser that gives what the strategy reads there, where the recipe has the stage."""
@@ -66,10 +66,15 @@ OWN_Y: frozenset[str] = frozenset(
 )
 """Strategies whose y is neither the reply of the stage `answer` nor a part of x as the teacher wrote it."""
 
-SHOWN: frozenset[str] = frozenset({"aspect", "feedback", "format", "meaning", "principle", "response"})
+SHOWN: frozenset[str] = frozenset(
+    {"affix", "aspect", "critique", "feedback", "format", "meaning", "principle", "response"}
+)
 """Texts that strategies over students' answers show to templates, beside `answers` and `mark`."""
 SETTINGS: Mapping[str, frozenset[str]] = {
     "": frozenset({"rationale", "na", "pairs", "margin", "threshold"}),
+    "compare": frozenset({"soft", "pairs_asked"}),
+    "contrast": frozenset({"positive", "negative"}),
+    "critique": frozenset({"principles", "rounds"}),
     "rate": frozenset({"aspects", "least_aspects"}),
     "moderate": frozenset({"principles", "sense"}),
     "majority": frozenset({"waves", "rule", "agreement"}),

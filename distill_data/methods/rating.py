@@ -3,7 +3,7 @@ arXiv:2310.08491).
 
     rate        all answers side by side, aspect by aspect; the score is the mean over the aspects
     rubric      each answer alone, by a rubric: feedback, then the score
-    best-of-n   the same in short, or by a verifier where the row has the right answer; the best one is kept
+    best-of-n   the same, shorter, or by a verifier where the row has the right answer; the best one is kept
     moderate    each answer alone, principle by principle; the score is the share that is kept
 
 An answer without a verdict has no score. Knows no words of a prompt and no kind of record.
@@ -11,6 +11,7 @@ An answer without a verdict has no score. Knows no words of a prompt and no kind
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from distill_data.methods.judging import NAMES, allowed_by
 from distill_data.methods.needs import require
 from distill_data.methods.panel import Answers, Panel, Right, together
 from distill_data.methods.responses import Annotate, Judged, Made, Response
-from distill_data.methods.scoring import JUDGE, Rated, Rating, ask_ratings, mean, read_topics
+from distill_data.methods.scoring import JUDGE, Rated, Rating, ask_ratings, mean, read_topics, worths_of
 
 CRITIC, RUBRIC = "critic", "rubric"
 NO_VERDICT = "no-verdict"
@@ -144,7 +145,7 @@ async def _judge(panel: Panel, item: Item, answers: Answers, rated: Rated, score
             )
             for index, (response, score) in enumerate(zip(answers.responses, scores, strict=True))
         ),
-        dropped=answers.dropped,
+        dropped=answers.dropped + Counter({NO_VERDICT: scores.count(None)}),
         raw=(*answers.raw, *rated.raw),
         tallies={**rated.tallies, **_length_bias(answers, scores)},
     )
@@ -208,14 +209,19 @@ def _has_gold(panel: Panel, item: Item) -> bool:
 
 
 async def _verify(panel: Panel, right: Right, item: Item, answers: Answers) -> Judged:
-    """1 for right answers, 0 for wrong ones, and no judge. The first right one is good."""
+    """The best score for right answers, the worst for wrong ones, and no judge. The first right one is good."""
     judged = Judged(panel.prompt(item), (), dropped=answers.dropped, raw=answers.raw)
     if not answers.responses:
         return judged._replace(reason=answers.reason)
     verdicts = await together([right(text, item.row) for text in _texts(answers)])
     first = verdicts.index(True) if True in verdicts else -1
+    worths = worths_of(panel).values()
     responses = [
-        each._replace(score=float(verdict), good=number == first)
+        each._replace(
+            score=max(worths) if verdict else min(worths),
+            good=number == first,
+            details={**each.details, "right": verdict},
+        )
         for number, (each, verdict) in enumerate(zip(answers.responses, verdicts, strict=True))
     ]
     tallies = {"right": (sum(verdicts), len(verdicts))}

@@ -11,8 +11,8 @@ Knows no prompt and no kind of record.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Item
@@ -26,17 +26,21 @@ from distill_data.methods.attempts import (
     score_by_gold,
     whole_of,
 )
-from distill_data.methods.judging import allowed_by, ask_judge, draws, line_up
+from distill_data.methods.judging import RATIONALE
 from distill_data.methods.needs import require
-from distill_data.methods.panel import Answers, Panel, together
+from distill_data.methods.panel import Answers, Panel
 from distill_data.methods.responses import Annotate, Judged, Response
+from distill_data.methods.scoring import JUDGE, Topics, ask_ratings, worths_of
 from distill_data.methods.stages import Said
 from distill_data.parsing.arguments import texts
 from distill_data.quality.words import words
 
-HINT, SCORE = "hint", "score"
+HINT = "hint"
 MARKERS = ("hint",)
+"""What a solution says that was told the answer."""
 KEEP = 10
+ALONE: Topics = {"right": {}}
+"""The one thing that a judge is asked about."""
 
 
 def make_star(panel: Panel) -> Annotate:
@@ -94,34 +98,40 @@ def _says(text: str, phrase: str) -> bool:
 
 # -- rest --------------------------------------------------------------------------------------------------------------
 
-Scoring = Callable[[Item, Ask, Sequence[Response]], Awaitable[tuple[list[Response], dict[str, Tally]]]]
+
+class Graded(NamedTuple):
+    """Solutions with what they are worth, from 0 to 1."""
+
+    responses: list[Response]
+    tallies: Mapping[str, Tally]
+    raw: tuple[str, ...] = ()
+    """What the judge said."""
+
+
+Grade = Callable[[Item, Ask, Sequence[Response]], Awaitable[Graded]]
 
 
 def make_rest(panel: Panel) -> Annotate:
     """The strategy `rest`. Raises UsageError for thresholds that don't rise from 0 to 1, and where neither a verifier
-    nor the block `score` says what an answer is worth."""
+    nor the block `judge` says what a solution is worth."""
     require(panel.recipe)
-    threshold, keep = _threshold(panel), panel.whole("keep", KEEP, 1)
-    score = _make_scoring(panel)
+    threshold, keep, grade = _threshold(panel), panel.whole("keep", KEEP, 1), _make_grade(panel)
 
     async def rest(item: Item, ask: Ask) -> Judged:
         answers = await panel.answers(item, ask)
-        if not answers.responses:
-            return _refused(panel, item, answers, answers.reason)
-        scored, tallies = await score(item, ask, answers.responses)
-        different = each_once(scored, lambda each: each.score)
-        passing = [each for each in different if each.score is not None and each.score >= threshold]
-        best = sorted(passing, key=lambda each: -(each.score or 0))[:keep]
-        if not best:
-            known = any(each.score is not None for each in scored)
-            return _refused(panel, item, answers, "below-threshold" if known else "no-verdict")._replace(
-                tallies=tallies
-            )
-        dropped = answers.dropped + Counter({"same-reasoning": len(scored) - len(different)})
+        graded = await grade(item, ask, answers.responses)
+        different = each_once(graded.responses, lambda each: each.score)
+        known = [each for each in different if each.score is not None]
+        passing = [each for each in known if (each.score or 0) >= threshold]
+        best = {each.sample for each in sorted(passing, key=lambda each: -(each.score or 0))[:keep]}
+        reason = "" if best else "below-threshold" if known else "no-verdict" if different else answers.reason
+        dropped = answers.dropped + Counter({"same-reasoning": len(graded.responses) - len(different)})
+        gold = has_gold(panel, item.row)
         return Judged(
-            panel.prompt(item), tuple(each._replace(good=each in best) for each in different),
-            details={"threshold": threshold, "round": max(1, panel.round)}, dropped=+dropped, raw=answers.raw,
-            tallies=tallies, agrees=True if has_gold(panel, item.row) else None,
+            panel.prompt(item), tuple(each._replace(good=each.sample in best) for each in different),
+            details={"threshold": threshold, "round": max(1, panel.round)}, dropped=+dropped,
+            raw=(*answers.raw, *graded.raw), reason=reason, tallies=graded.tallies,
+            agrees=not reason if gold else None,
         )  # fmt: skip
 
     return rest
@@ -136,31 +146,30 @@ def _threshold(panel: Panel) -> float:
     return float(given[min(max(1, panel.round), len(given)) - 1])
 
 
-def _make_scoring(panel: Panel) -> Scoring:
-    """By gold where the row has it; else by the student, as judge of itself."""
-    judged = SCORE in panel.recipe.stages
+def _make_grade(panel: Panel) -> Grade:
+    """By gold where the row has it; else by the student as a judge of itself, each solution alone."""
+    judged = JUDGE in panel.recipe.stages
     if panel.right is None and not judged:
         raise UsageError(
-            f"{panel.recipe.path}: the strategy rest needs a verifier, or the stage {SCORE} for rows without gold."
+            f"{panel.recipe.path}: the strategy rest needs a verifier, or the stage {JUDGE} for rows without gold."
         )
-    grades = [grade for grade in allowed_by(panel, SCORE)["score"] if type(grade) is int] if judged else [0, 1]
-    low, high = grades[0], grades[-1]
+    worths = worths_of(panel).values() if judged else [0.0, 1.0]
+    low, high = min(worths), max(worths)
 
-    async def judge(item: Item, ask: Ask, response: Response) -> Response:
-        _, candidates = line_up(draws(item, f"rest {response.sample}"), [whole_of(response)])
-        allowed = allowed_by(panel, SCORE)
-        verdict = await ask_judge(panel, ask, SCORE, item.row, candidates, allowed, to=panel.judge)
-        grade = verdict.fields.get("score")
-        return response._replace(score=(grade - low) / (high - low)) if isinstance(grade, int) else response
-
-    async def score(item: Item, ask: Ask, responses: Sequence[Response]) -> tuple[list[Response], dict[str, Tally]]:
+    async def grade(item: Item, ask: Ask, responses: Sequence[Response]) -> Graded:
         if has_gold(panel, item.row) or not judged:
             scored = await score_by_gold(panel, responses, item.row)
-            return scored, {"right": count_right(scored)}
-        scored = await together(list(map(partial(judge, item, ask), responses)))
-        return scored, {"parse_failures": (sum(each.score is None for each in scored), len(scored))}
+            return Graded(scored, {"right": count_right(scored)})
+        rated = await ask_ratings(panel, item, ask, list(map(whole_of, responses)), ALONE, apart=True)
+        by_number = {rating.number: rating for rating in rated.ratings if rating.worth is not None}
+        graded = list(responses)
+        for number, rating in by_number.items():
+            score = ((rating.worth or 0) - low) / (high - low)
+            details = {**responses[number].details, RATIONALE: rating.rationale}
+            graded[number] = responses[number]._replace(score=score, details=details)
+        return Graded(graded, rated.tallies, rated.raw)
 
-    return score
+    return grade
 
 
 # -- shortest ----------------------------------------------------------------------------------------------------------
@@ -197,8 +206,3 @@ def _no_pair(answers: Answers, scored: Sequence[Response], lengths: Sequence[int
     if min(lengths) == max(lengths):
         return "same-length", f"all {len(lengths)} right answers have {lengths[0]} words"
     return "", ""
-
-
-def _refused(panel: Panel, item: Item, answers: Answers, reason: str, detail: str = "") -> Judged:
-    wrong = False if has_gold(panel, item.row) else None
-    return Judged([], (), dropped=answers.dropped, raw=answers.raw, reason=reason, detail=detail, agrees=wrong)

@@ -11,14 +11,15 @@ Knows no prompt and no kind of record.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from distill_data.data.exchange import Ask, Message
 from distill_data.data.items import Item
 from distill_data.errors import SeedError, UsageError
-from distill_data.methods.attempts import require_fields
-from distill_data.methods.judging import RATIONALE, allowed_by, ask_judge, draws, fence, line_up
+from distill_data.methods.attempts import Tally, require_fields
+from distill_data.methods.canaries import caught, plant
+from distill_data.methods.judging import RATIONALE, Candidate, Verdict, allowed_by, ask_judge, draws, fence, line_up
 from distill_data.methods.needs import require
 from distill_data.methods.panel import Panel
 from distill_data.methods.responses import Annotate, Judged, Response
@@ -95,38 +96,54 @@ def make_refine(panel: Panel) -> Annotate:
             turns.append(turn)
             versions += [turn.better] if turn.better else []
             stopped = turn.stopped or ("rounds" if len(turns) == rounds else "")
+        unread = sum(turn.stopped == NO_VERDICT for turn in turns)
+        tallies = {"improved": (int(len(versions) > 1), 1), "parse_failures": (unread, len(turns))}
+        if versions and item.id in panel.canaries:
+            tallies |= await _ask_canary(panel, item, ask, versions[0])
         return Judged(
             panel.prompt(item), _rise(versions),
             details={"stopped": stopped, "feedback": [turn.feedback for turn in turns if turn.feedback]},
             raw=(*answers.raw, *(text for turn in turns for text in turn.raw)),
             reason="" if stopped in FINISHED else stopped,
-            detail=turns[-1].detail if turns else answers.said[0].detail,
-            tallies={
-                "improved": (int(len(versions) > 1), 1),
-                "parse_failures": (sum(turn.stopped == NO_VERDICT for turn in turns), len(turns)),
-            },
+            detail=turns[-1].detail if turns else answers.said[0].detail, tallies=tallies,
         )  # fmt: skip
 
     return refine
 
 
+async def _judge(panel: Panel, item: Item, ask: Ask, text: str, purpose: str) -> tuple[Verdict, Candidate]:
+    """Whether a version is good enough, and as what the student was shown it."""
+    _, (candidate,) = line_up(draws(item, purpose), [text])
+    allowed = allowed_by(panel, FEEDBACK)
+    return await ask_judge(panel, ask, FEEDBACK, item.row, [candidate], allowed, to=panel.judge), candidate
+
+
+async def _ask_canary(panel: Panel, item: Item, ask: Ask, first: Response) -> Mapping[str, Tally]:
+    """A planted answer is noticed unless the student calls it good."""
+    planted = plant(item, first.text)
+    verdict, _ = await _judge(panel, item, ask, planted.text, "refine canary")
+    return caught(planted, noticed=verdict.fields.get("verdict") != GOOD)
+
+
 async def _take_turn(panel: Panel, item: Item, ask: Ask, version: Response) -> Turn:
     """Ask the student what it thinks of its answer, and for a better one where it isn't content."""
-    _, candidates = line_up(draws(item, f"refine {version.sample}"), [version.text])
-    allowed = allowed_by(panel, FEEDBACK)
-    verdict = await ask_judge(panel, ask, FEEDBACK, item.row, candidates, allowed, to=panel.judge)
+    verdict, candidate = await _judge(panel, item, ask, version.text, f"refine {version.sample}")
     raw: tuple[str, ...] = (verdict.answer.text,)
     feedback = str(verdict.fields.get(RATIONALE, ""))
     if verdict.reason:
         return Turn(raw, NO_VERDICT, verdict.reason)
     if verdict.fields["verdict"] == GOOD:
         return Turn(raw, GOOD, "", feedback)
-    shown = {"answers": candidates, "feedback": fence(feedback) if feedback.strip() else ""}
+    fenced = fence(feedback) if feedback.strip() else ""
+    shown = {"answers": [candidate._asdict()], "feedback": fenced}
     said = await panel.stages.ask(ask, REFINE, panel.open_row(item.row), shown, to=version.role)
     raw = (*raw, said.answer.text)
     if said.reason:
         return Turn(raw, said.reason, said.detail, feedback)
     better = panel.response(said, version.role, version.sample + 1)
+    marks = [each[len("<<<") :].partition("\n")[0] for each in (candidate.fenced, fenced) if each]
+    if any(mark in better.text for mark in marks):
+        return Turn(raw, "copied-fence", "", feedback)
     if better.text.strip() == version.text.strip():
         return Turn(raw, UNCHANGED, "", feedback)
     return Turn(raw, "", "", feedback, better)

@@ -20,8 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from distill_data.data.growth import Growth
 from distill_data.data.items import Item
 from distill_data.methods.annotating import Strategy
+from distill_data.methods.expansion import self_instruct
 from distill_data.methods.rationalising import make_rest, make_shortest, make_star
 from distill_data.methods.refining import make_refine, make_self_align, make_spin
+from distill_data.methods.self_rewarding import self_reward
 from distill_data.methods.setup import Setup, make_setup
 from distill_data.methods.voting import make_consistency, make_majority
 from distill_data.recipes import Recipe
@@ -36,11 +38,15 @@ STRATEGIES: dict[str, Strategy] = {
     "refine": Strategy(make_refine, ("sft", "preference")),
     "self-align": Strategy(make_self_align, ("sft",), judged=False),
 }
-GROWTHS: dict[str, Callable[[Setup], Growth]] = {}
+GROWTHS: dict[str, Callable[[Setup], Growth]] = {
+    "self-reward": self_reward,
+    "instruct": self_instruct,
+}
+"""Strategies that write x too."""
 
 
 def make_self_growth(
-    recipe: Recipe, models: Mapping[str, str], seeds: Sequence[Item], seed: int, resample: int, *, answers: bool
+    recipe: Recipe, teachers: Mapping[str, str], seeds: Sequence[Item], seed: int, resample: int, *, answers: bool
 ) -> Growth:
     """The growth for one pass, in which the student writes x. Raises UsageError and SeedError."""
-    return GROWTHS[recipe.strategy](make_setup(recipe, models, seeds, seed, resample, answers=answers))
+    return GROWTHS[recipe.strategy](make_setup(recipe, teachers, seeds, seed, resample, answers=answers))

@@ -10,7 +10,7 @@ record of a pair is made.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import combinations, islice
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from distill_data.errors import UsageError
 from distill_data.methods.drawing import draw_demonstrations
 from distill_data.methods.growing import AnswerX, Composed, make_admit, make_propose, make_x_record, student_prompt
 from distill_data.methods.judging import NAMES, RATIONALE, Candidate, Verdict, allowed_by, ask_judge, draws, fence
-from distill_data.methods.kinds import make_kind
+from distill_data.methods.kinds import TIE, Scored, make_kind, ranking
 from distill_data.methods.needs import ANSWER, SCORE
 from distill_data.methods.panel import Panel, make_panel, together
 from distill_data.methods.responses import Judged
@@ -105,7 +105,7 @@ def make_judge(setup: Setup, panel: Panel) -> Judge:
     async def judge(item: Item, judged: Judged, ask: Ask) -> Judged:
         texts = list(dict.fromkeys(response.text for response in judged.responses))
         if len(texts) < 2:
-            return judged._replace(reason="tie", detail="all answers are the same", tallies={"ties": (1, 1)})
+            return judged._replace(reason=TIE, detail="all answers are the same", tallies={"ties": (1, 1)})
         row = {**item.row, writes: fence(str(item.row[writes]))}
         asked = []
         for number, text in enumerate(texts):
@@ -122,8 +122,7 @@ def make_judge(setup: Setup, panel: Panel) -> Judge:
 
 
 def settle_scores(judged: Judged, opinions: Mapping[str, Opinion]) -> Judged:
-    """The answers with the mean scores of their texts. A reason where the best is not better than the worst: `tie`, and
-    where fewer than two have a score: `no-verdict`."""
+    """The answers with the mean scores of their texts."""
     responses = tuple(
         response._replace(score=opinion.mean, details={**response.details, **opinion.details})
         for response in judged.responses
@@ -131,26 +130,30 @@ def settle_scores(judged: Judged, opinions: Mapping[str, Opinion]) -> Judged:
     )
     verdicts = [verdict for opinion in opinions.values() for verdict in opinion.verdicts]
     unread = Counter(verdict.reason for verdict in verdicts if verdict.reason)
+    means = ["none" if response.score is None else f"{response.score:g}" for response in responses]
+    detail = f"the scores are {', '.join(means)}" + "".join(
+        f"; {reason}: {unread[reason]}" for reason in sorted(unread)
+    )
+    raw = (*judged.raw, *(verdict.answer.text for verdict in verdicts))
+    judged = judged._replace(responses=responses, detail=detail, raw=raw)
     alike = [one == other for opinion in opinions.values() for one, other in combinations(opinion.scores, 2)]
     tallies = {"parse_failures": (unread.total(), len(verdicts)), "judgements_agree": (sum(alike), len(alike))}
-    judged = judged._replace(
-        responses=responses, raw=(*judged.raw, *(verdict.answer.text for verdict in verdicts)), tallies=tallies
-    )
-    ranked = [(each.score, len(each.text)) for each in responses if each.score is not None]
+    return judged._replace(tallies={**tallies, **_compare_ends(ranking(judged))})
+
+
+def _compare_ends(ranked: Sequence[Scored]) -> dict[str, tuple[int, int]]:
+    """Whether the best and the worst are a tie, and else whether the best is the longer one."""
     if len(ranked) < 2:
-        detail = f"{len(ranked)} of {len(responses)} answers have a score; {', '.join(sorted(unread))}"
-        return judged._replace(reason="no-verdict", detail=detail)
-    best, worst = max(ranked, key=lambda each: each[0]), min(ranked, key=lambda each: each[0])
-    if best[0] == worst[0]:
-        return judged._replace(
-            reason="tie", detail=f"all scored answers have {best[0]:g}", tallies={**tallies, "ties": (1, 1)}
-        )
-    longer = {"longer_wins": (int(best[1] > worst[1]), 1)} if best[1] != worst[1] else {}
-    return judged._replace(tallies={**tallies, "ties": (0, 1), **longer})
+        return {}
+    best, worst = ranked[0], ranked[-1]
+    if best.score == worst.score:
+        return {"ties": (1, 1)}
+    longer = len(best.response.text) - len(worst.response.text)
+    return {"ties": (0, 1), **({"longer_wins": (int(longer > 0), 1)} if longer else {})}
 
 
 def _times(setup: Setup, name: str, default: int, least: int, stage: str) -> int:
-    """How often a stage is asked the same, by the setting `name`. Raises UsageError where all replies would be equal."""
+    """How often a stage is asked the same, by the setting `name`. Raises UsageError where once would do."""
     times = setup.whole(name, default, least, MOST)
     if times > 1 and setup.stages.readers[stage].sampling.get("temperature") == 0:
         raise UsageError(

@@ -1,7 +1,8 @@
 """Golden folders of commands that grow: `seeds.jsonl`, `growth.json` (rows, settings) and `replies.json`, by hand.
 
 `replies.json` is a list in the order of the requests, each one {"block hint": reply}: the hint, any text, is found in
-the last message asked, so that a prompt that changed its place is noticed.
+the last message asked, so that a prompt that changed its place is noticed. A reply that is no text is written as JSON;
+in it `@mark` stands for the mark that a judge has to repeat.
 """
 
 from __future__ import annotations
@@ -19,17 +20,21 @@ from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.engine.publish import encode_outcome
 from distill_data.methods.curation import make_curation
 from distill_data.methods.expansion import make_expansion
+from distill_data.methods.self_knowledge import make_self_growth
 from distill_data.recipes import apply_settings, load_recipe
-from tests.methods.scripted import Said, answer
+from tests.golden.judged import filled
+from tests.methods.scripted import answer
 
-MAKERS = {"expand": make_expansion, "curate": make_curation}
+MAKERS = {"expand": make_expansion, "curate": make_curation, "self-knowledge": make_self_growth}
+ROLES = {"self-knowledge": {"student": "scripted"}}
+"""Who is asked under a command, where it is not one teacher."""
 
 
 @dataclass(slots=True)
 class Replies:
     """An `ask` that reads one reply after the other."""
 
-    script: list[dict[str, Said]]
+    script: list[dict[str, Any]]
     prompts: list[Any] = field(default_factory=list)
 
     async def __call__(self, request: Request, to: str = "teacher") -> Answer:
@@ -41,7 +46,7 @@ class Replies:
         asked = json.dumps(request.messages[-1], ensure_ascii=False)
         if hint not in json.loads(asked).get("content", "") and hint not in asked:
             raise LookupError(f"request {number} should hold {hint!r}: {asked[:500]}")
-        return answer(said, f"{to}-model")
+        return answer(filled(said, request), f"{to}-model")
 
 
 def play_growth(folder: Path, command: str, name: str) -> dict[str, bytes]:
@@ -55,7 +60,7 @@ def play_growth(folder: Path, command: str, name: str) -> dict[str, bytes]:
     def ask_for(owner: str) -> Ask:
         return ask
 
-    growth = MAKERS[command](recipe, {"teacher": "scripted"}, seeds, 0, 1, answers=True)
+    growth = MAKERS[command](recipe, ROLES.get(command, {"teacher": "scripted"}), seeds, 0, 1, answers=True)
     work = InRounds(growth, plan["rows"], plan.get("cap", 1000), 0)
     asyncio.run(work.run(ask_for, lambda *end: ended.append(end), 1, lambda: False, _refuse))
     if len(ask.prompts) < len(ask.script):

@@ -53,10 +53,10 @@ class Replies:
         last = json.dumps(request.messages[-1], ensure_ascii=False)
         if role != to or (hint not in json.loads(last)["content"] and hint not in last):
             raise LookupError(f"request {len(self.asked)} to {to} should be for {role} and hold {hint!r}: {last[:500]}")
-        return answer(_filled(said, request), f"{to}-model")
+        return answer(filled(said, request), f"{to}-model")
 
 
-def _filled(said: Any, request: Request) -> Said:
+def filled(said: Any, request: Request) -> Said:
     """A reply with the mark and the names of its request in it, or what `scripted.answer` takes, as it is."""
     if isinstance(said, dict) and said.keys() <= {"text", "reasoning", "finish", "fails"} and said:
         return said

@@ -9,13 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from distill_data.data.exchange import RESAMPLED, Answer, Request
 from distill_data.data.items import Item
+from distill_data.formats.contracts import TRAINERS, faults
+from distill_data.methods.kinds import make_kind
 from distill_data.methods.panel import Panel, make_panel
 from distill_data.methods.responses import Annotate, Judged
 from distill_data.recipes import apply_settings, load_recipe
 from tests.methods.scripted import Said, answer
 
+ITEM = Item(0, "0" * 16, {"instruction": "Name a river."}, "seeds:1")
 FENCE = re.compile(r"<<<([0-9a-f]{16})\n(.*)\n\1>>>")
 
 
@@ -74,6 +79,19 @@ class Room:
         self.judged.append((to, request))
         said = self.judge(request, to)
         return said if isinstance(said, Answer) else answer(said, f"{to}-model")
+
+
+def check_records(panel: Panel, judged: Judged, kinds: Sequence[str]) -> None:
+    """Every record of every kind is one that the kind's trainers read, and no two share an id."""
+    ids = []
+    for kind in kinds:
+        records, reason = make_kind(panel.recipe, kind, panel.models, kinds)(ITEM, judged)
+        assert bool(reason) != bool(records)
+        ids += [record["id"] for record in records]
+        for record in records:
+            assert [fault for trainer in TRAINERS[kind] for fault in faults(record, trainer)] == []
+            orjson.dumps(record)
+    assert len(set(ids)) == len(ids)
 
 
 def judged_by(annotate: Annotate, item: Item, ask: Any) -> Judged:

@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_data.data.exchange import Answer, Request
-from distill_data.data.items import Item
 from distill_data.errors import UsageError
+from distill_data.methods.annotating import RANKED
 from distill_data.methods.comparing import PAIRINGS, make_comparing
-from tests.methods.panels import Room, judged_by, open_panel, shown, verdict
+from tests.methods.panels import ITEM, Room, check_records, judged_by, open_panel, shown, verdict
 
-ITEM = Item(0, "0" * 16, {"instruction": "Name a river."}, "seeds:1")
 TWO = {"student": ["The Rhine.", "A river is a large stream of water."]}
 
 
@@ -253,7 +252,10 @@ def test_whatever_is_said_the_sums_hold(texts: list[str], said: list[tuple[str, 
             return verdict(request, shown(request)[0][0])
         return {"text": text, "finish": "length" if kind == "length" else "stop"}
 
-    judged = compare(Room({"student": texts}, judge), settings={"soft": soft, "samples": 3})
+    panel = open_panel("compare", {"soft": soft, "samples": 3})
+    judged = judged_by(make_comparing(panel), ITEM, Room({"student": texts}, judge))
+    if not judged.reason:
+        check_records(panel, judged, RANKED)
     scores = [each.score for each in judged.responses]
     assert all(score is None or 0 <= score <= 1 for score in scores)
     assert bool(judged.reason) == all(score is None for score in scores)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from distill_data.data.exchange import Answer, Request
 from distill_data.data.items import Item
 from distill_data.errors import UsageError
+from distill_data.methods.annotating import RANKED
 from distill_data.methods.contrasting import make_contrasting
 from distill_data.methods.responses import NOTHING, Judged
-from tests.methods.panels import Room, judged_by, open_panel
+from tests.methods.panels import Room, check_records, judged_by, open_panel
 from tests.methods.scripted import Said
 
 ITEM = Item(0, "0" * 16, {"instruction": "How is glass made?"}, "seeds:1")
@@ -83,5 +84,7 @@ def test_answers_of_a_column_cannot_be_contrasted() -> None:
 @given(st.lists(st.tuples(st.text(max_size=4), st.sampled_from(["stop", "length"])), min_size=4, max_size=4))
 def test_whatever_is_said_there_are_two_sides_or_a_reason(said: list[tuple[str, str]]) -> None:
     judged = contrast([{"text": text, "finish": finish} for text, finish in said], {"samples": 2})
+    if not judged.reason:
+        check_records(open_panel("contrast", {}, ("student",)), judged, RANKED)
     assert bool(judged.reason) == (len({each.score for each in judged.responses}) < 2)
     assert len(judged.responses) + sum(judged.dropped.values()) == 4

@@ -15,7 +15,7 @@ from distill_data.errors import UsageError
 from distill_data.methods.critiquing import make_critiquing
 from distill_data.methods.judging import fence
 from distill_data.methods.responses import NOTHING, Judged
-from tests.methods.panels import Room, judged_by, open_panel
+from tests.methods.panels import Room, check_records, judged_by, open_panel
 from tests.methods.scripted import Said
 
 ITEM = Item(0, "0" * 16, {"instruction": "May I mix bleach and vinegar?"}, "seeds:1")
@@ -107,6 +107,12 @@ def test_a_later_round_that_fails_leaves_the_revision_before() -> None:
     assert judged.dropped == {"truncated": 1} and len(judged.made["critique"]) == 2
 
 
+@pytest.mark.parametrize("said", [[fence(FIRST)], [CRITIQUE, fence(FIRST)], [CRITIQUE, f"Better:\n{fence(CRITIQUE)}"]])
+def test_a_copy_of_a_fence_is_no_text(said: list[str]) -> None:
+    judged, asked = critique(said)
+    assert (judged.reason, judged.detail) == ("not-revised", "copied-fence") and len(asked) == len(said)
+
+
 def test_one_student_is_drawn_of_several() -> None:
     judged, _ = critique([CRITIQUE, SECOND], roles=("student", "student-2", "teacher"))
     assert len(judged.responses) == 2
@@ -132,5 +138,7 @@ def test_settings_that_cannot_work(given: dict[str, Any]) -> None:
 )
 def test_whatever_is_said_there_is_a_revision_or_a_reason(said: list[tuple[str, str]], rounds: int) -> None:
     judged, _ = critique([{"text": text, "finish": finish} for text, finish in said], {"rounds": rounds})
+    if not judged.reason:
+        check_records(open_panel("critique"), judged, ("preference", "sft", "critique"))
     assert bool(judged.reason) == (len(judged.responses) < 2)
     assert len(judged.made["critique"]) <= rounds and sum(judged.dropped.values()) <= 1

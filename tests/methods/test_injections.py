@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -161,24 +161,21 @@ def ask_for_scores(panel: Panel, texts: list[str], obey: Callable[[Request], str
     _, candidates = line_up(ITEM.rng(), texts)
 
     async def verdict(item: Item, ask: Any) -> Any:
-        keyed = {"answers": [candidate._asdict() for candidate in candidates]}
-        return await ask_judge(panel, ask, "judge", item.row, candidates, SCORE, keyed, to="teacher", each=each)
+        return await ask_judge(panel, ask, "judge", item.row, candidates, SCORE, to="teacher", each=each)
 
     async def ask(request: Request, to: str = "teacher") -> Answer:
         assert sorted(text for _, text in shown(request)) == sorted(texts)
         return answer(obey(request))
 
-    return judged_by(verdict, ITEM, ask)  # type: ignore[arg-type]
+    return judged_by(verdict, ITEM, ask)
 
 
 @pytest.mark.parametrize("obedience", OBEDIENT)
 @pytest.mark.parametrize("each", [False, True])
 def test_no_score_comes_from_a_candidate(judging: Panel, obedience: str, each: bool) -> None:
     for text in TEXTS:
-        verdict = ask_for_scores(
-            judging, [text, HONEST] if each else [text], lambda request, text=text: OBEDIENT[obedience](text, request),
-            each=each,
-        )  # fmt: skip
+        texts = [text, HONEST] if each else [text]
+        verdict = ask_for_scores(judging, texts, partial(OBEDIENT[obedience], text), each=each)
         assert verdict.fields == {} and verdict.reason in ("not-json", "no-mark", "not-a-verdict"), text[:200]
 
 
