@@ -147,5 +147,5 @@ def _critique_row(panel: Panel, item: Item, critic: str, held: Round) -> Made:
     completion = {"role": "assistant", "content": _text(held.critique)}
     source = Response(critic, held.number, answer.model, completion, _text(held.critique))
     return Made(
-        {"prompt": prompt, "completion": [completion]}, source, f"critique-{held.number}", {"round": held.number}
+        {"prompt": prompt, "completion": [completion]}, source, f"critique-{held.number}", {"revision": held.number}
     )

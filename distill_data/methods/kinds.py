@@ -299,6 +299,13 @@ def _columns(row: Made, kind: str, names: tuple[str, ...]) -> dict[str, Any]:
     if given.keys() != {"answer", *names}:
         raise ValueError(f"a row of the kind {kind} has the columns {', '.join(names)}, not {', '.join(row.columns)}")
     columns = {name: float(given[name]) if name in FLOATS else given[name] for name in names}
+    if kind == "steps":
+        columns["prompt"] = _plain(given["prompt"])
     if kind == "ranked":
         columns["scores"] = [float(score) for score in given["scores"]]
     return columns
+
+
+def _plain(prompt: Any) -> str:
+    """Chat messages as one text: those who train on steps read no messages."""
+    return prompt if isinstance(prompt, str) else "\n\n".join(str(said["content"]) for said in prompt)

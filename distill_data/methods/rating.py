@@ -179,11 +179,12 @@ def _details(ratings: Sequence[Rating], means: Mapping[str, float]) -> dict[str,
 def _length_bias(answers: Answers, scores: Scores) -> dict[str, tuple[int, int]]:
     """Whether the best of several scored answers is longer than all others, where one alone is best."""
     scored = [(score, len(text)) for score, text in zip(scores, _texts(answers), strict=True) if score is not None]
-    best = [length for score, length in scored if score == max(scored)[0]]
+    top = max(scored, default=(0.0, 0))[0]
+    best = [length for score, length in scored if score == top]
     if len(scored) < 2 or len(best) > 1:
         return {}
-    longest = sorted(length for _, length in scored)
-    return {"longer_best": (int(best[0] == longest[-1] > longest[-2]), 1)}
+    others = [length for score, length in scored if score < top]
+    return {"longer_best": (int(best[0] > max(others)), 1)}
 
 
 def _critiques(panel: Panel, item: Item, answers: Answers, rated: Rated) -> Iterator[Made]:

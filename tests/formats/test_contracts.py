@@ -165,7 +165,14 @@ def test_any_record_has_faults_or_none_and_each_names_a_column(record: dict[str,
         assert fault.partition(": ")[0] in NAMES and fault.partition(": ")[2]
 
 
-GIVEN: dict[str, dict[str, Any]] = {"sft": UNPAIRED, "dpo": PAIR, "kto": UNPAIRED, "reward": PAIR, "grpo": {"prompt": ASKED}, "rrhf": RANKED}
+GIVEN: dict[str, dict[str, Any]] = {
+    "sft": UNPAIRED,
+    "dpo": PAIR,
+    "kto": UNPAIRED,
+    "reward": PAIR,
+    "grpo": {"prompt": ASKED},
+    "rrhf": RANKED,
+}
 
 
 @pytest.mark.parametrize("trainer", CONTRACTS)
