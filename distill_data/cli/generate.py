@@ -148,7 +148,7 @@ def feedback(
         canaries=share("--canaries", canaries), verifier=verifier, allow_code=allow_code, rows=rows,
         max_candidates=max_candidates, round=round_number, previous=previous,
     )  # fmt: skip
-    _run(run, prompts, recipe, output, built, verbose=verbose, quiet=quiet)
+    _run(run, prompts, recipe, output, built, verbose=verbose, quiet=quiet, answering="")
 
 
 @takes_options
@@ -178,7 +178,7 @@ def self_knowledge(
         canaries=share("--canaries", canaries), verifier=verifier, allow_code=allow_code, rows=rows,
         max_candidates=max_candidates, round=round_number, previous=previous,
     )  # fmt: skip
-    _run(run, seeds, recipe, output, built, verbose=verbose, quiet=quiet)
+    _run(run, seeds, recipe, output, built, verbose=verbose, quiet=quiet, answering="")
 
 
 def _run(

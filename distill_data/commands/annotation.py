@@ -35,6 +35,8 @@ def prepare_annotation(
     if options.rows is not None or options.max_candidates is not None:
         writers = ", ".join(sorted(GROWTHS[recipe.command]))
         raise UsageError(f"--rows is for recipes that write new prompts: {writers}. {recipe.name} doesn't.")
+    if options.canaries and not find_strategy(_strategies(recipe.command), recipe).judged:
+        raise UsageError(f"--canaries test a judge, and the recipe {recipe.name} asks none: drop the option.")
     canaries = _draw_canaries(seeds, options) if options.canaries else frozenset[str]()
     method, panel = make_annotation(recipe, models, options, canaries)
     panel.prompt(seeds.first())
@@ -76,7 +78,8 @@ def _strategies(command: str) -> Mapping[str, Strategy]:
 def _check_rows(seeds: Seeds, panel: Panel) -> None:
     """Raise SeedError, with the place, for a row without the answers or the gold that the run needs."""
     recipe = panel.recipe
-    gold = recipe.gold if find_strategy(_strategies(recipe.command), recipe).verified else ""
+    strategy = find_strategy(_strategies(recipe.command), recipe)
+    gold = recipe.gold if strategy.verified or strategy.gold else ""
     if not (panel.column or gold):
         return
     for item in seeds.items():

@@ -31,10 +31,9 @@ def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> 
     stamp = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
     facts = {**job.facts(), **live.work.facts, **_annotated(job, spill, live)}
     result = publish(spill.read(), target, live.count, facts, {**history, **stamp})
-    warnings = " ".join(_warnings(job.options, result))
     if whole:
         withdraw(job.files(partial=True))
-        return Summary("published", 0, warnings, str(target.dataset), result, history)
+        return Summary("published", 0, warnings_of(job.options, result), str(target.dataset), result, history)
     message, code = _ending(stopped, result, live.work, job.options)
     written = str(target.dataset if kept else target.rejects)
     return Summary("partial", code, message, written, result, history)
@@ -53,7 +52,7 @@ def _annotated(job: Job, spill: Spill, live: Run) -> dict[str, Any]:
     return facts
 
 
-def _warnings(options: Options, result: Mapping[str, Any]) -> list[str]:
+def warnings_of(options: Options, result: Mapping[str, Any]) -> str:
     """What a person should know of a dataset that is whole."""
     found = []
     if "unreliable" in result:
@@ -66,7 +65,7 @@ def _warnings(options: Options, result: Mapping[str, Any]) -> list[str]:
         from distill_data.commands.lineage import alarms
 
         found += alarms(options, result)
-    return found
+    return " ".join(found)
 
 
 def _ending(stopped: DistillError | None, result: Mapping[str, Any], work: Work, options: Options) -> tuple[str, int]:

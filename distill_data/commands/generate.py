@@ -20,12 +20,12 @@ import orjson
 
 from distill_data import __version__
 from distill_data.commands import seating
-from distill_data.commands.ending import end_run
+from distill_data.commands.ending import end_run, warnings_of
 from distill_data.commands.job import Job
 from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, read_recipe
-from distill_data.commands.roles import find_profiles
+from distill_data.commands.roles import FROM_STUDENTS, find_profiles
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
 from distill_data.commands.work import Work
 from distill_data.data.items import Row
@@ -148,7 +148,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
         return Summary(
             "unchanged",
             0,
-            "",
+            warnings_of(job.options, manifest["result"]),
             str(files.dataset),
             manifest["result"],
             {**manifest["history"], "bought": 0, "reused": 0},
@@ -218,10 +218,19 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
         "estimated_cost": parking.cost,
         "in_doubt": journal.totals.doubt.requests,
     }
-    message = ""
-    if live.work.target is not None and parking.keys:
-        message = "These are the proposals of one round; answers and later rounds depend on what comes back."
-    return Summary("planned", 0, message, str(job.output), live.count.to_json(), history, tuple(first))
+    return Summary("planned", 0, _uncounted(job, live.work) if parking.keys else "", str(job.output), live.count.to_json(), history, tuple(first))
+
+
+def _uncounted(job: Job, work: Work) -> str:
+    """What a dry run cannot count yet, and what it counts beside the seeds."""
+    if work.target is not None:
+        return "These are the proposals of one round; answers and later rounds depend on what comes back."
+    said = []
+    if job.recipe.command in FROM_STUDENTS and job.recipe.stages:
+        said.append("What is asked about answers, such as verdicts, is counted once the answers are there.")
+    if planted := work.facts.get("canaries"):
+        said.append(f"Among {planted} items' answers one more is planted, a bad one, to see whether the judge notices.")
+    return " ".join(said)
 
 
 def _replay(

@@ -72,5 +72,6 @@ def _completion(line: bytes) -> str:
     record = orjson.loads(line)
     said = record.get("completion") or record.get("chosen")
     if said:
-        return str(said[-1].get("content", ""))
+        turn = said[-1]
+        return "\n\n".join(filter(None, (turn.get("reasoning_content"), turn.get("content"))))
     return str(next(iter(record.get("responses") or record.get("completions") or ()), ""))

@@ -31,8 +31,9 @@ def refuse_overwriting(output: Path, sources: list[str], options: Options) -> No
     previous = [str(options.previous)] if options.previous else []
     read = [path for path in map(Path, [*sources, *previous]) if path.exists()]
     written = _all(output, options)
-    for path in written:
-        if written.count(path) > 1:
+    places = [path.resolve() for path in written]
+    for path, place in zip(written, places, strict=True):
+        if places.count(place) > 1:
             raise UsageError(f"-o {output}: {path} would be written twice; give every kind a file of its own.")
         if path.is_dir():
             raise UsageError(f"-o {output}: {path} is a directory; name a file that ends in .jsonl.")

@@ -16,6 +16,7 @@ from distill_data.commands.roles import FROM_STUDENTS
 from distill_data.data.documents import list_documents
 from distill_data.data.items import Item, Row, canonical, digest
 from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
+from distill_data.engine.publish import file_digest
 from distill_data.errors import DriftError, SeedError, UsageError
 from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
 
@@ -146,6 +147,6 @@ def plan_digest(recipe: Recipe, seeds: Seeds, pool: list[Row], identities: Mappi
 
 def _annotation(options: Options) -> list[Any]:
     """The options that decide what becomes of students' answers."""
-    previous = options.previous.name if options.previous else ""
+    previous = [options.previous.name, file_digest(options.previous)] if options.previous else []
     kinds = [options.kind, *options.other_kinds]
     return [kinds, options.answers_column, options.canaries, options.verifier, options.round, previous]

@@ -60,7 +60,7 @@ def find_profiles(options: Options, recipe: Recipe) -> dict[str, Profile]:
     if roles.students:
         found |= _numbered("student", "-s", [find_profile(name, known, **given) for name in _students(options, recipe)])
     if roles.teachers:
-        if roles.students and not (options.teachers or os.environ.get("DISTILL_TEACHER")):
+        if recipe.command in FROM_STUDENTS and not (options.teachers or os.environ.get("DISTILL_TEACHER")):
             LOG.warning("no teacher is named (-t, DISTILL_TEACHER); the embedded one judges: %s", DEFAULT_TEACHER)
         found |= _numbered("teacher", "-t", [find_profile(name, known, **given) for name in _teachers(options)])
     if options.answer_teacher:

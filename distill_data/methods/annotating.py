@@ -33,6 +33,10 @@ class Strategy(NamedTuple):
     """How many samples it needs at least."""
     verified: bool = False
     """Whether it needs a verifier and the gold column."""
+    gold: bool = False
+    """Whether it needs the gold column without a verifier."""
+    canaries: bool = True
+    """Whether its judges, where it has any, can be shown planted answers."""
 
 
 def find_strategy(strategies: Mapping[str, Strategy], recipe: Recipe) -> Strategy:
@@ -53,6 +57,14 @@ def make_method(panel: Panel, strategy: Strategy, kinds: Sequence[str]) -> Calla
             f"the recipe {recipe.name} compares samples, so it needs at least {strategy.samples}: "
             f"--samples {panel.samples} is too few."
         )
+    if panel.samples > 1 and recipe.sampling.get("temperature") == 0 and not panel.column:
+        less = ", or --samples 1" if strategy.samples == 1 else ""
+        raise UsageError(
+            f"the recipe {recipe.name} asks for {panel.samples} samples at temperature 0, which are all the same. "
+            f"Give --set temperature=0.7{less}."
+        )
+    if panel.canaries and not (strategy.judged and strategy.canaries):
+        raise UsageError(f"--canaries: the recipe {recipe.name} has no judge whose verdicts could be tested.")
     if strategy.verified and (panel.right is None or not recipe.gold):
         raise UsageError(
             f"the recipe {recipe.name} needs a verifier and the key gold: the column with the right answer."

@@ -48,8 +48,10 @@ def plant(item: Item, text: str) -> Planted:
     return Planted(f"{bad}\n\n{rng.choice(INJECTIONS)}" if injected else bad, injected)
 
 
-def caught(planted: Planted, *, noticed: bool) -> Mapping[str, tuple[int, int]]:
-    """The tallies of one canary: whether the judge noticed it."""
+def caught(planted: Planted, *, noticed: bool | None) -> Mapping[str, tuple[int, int]]:
+    """The tallies of one canary: whether the judge noticed it; None where there is no verdict, which proves nothing."""
+    if noticed is None:
+        return {"canaries_unread": (1, 1)}
     count = (int(noticed), 1)
     return {"canaries_caught": count, **({"injections_caught": count} if planted.injected else {})}
 

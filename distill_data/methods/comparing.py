@@ -101,7 +101,8 @@ def make_comparing(panel: Panel) -> Annotate:
         compared = await _compare(panel.judges, item, ask, pairs + canary, listen)
         tallies = dict(_tally(pairs, compared[: len(pairs)]))
         if planted:
-            tallies |= caught(planted, noticed=compared.pop().verdict == 1)
+            verdict = compared.pop().verdict
+            tallies |= caught(planted, noticed=None if verdict is None else verdict == 1)
         scored = _score(responses, chosen, compared, soft=soft)
         told = [_told(responses, *each, soft=soft) for each in zip(chosen, pairs, compared, strict=True)]
         reason, detail = ("", "") if any(each.score is not None for each in scored) else _silence(compared)

@@ -28,6 +28,6 @@ STRATEGIES: dict[str, Strategy] = {
     "moderate": Strategy(make_moderating),
     "compare": Strategy(make_comparing),
     "contrast": Strategy(make_contrasting, judged=False),
-    "critique": Strategy(make_critiquing, ("preference", "sft", "critique")),
+    "critique": Strategy(make_critiquing, ("preference", "sft", "critique"), canaries=False),
 }
 GROWTHS: dict[str, object] = {}

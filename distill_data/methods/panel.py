@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from distill_data.data.exchange import Ask, Message
 from distill_data.data.items import Item, Row
-from distill_data.errors import SeedError, UsageError
+from distill_data.errors import SeedError
 from distill_data.methods.responses import Response
 from distill_data.methods.setup import number, whole
 from distill_data.methods.stages import Said, Stages, make_stages
@@ -183,14 +183,8 @@ def make_panel(
     slow: bool = False,
     round: int = 0,  # noqa: A002 - the term of the field
 ) -> Panel:
-    """The panel of one run. Raises UsageError for parsers and checks that there are not, and for several samples at
-    temperature 0."""
+    """The panel of one run. Raises UsageError for parsers and checks that there are not."""
     students = () if column else tuple(role for role in models if role.startswith("student"))
-    if recipe.samples > 1 and recipe.sampling.get("temperature") == 0 and not column:
-        raise UsageError(
-            f"the recipe {recipe.name} asks for {recipe.samples} samples at temperature 0, which are all the same. "
-            "Give --set temperature=0.7, or --samples 1."
-        )
     stages = make_stages(recipe, resample)
     checks = [make_check(check.name, check.args) for check in recipe.checks]
     main = replace(stages.readers[MAIN], checks=checks)

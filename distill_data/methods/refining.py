@@ -119,10 +119,10 @@ async def _judge(panel: Panel, item: Item, ask: Ask, text: str, purpose: str) ->
 
 
 async def _ask_canary(panel: Panel, item: Item, ask: Ask, first: Response) -> Mapping[str, Tally]:
-    """A planted answer is noticed unless the student calls it good."""
+    """A planted answer is noticed where the student doesn't call it good."""
     planted = plant(item, first.text)
     verdict, _ = await _judge(panel, item, ask, planted.text, "refine canary")
-    return caught(planted, noticed=verdict.fields.get("verdict") != GOOD)
+    return caught(planted, noticed=None if verdict.reason else verdict.fields["verdict"] != GOOD)
 
 
 async def _take_turn(panel: Panel, item: Item, ask: Ask, version: Response) -> Turn:

@@ -162,15 +162,17 @@ async def _ask_canary(
     worths: Mapping[Any, float],
     apart: bool,
 ) -> Tallies:
-    """A planted answer, alone or among the others; of the judges one is drawn. Noticed: it got no verdict, or one below
-    the middle of the scale."""
+    """A planted answer, alone or among the others; of the judges one is drawn. Noticed: what it got lies below the
+    middle of the scale, or is N/A."""
     planted = plant(item, texts[0])
     order, candidates = line_up(draws(item, "order:canary"), [planted.text] if apart else [planted.text, *texts[1:]])
     judge = draws(item, "judge:canary").choice(panel.judges)
     call = Call("", judge, order, candidates, shown, not apart)
-    given = [rating.worth for rating in _read(call, await _put(panel, item, ask, call), worths) if rating.number == 0]
+    verdict = await _put(panel, item, ask, call)
+    given = [rating.worth for rating in _read(call, verdict, worths) if rating.number == 0]
     middle = (min(worths.values()) + max(worths.values())) / 2
-    return caught(planted, noticed=all(worth is None or worth < middle for worth in given))
+    noticed = all(worth is None or worth < middle for worth in given)
+    return caught(planted, noticed=None if verdict.reason else noticed)
 
 
 def _read(call: Call, verdict: Verdict, worths: Mapping[Any, float]) -> Iterator[Rating]:

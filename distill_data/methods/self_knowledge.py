@@ -34,7 +34,7 @@ STRATEGIES: dict[str, Strategy] = {
     "star": Strategy(make_star, judged=False, verified=True),
     "rest": Strategy(make_rest),
     "shortest": Strategy(make_shortest, ("preference",), judged=False, samples=2, verified=True),
-    "spin": Strategy(make_spin, ("preference",), judged=False),
+    "spin": Strategy(make_spin, ("preference",), judged=False, gold=True),
     "refine": Strategy(make_refine, ("sft", "preference")),
     "self-align": Strategy(make_self_align, ("sft",), judged=False),
 }

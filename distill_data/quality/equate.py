@@ -1,4 +1,4 @@
-"""The child process behind `math`: pairs of expressions in, verdicts out. Run by its path; knows nothing of this package.
+"""The child process behind `math`: pairs of expressions in, verdicts out. Run by its path; knows not this package.
 
 Reads one JSON list [gold, answer] a line and writes `1` or `0` for each, after a first line `ready`. A pair that takes
 too much processor time or memory ends the process, which is how the parent learns that there is no verdict.

@@ -1,4 +1,4 @@
-"""The child process behind `tests`: it shuts itself in, runs an answer and its unit tests, and says so only if all passed.
+"""The child process behind `tests`: it shuts itself in, runs an answer and its unit tests, and tells if all passed.
 
 Run by its path in an empty directory; knows nothing of this package. On stdin come the settings (a length in 4 bytes,
 then JSON: `code`, `tests`, the test `functions` and `methods`, the limits), then a token. To stdout go a line that
@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from types import ModuleType, TracebackType
 from typing import Any
@@ -130,7 +131,7 @@ def run(settings: Settings, user: int | None, counted_apart: bool) -> None:
     limit(settings, processes)
     os.environ.clear()
     with ExitStack() as stack:
-        stack.push(Reporter(report))
+        stack.push(make_report(report))
         judge(settings, token, report)
     os._exit(1)
 
@@ -179,15 +180,12 @@ def tasks_of_this_user() -> int:
     return count
 
 
-class Reporter:
-    """Sends the error that ended the code to the parent, which shows it and believes none of it."""
+def make_report(
+    target: int,
+) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], bool]:
+    """What sends the error that ended the code to the parent, which shows it and believes none of it."""
 
-    def __init__(self, report: int) -> None:
-        self._report = report
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    def report(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         text = f"{kind.__name__}: {error}"[:LONGEST_ERROR] if kind else ""
         place = ""
         while trace:
@@ -195,8 +193,10 @@ class Reporter:
             if code.co_filename in ("answer.py", "tests.py"):
                 place = f" ({code.co_filename}, line {trace.tb_lineno})"
             trace = trace.tb_next
-        os.write(self._report, (text.rstrip(": ") + place).encode("utf-8", "replace"))
+        os.write(target, (text.rstrip(": ") + place).encode("utf-8", "replace"))
         return True
+
+    return report
 
 
 def judge(settings: Settings, token: int, report: int) -> None:

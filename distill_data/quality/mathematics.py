@@ -35,19 +35,28 @@ SEARCHED = 100_000
 """Characters at the end of a text in which the final answer is looked for."""
 
 PATIENCE = 30
-"""Seconds by the clock for a verdict. The child's own limit is in processor time, so that a busy machine changes none."""
+"""Seconds by the clock for a verdict. The child's own limit is in processor time, so a busy machine changes no verdict."""
 
 _TOLERANCE = Fraction(1, 1_000_000)
-_SIGNS = {"√": r"\sqrt ", "∞": r"\infty ", "π": r"\pi ", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "⋅": r"\cdot ",
-          "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "²": "^{2}", "³": "^{3}", "°": r"^\circ ",
-          "±": r"\pm ", "−": "-"}  # fmt: skip
-_WRAPPED = re.compile(r"\\\[(.+?)\\\]|\\\((.+?)\\\)|\$\$(.+?)\$\$|\$([^$]+)\$", re.DOTALL)
+_SIGNS = {
+    "√": r"\sqrt ", "∞": r"\infty ", "π": r"\pi ", "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ",
+    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "°": r"^\circ ",
+    "²": "^{2}", "³": "^{3}",
+}  # fmt: skip
+_WRAPPED = re.compile(r"\\\[(.+?)\\\]|\\\((.+?)\\\)|\$\$(.+?)\$\$|(?<!\\)\$([^$]+)(?<!\\)\$", re.DOTALL)
 _WHOLLY_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}\\]*)\}")
-_SIZE = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
+_POWER_OF_TEN = r"10\^(?:\{-?[0-9]{1,3}\}|[0-9]{1,3})"
 _PLAIN = re.compile(
-    rf"[-+]?(?:(?:{_SIZE})(?:[eE][-+]?[0-9]{{1,3}}|\ ?(?:[×*·]|\\times|\\cdot)\ ?10\^(?:\{{-?[0-9]{{1,3}}\}}|[0-9]{{1,3}}))?"
-    r"|10\^(?:\{-?[0-9]{1,3}\}|[0-9]{1,3})"
-    r"|(?:[0-9]{1,3}\ )?[0-9]{1,9}/[0-9]{1,9}|\\[dt]?frac\{[0-9]{1,50}\}\{[0-9]{1,50}\})"
+    rf"""
+    [-+]?(?:
+        (?: (?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)? | \.[0-9]+ )              # 1,234.5
+        (?: [eE][-+]?[0-9]{{1,3}} | [ ]?(?:[×*·]|\\times|\\cdot)[ ]?{_POWER_OF_TEN} )?  # 6e23, 6 × 10^23
+      | {_POWER_OF_TEN}
+      | (?:[0-9]{{1,3}}[ ])?[0-9]{{1,9}}/[0-9]{{1,9}}                                    # 3/4, 2 1/2
+      | \\[dt]?frac\{{[0-9]{{1,50}}\}}\{{[0-9]{{1,50}}\}}
+    )
+    """,
+    re.VERBOSE,
 )
 _COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|operatorname)\{[^{}]*\}|\\[A-Za-z]+(?:\{[a-z]*matrix\})?")
 _FUNCTION = re.compile(r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|log|exp|sqrt|gcd|lcm|max|min|mod|det|frac")
@@ -58,9 +67,9 @@ def math(args: Any) -> Verify:
     r"""The final answers are the same mathematics: numbers, expressions, equations, sets, intervals, matrices.
 
     A text's final answer is in its last \boxed{}; without one in its last formula between dollar signs, \(\) or \[\];
-    without one it is the whole text. Plain numbers are equal when written exactly so, and within a millionth of the gold
-    one where either has decimals. Where gold is a plain number and the answer is words, its last number counts. Other
-    words must be the same words. What takes more than 2 seconds or 1 GiB to compare is wrong.
+    without one it is the whole text. Plain numbers are equal when they are the same, and within a millionth of the gold
+    one where either has decimals. Where gold is a plain number and the answer is words, the last number of these counts.
+    Other words must be the same words. What takes more than 2 seconds or 1 GiB to compare is wrong.
     Raises UsageError where math-verify is not installed. The verifier raises VerifierFailed where it cannot be started.
     """
     no_args("verifier 'math'", args)
@@ -90,7 +99,7 @@ def math(args: Any) -> Verify:
 
 
 def final_answer(text: str) -> str:
-    r"""What stands in the last \boxed{}, else in the last formula, else the whole text; full-width characters narrowed."""
+    r"""What stands in the last \boxed{}, else in the last formula, else the whole text; full-width signs narrowed."""
     text = narrow(text[-SEARCHED:]).strip()
     for command in (r"\boxed{", r"\fbox{"):
         start = text.rfind(command)

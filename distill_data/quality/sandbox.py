@@ -7,14 +7,15 @@ Model code is foreign code. What stands between it and this machine:
   library can be imported. Under root, the code runs as a user who owns nothing. At the end everything it started is
   killed. Only this process decides, by a token that comes back when every test has passed: printing, leaving with
   status 0, or breaking `assert` passes nothing.
-- Where the kernel allows namespaces (Linux, most of them; `protection` tells): there is no network, no other process can
-  be seen through or signalled, every file system is read-only, and files are written to 64 MiB of memory.
+- Where the kernel allows namespaces (most Linux kernels do; `protection` tells): there is no network, no other process
+  can be signalled or looked into, every file system is read-only, and files are written to 64 MiB of memory.
 
 What it does not protect from:
 
-- Code that sets out to deceive these very tests. It runs in one interpreter with them, as it must for `assert f(1) == 2`
-  to mean anything, so it can return objects that equal everything, or look through the interpreter for the open files
-  and send the token back itself. Verified means: passes for code that was written to solve the task.
+- Code that sets out to deceive these very tests. It runs in one interpreter with them, as it must for
+  `assert f(1) == 2` to mean anything, so it can return objects that equal everything, read the tests, or look for the
+  open file that the token comes through and send it back. A pass is worth something for code that tries to solve the
+  task, and nothing for code that tries to fake one.
 - Reading. It can read the files that its user can read; under root, every file. Without a network it can tell nobody.
   Unix sockets in the file system that its user may open (a container engine's, say) are not shut off.
 - Without namespaces: the network, writing and deleting the user's files, reading the environment of the user's other
@@ -120,8 +121,8 @@ def try_out(limits: Limits) -> Protection:
         raise UsageError(f"verifier 'tests' cannot run code here: {error}.") from None
     if not run.passed:
         raise UsageError(
-            f"verifier 'tests' cannot run the simplest code here ({run.error}). Give it more memory_mb; if that doesn't "
-            "help, run as an ordinary user, with a Python that every user can read."
+            f"verifier 'tests' cannot run the simplest code here ({run.error}). Give it more memory_mb; if that "
+            "doesn't help, run as an ordinary user, with a Python that every user can read."
         )
     return run.protection
 
@@ -139,9 +140,9 @@ def run_tests(code: str, unit_tests: str, limits: Limits, *, namespaces: bool = 
     functions, methods = read_tests(unit_tests)
     if len(code) > LONGEST:
         return TestRun(False, f"it has more than {LONGEST} characters", Protection(False, False))
-    settings = {"code": code, "tests": unit_tests, "functions": functions, "methods": methods}
-    settings |= {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "namespaces": namespaces}
-    text, token = json.dumps(settings).encode(), secrets.token_hex(16).encode()
+    task: dict[str, Any] = {"code": code, "tests": unit_tests, "functions": functions, "methods": methods}
+    task |= {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "namespaces": namespaces}
+    text, token = json.dumps(task).encode(), secrets.token_hex(16).encode()
     place = tempfile.mkdtemp(prefix="tests-")
     try:
         report, status, broken = _run_harness(place, len(text).to_bytes(4, "big") + text + token, 2 * limits.seconds)

@@ -61,8 +61,9 @@ def said(messages: Sequence[Mapping[str, Any]]) -> str:
 
 def check_any_reply(name: str, data: st.DataObject, settings: Mapping[str, Any] = {}) -> None:
     """Whatever the student says, its item is kept with records or rejected with a reason, and no count is odd."""
-    panel = open_student(name, settings, canaries=[ID] if data.draw(st.booleans()) else [])
-    strategy, example = STRATEGIES[panel.recipe.strategy], panel.recipe.example
+    strategy = STRATEGIES[open_student(name, settings).recipe.strategy]
+    panel = open_student(name, settings, canaries=[ID] if strategy.judged and data.draw(st.booleans()) else [])
+    example = panel.recipe.example
     reply = _replies(str(example["reply"]))
     asked = 0
 

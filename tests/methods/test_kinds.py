@@ -229,13 +229,14 @@ def test_a_strategy_that_brings_other_columns_is_wrong(columns: dict[str, Any]) 
         made("critique", judged(made={"critique": (Made(columns, response("a")),)}))
 
 
-def test_steps_pass_the_contract_of_stepwise_trainers_with_a_text_as_prompt_only() -> None:
+def test_steps_have_a_text_as_prompt_as_stepwise_trainers_want_it() -> None:
     def steps(prompt: Any) -> Record:
         columns = {"prompt": prompt, "completions": ["2+2", "=4"], "labels": [True, False]}
         return rows("steps", judged(made={"steps": (Made(columns, response("2+2=4")),)}))[0]
 
     assert faults(steps("What is 2+2?"), "stepwise") == []
-    assert faults(steps(PROMPT), "stepwise") == ["prompt: must be a text, and is a list"]
+    assert faults(steps(PROMPT), "stepwise") == []
+    assert steps(PROMPT)["prompt"] == "\n\n".join(said["content"] for said in PROMPT)
 
 
 # what cannot work

@@ -330,9 +330,9 @@ def test_a_canary_is_one_call_more_and_no_row(name: str, noticed: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["rate", "rubric", "best-of-n", "moderate"])
-def test_no_verdict_on_a_canary_means_that_it_was_noticed(name: str) -> None:
-    judged = played(name, Room(TWO), canaries=[ITEM.id])
-    assert judged.tallies["canaries_caught"] == (1, 1)
+def test_no_verdict_on_a_canary_proves_nothing(name: str) -> None:
+    tallies = played(name, Room(TWO), canaries=[ITEM.id]).tallies
+    assert tallies["canaries_unread"] == (1, 1) and "canaries_caught" not in tallies
 
 
 # -- any reply ---------------------------------------------------------------------------------------------------------

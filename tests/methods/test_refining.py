@@ -117,10 +117,13 @@ def test_without_a_rationale_there_is_no_feedback_to_show() -> None:
     assert "feedback" not in said(asked[2]) and "rationale" not in said(asked[1])
 
 
-@pytest.mark.parametrize(("canary", "noticed"), [(GOOD, 0), (IMPROVE, 1), ("Well.", 1)])
-def test_a_planted_answer_is_noticed_unless_it_is_called_good(canary: Any, noticed: int) -> None:
+@pytest.mark.parametrize(
+    ("canary", "tally"),
+    [(GOOD, ("canaries_caught", 0)), (IMPROVE, ("canaries_caught", 1)), ("Well.", ("canaries_unread", 1))],
+)
+def test_a_planted_answer_is_noticed_where_it_is_not_called_good(canary: Any, tally: tuple[str, int]) -> None:
     judged, asked = play("refine", ["The Rhine is a river.", GOOD, canary], ROW, canaries=[ID])
-    assert judged.tallies["canaries_caught"] == (noticed, 1)
+    assert judged.tallies[tally[0]] == (tally[1], 1)
     assert [each.text for each in judged.responses] == ["The Rhine is a river."]
     assert fence("The Rhine is a river.") not in said(asked[2])
 

@@ -84,7 +84,9 @@ def test_what_cannot_be_a_vote_is_refused() -> None:
     with pytest.raises(UsageError, match="at least 2: --samples 1"):
         make_method(open_student("majority", {"samples": 1}), STRATEGIES["majority"], ["sft"])
     with pytest.raises(UsageError, match="temperature 0, which are all the same"):
-        open_student("majority", {"temperature": 0})
+        make_method(open_student("majority", {"temperature": 0}), STRATEGIES["majority"], ["sft"])
+    with pytest.raises(UsageError, match="no judge"):
+        make_method(open_student("majority", canaries=["0" * 16]), STRATEGIES["majority"], ["sft"])
     for bad in ({"rule": "loud"}, {"waves": [0]}, {"waves": 4}, {"agreement": 1.5}):
         with pytest.raises(UsageError):
             STRATEGIES["majority"].make(open_student("majority", bad))
