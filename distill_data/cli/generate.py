@@ -148,7 +148,7 @@ def feedback(
         canaries=share("--canaries", canaries), verifier=verifier, allow_code=allow_code, rows=rows,
         max_candidates=max_candidates, round=round_number, previous=previous,
     )  # fmt: skip
-    _run(run, prompts, recipe, output, built, verbose=verbose, quiet=quiet, answering="")
+    _run(run, prompts, recipe, output, built, verbose=verbose, quiet=quiet, announce=False)
 
 
 @takes_options
@@ -178,7 +178,7 @@ def self_knowledge(
         canaries=share("--canaries", canaries), verifier=verifier, allow_code=allow_code, rows=rows,
         max_candidates=max_candidates, round=round_number, previous=previous,
     )  # fmt: skip
-    _run(run, seeds, recipe, output, built, verbose=verbose, quiet=quiet, answering="")
+    _run(run, seeds, recipe, output, built, verbose=verbose, quiet=quiet, announce=False)
 
 
 def _run(
@@ -190,6 +190,7 @@ def _run(
     *,
     verbose: bool,
     quiet: bool,
+    announce: bool = True,
 ) -> None:
     """One of the commands above, on its seeds."""
     generate(
@@ -197,6 +198,7 @@ def _run(
         options,
         verbose=verbose,
         quiet=quiet,
+        announce=announce,
     )
 
 
@@ -208,12 +210,17 @@ def _with(source: str, options: dict[str, Any], **more: Any) -> "Options":
     return replace(build_options(**options), **more)
 
 
-def generate(run: "Callable[[Report], Summary]", options: "Options", *, verbose: bool, quiet: bool) -> None:
-    """Run, say how it goes and how it ended, and leave with the summary's exit code."""
+def generate(
+    run: "Callable[[Report], Summary]", options: "Options", *, verbose: bool, quiet: bool, announce: bool = True
+) -> None:
+    """Run, say how it goes and how it ended, and leave with the summary's exit code.
+
+    `announce`: say which teacher answers where none is named.
+    """
     from distill_data.reporting import closing_lines, make_progress
 
-    named = options.teachers or options.students or options.replay or os.environ.get("DISTILL_TEACHER")
-    if not (quiet or named):
+    named = options.teachers or options.replay or os.environ.get("DISTILL_TEACHER")
+    if announce and not (quiet or named):
         say("No teacher is named (-t, DISTILL_TEACHER); the embedded one answers: local/smollm2.")
     gc.freeze()  # what is loaded by now stays
     tty = sys.stderr.isatty()

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import resource
 import signal
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 SECONDS = 2.0
 """Processor time for one pair."""
 
 MEMORY = 1 << 30
 """Bytes of address space for the process."""
+
+_ATOM = re.compile(
+    r"(?P<kind>Integer|Float|Symbol) ?\(['\"]?(?P<text>(?<=\()[0-9]+|(?<=['\"])[\w.+-]+)['\"]? ?\) ?"
+    r"|(?P<constant>E|I|pi|oo|zoo|nan) ?"
+)
 
 
 def main() -> None:
@@ -28,8 +36,7 @@ def main() -> None:
     from math_verify.parser import LatexExtractionConfig
     from sympy.parsing import sympy_parser
 
-    # Strings become expressions in SymPy by `eval`. LaTeX has a grammar of its own and needs none.
-    sympy_parser.eval_expr = _refuse
+    sympy_parser.eval_expr = read_atom
     form = [LatexExtractionConfig()]
     print_line("ready")
     for line in sys.stdin:
@@ -41,8 +48,18 @@ def main() -> None:
         print_line("1" if equal else "0")
 
 
-def _refuse(*_: object) -> None:
-    raise ValueError("text is never evaluated here")
+def read_atom(code: str, local: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+    """In place of SymPy's `eval`, which makes an expression of a string: a number, a symbol or a constant, and no more.
+
+    LaTeX is read by a grammar; strings are left for the atoms in it. Raises ValueError for all other code.
+    """
+    atom = _ATOM.fullmatch(code)
+    if atom is None:
+        raise ValueError("only numbers, symbols and constants are read from strings")
+    if atom["constant"]:
+        return known[atom["constant"]]
+    text = atom["text"]
+    return known[atom["kind"]](int(text) if atom["kind"] == "Integer" else text)
 
 
 def print_line(text: str) -> None:

@@ -35,7 +35,7 @@ SEARCHED = 100_000
 """Characters at the end of a text in which the final answer is looked for."""
 
 PATIENCE = 30
-"""Seconds by the clock for a verdict. The child's own limit is in processor time, so a busy machine changes no verdict."""
+"""Seconds by the clock for a verdict. The child's own limit is in processor time, so a busy machine does no harm."""
 
 _TOLERANCE = Fraction(1, 1_000_000)
 _SIGNS = {
@@ -67,9 +67,9 @@ def math(args: Any) -> Verify:
     r"""The final answers are the same mathematics: numbers, expressions, equations, sets, intervals, matrices.
 
     A text's final answer is in its last \boxed{}; without one in its last formula between dollar signs, \(\) or \[\];
-    without one it is the whole text. Plain numbers are equal when they are the same, and within a millionth of the gold
-    one where either has decimals. Where gold is a plain number and the answer is words, the last number of these counts.
-    Other words must be the same words. What takes more than 2 seconds or 1 GiB to compare is wrong.
+    without one it is the whole text. Plain numbers are equal when they are the same, and within a millionth where
+    either has decimals. Where gold is a plain number and the answer is words, the last number of these counts. Other
+    words must be the same words. What takes more than 2 seconds or 1 GiB to compare is wrong.
     Raises UsageError where math-verify is not installed. The verifier raises VerifierFailed where it cannot be started.
     """
     no_args("verifier 'math'", args)
@@ -149,9 +149,9 @@ def _same_number(mine: str, right: str) -> bool:
     number, gold = last_number(mine), last_number(right)
     if number is None or gold is None:
         return False
-    slack = abs(gold.value) * _TOLERANCE if "." in mine + right else 0
+    tolerance = _TOLERANCE if "." in mine + right else 0
     readings = (number.value, number.value / 100) if number.percent else (number.value,)
-    return any(abs(reading - gold.value) <= slack for reading in readings)
+    return any(abs(one - gold.value) <= tolerance * max(abs(one), abs(gold.value)) for one in readings)
 
 
 def _latex(text: str) -> str:
