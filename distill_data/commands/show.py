@@ -36,7 +36,10 @@ def show(
     UsageError.
     """
     made = read_recipe(recipe, command or command_of(recipe), options)
-    roles = {role: profile.name for role, profile in find_profiles(options, made).items()}
+    if made.command in FROM_STUDENTS and not options.students:
+        roles = {"student": "the student", "teacher": "the teacher"}
+    else:
+        roles = {role: profile.name for role, profile in find_profiles(options, made).items()}
     ask_first = _grow if grows(made) else _annotate if made.command in FROM_STUDENTS else _label
     first = ask_first(made, roles, seeds, row, options)
     asked: list[dict[str, Any]] = []
