@@ -42,6 +42,8 @@ LATE = {
     "openai",
     "pydantic",
     "jsonschema",
+    "math_verify",
+    "sympy",
     "rapidfuzz",
     "rensa",
     "pyarrow",

@@ -97,7 +97,7 @@ def _check_rows(seeds: Seeds, panel: Panel) -> None:
 def _find_verifier(recipe: Recipe, options: Options) -> tuple[Verify | None, bool]:
     """The user's own verifier or the recipe's, and whether it takes long."""
     if options.verifier:
-        return make_verifier("function", options.verifier), "function" in SLOW
+        return make_verifier("function", options.verifier, allow_code=True), "function" in SLOW
     if recipe.verifier is None:
         return None, False
     verify = make_verifier(recipe.verifier.name, recipe.verifier.args, allow_code=options.allow_code)

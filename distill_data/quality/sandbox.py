@@ -19,7 +19,7 @@ What it does not protect from:
 - Reading. It can read the files that its user can read; under root, every file. Without a network it can tell nobody.
   Unix sockets in the file system that its user may open (a container engine's, say) are not shut off.
 - Without namespaces: the network, writing and deleting the user's files, reading the environment of the user's other
-  processes, and signalling them.
+  processes, and signalling them; and a tree of directories made to be hard to remove stays in the temporary directory.
 - Memory in sum: up to 16 processes may each take the limit. Holes in the kernel and in Python. For code that you have
   reason to fear, run everything in a virtual machine.
 """

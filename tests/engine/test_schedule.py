@@ -11,7 +11,7 @@ from distill_data.data.items import Item, Outcome
 from distill_data.engine.schedule import settle
 from distill_data.errors import AnswerFailed, SeedError, UsageError, VerifierFailed
 
-ITEM = Item("0123456789abcdef", 0, {}, "seeds.jsonl:1")
+ITEM = Item(0, "0123456789abcdef", {}, "seeds.jsonl:1")
 
 
 def settled(error: Exception) -> Outcome:
@@ -31,7 +31,7 @@ def settled(error: Exception) -> Outcome:
 )
 def test_an_item_ends_as_failed(error: Exception, reason: str, detail: str) -> None:
     outcome = settled(error)
-    assert (outcome.kind, outcome.reason, outcome.detail) == ("failed", reason, detail)
+    assert (outcome.status, outcome.reason, outcome.detail) == ("failed", reason, detail)
 
 
 def test_other_errors_are_the_runs() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import time
 
 import pytest
@@ -16,7 +15,9 @@ from distill_data.quality.equate import SECONDS, read_atom
 from distill_data.quality.mathematics import compare_texts, final_answer
 from distill_data.quality.protocol import Verify
 
-needs_library = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="needs the extra `math`")
+BOMBS = ["9^{9^{9^{9^{9}}}}", r"\sum_{n=1}^{99999999999} \frac{1}{n^{n}!}!", "{" * 900, r"\sqrt" * 150 + "{2}"]
+TOKENS = [*r"()[]{}^_+-*/=<>,!|&%xyzei0129", "12", "0.5", r"\frac{1}{2}", r"\sqrt", r"\le", r"\in", r"\cup", r"\pi",
+          r"\infty", r"\left(", r"\right]", r"\text{a}", r"\sum_{i=1}^{9}", r"\int", r"\sin", r"\{", r"\}"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,6 @@ def verify() -> Verify:
     return make_verifier("math", None)
 
 
-@needs_library
 @pytest.mark.parametrize(
     ("answer", "gold", "right"),
     [
@@ -109,16 +109,14 @@ def test_the_final_answer_of_a_text(text: str, answer: str) -> None:
     assert final_answer(text) == answer
 
 
-@needs_library
-def test_text_that_would_take_for_ever_or_all_memory_is_wrong_and_the_next_answer_is_right(verify: Verify) -> None:
-    for bomb in ("9^{9^{9^{9^{9}}}}", r"\sum_{n=1}^{99999999999} \frac{1}{n^{n}!}!", "{" * 900, r"\sqrt" * 150 + "{2}"):
-        started = time.monotonic()
-        assert verify(bomb, "x + 2") is False
-        assert time.monotonic() - started < 15 * SECONDS
-        assert verify("2 + x", "x + 2") is True
+@pytest.mark.parametrize("bomb", [BOMBS[0], *(pytest.param(bomb, marks=pytest.mark.slow) for bomb in BOMBS[1:])])
+def test_a_bomb_is_wrong_in_bounded_time_and_the_next_answer_is_right(verify: Verify, bomb: str) -> None:
+    started = time.monotonic()
+    assert verify(bomb, "x + 2") is False
+    assert time.monotonic() - started < 15 * SECONDS
+    assert verify("2 + x", "x + 2") is True
 
 
-@needs_library
 def test_verdicts_come_to_many_threads_at_once(verify: Verify) -> None:
     async def ask() -> list[bool]:
         return await asyncio.gather(*(asyncio.to_thread(verify, f"x+{n}", f"{n % 2}+x") for n in range(12)))
@@ -126,13 +124,12 @@ def test_verdicts_come_to_many_threads_at_once(verify: Verify) -> None:
     assert asyncio.run(ask()) == [True, True] + [False] * 10
 
 
-@needs_library
-@settings(max_examples=60, deadline=None)
-@given(st.text(max_size=40), st.text(alphabet=r"\frac{}()[]^_$+-*/=<>,.!|&%xyz01239 sqrtboxedleqin", max_size=40))
-def test_any_text_gives_a_verdict(verify: Verify, words: str, latex: str) -> None:
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=40), st.lists(st.sampled_from(TOKENS), min_size=1, max_size=10).map("".join))
+def test_any_text_gives_a_verdict(verify: Verify, text: str, latex: str) -> None:
     started = time.monotonic()
-    assert {type(verify(one, other)) for one in (words, latex) for other in (words, latex)} == {bool}
-    assert time.monotonic() - started < 60
+    assert type(verify(latex, "x+1")) is type(verify(text, latex)) is type(verify("x+1", latex)) is bool
+    assert time.monotonic() - started < 15 * SECONDS
 
 
 @settings(max_examples=200)
@@ -170,7 +167,6 @@ def test_the_library_is_asked_for_when_the_verifier_is_made(monkeypatch: pytest.
         make_verifier("math", {"seconds": 3})
 
 
-@needs_library
 def test_a_library_that_cannot_be_loaded_fails_the_item_and_not_the_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
