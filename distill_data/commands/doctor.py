@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import distill_data
@@ -193,6 +192,8 @@ def _listed(where: str, profile: Profile, body: bytes) -> Finding:
 
 def _disk(folder: Path) -> Finding:
     """How long it takes here to make a small write durable: every answer waits for one, shared with its neighbours."""
+    from statistics import median
+
     sync = getattr(os, "fdatasync", os.fsync)
     times = []
     try:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill_data.data.items import Row
-from distill_data.data.markup import read_html, read_markdown
 from distill_data.data.utf8 import decode_file
 from distill_data.errors import SeedError, UsageError
 
@@ -60,8 +59,12 @@ def read_document(path: Path) -> Document:
         content = decode_file(_read_bytes(path), str(path))
         if kind == "html":
             title, text = _read_html(content, path)
+        elif kind == "markdown":
+            from distill_data.data.markup import read_markdown
+
+            title, text = read_markdown(content)
         else:
-            title, text = read_markdown(content) if kind == "markdown" else ("", content.strip("\n"))
+            title, text = "", content.strip("\n")
     if not text.strip():
         raise SeedError(f"{path}: there is no text in this document; {_EMPTY[kind]}")
     return Document(path.name, title or path.stem, text, kind)
@@ -120,6 +123,8 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _read_html(content: str, path: Path) -> tuple[str, str]:
+    from distill_data.data.markup import read_html
+
     try:
         return read_html(content)
     except (AssertionError, ValueError) as error:  # the standard parser's words for odd pages

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from distill_data.parsing.arguments import look_up, settings, text_setting
@@ -53,19 +54,16 @@ LANGUAGES = {
 """Code to English name of every language that can be told."""
 
 _LETTERS = {
-    script: re.compile(f"[{ranges}]")
-    for script, ranges in {
-        "Latin": "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ",
-        "Han": "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af",
-        "Kana": "\u3041-\u3096\u30a1-\u30fa",
-        "Hangul": "\u1100-\u11ff\uac00-\ud7a3",
-        "Cyrillic": "\u0400-\u052f",
-        "Arabic": "\u0620-\u064a\u066e-\u06d3",
-        "Greek": "\u0370-\u03ff\u1f00-\u1fff",
-        "Hebrew": "\u05d0-\u05ea",
-        "Devanagari": "\u0904-\u0939\u0958-\u0961",
-        "Thai": "\u0e01-\u0e30\u0e40-\u0e46",
-    }.items()
+    "Latin": "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ",
+    "Han": "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af",
+    "Kana": "\u3041-\u3096\u30a1-\u30fa",
+    "Hangul": "\u1100-\u11ff\uac00-\ud7a3",
+    "Cyrillic": "\u0400-\u052f",
+    "Arabic": "\u0620-\u064a\u066e-\u06d3",
+    "Greek": "\u0370-\u03ff\u1f00-\u1fff",
+    "Hebrew": "\u05d0-\u05ea",
+    "Devanagari": "\u0904-\u0939\u0958-\u0961",
+    "Thai": "\u0e01-\u0e30\u0e40-\u0e46",
 }
 _FEWEST_LETTERS = {"Kana": 4, "Hangul": 4}
 """Below these, or 10 letters of another script, a text is too short to tell."""
@@ -108,12 +106,18 @@ def language_of(text: str) -> str | None:
 
 def _script(text: str) -> str | None:
     """The script of most letters, where there are enough; Kana for Chinese characters among kana."""
-    counts = {script: len(letters.findall(text)) for script, letters in _LETTERS.items()}
+    counts = {script: len(letters.findall(text)) for script, letters in _letters().items()}
     if counts["Kana"] >= _KANA_OF_JAPANESE * (counts["Han"] + counts["Kana"]):
         counts["Kana"] += counts.pop("Han")
     script = max(counts, key=lambda name: counts[name])
     enough = counts[script] >= max(_FEWEST_LETTERS.get(script, 10), _MOSTLY * sum(counts.values()))
     return script if enough else None
+
+
+@cache
+def _letters() -> dict[str, re.Pattern[str]]:
+    """Compiled at its first use: no run without this check needs it, and every start would pay."""
+    return {script: re.compile(f"[{ranges}]") for script, ranges in _LETTERS.items()}
 
 
 def _by_words(text: str) -> str | None:

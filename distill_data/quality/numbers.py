@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from distill_data.parsing.folding import narrow
 
@@ -16,8 +17,7 @@ _DIGITS = "0123456789" + "".join(_VULGAR)
 _VULGAR_SIGN = re.compile(f"([0-9]?)([{''.join(_VULGAR)}])")
 _LATEX_FRACTION = re.compile(r"([0-9]?)\\[dt]?frac ?\{ ?([0-9]{1,50}) ?\} ?\{ ?([0-9]{1,50}) ?\}")
 
-_NUMBER = re.compile(
-    r"""
+_NUMBER = r"""
     (?=[-.0-9$€£¥₹])                                                     # for speed: where a number can begin
     (?P<sign> (?<![A-Za-z0-9_)\]}%^])(?<!\^\{)- [$€£¥₹]? | [$€£¥₹]- )?   # -5, -$5, $-5; not the hyphen of 3-5 or x^-5
     (?<![A-Za-z_^0-9])(?<!\^[-{])(?<!\^\{-)(?<![0-9]\.)                  # not the 2 of m2, x^2 or 1.2.3
@@ -33,9 +33,7 @@ _NUMBER = re.compile(
     )?
     (?P<raised>\^\{?(?P<raised_to>[-+]?[0-9]{1,3})(?![0-9])\}? | [\^⁰¹²³⁴-⁹⁻])?                 # 10^6; 2² is not read
     (?P<percent>[ ]?\\?% | [ ](?i:percent)\b)?
-    """,
-    re.VERBOSE,
-)
+    """
 _LONGEST = 400
 _WINDOW = 500
 
@@ -47,6 +45,12 @@ class Number:
     value: Fraction
     """Before the percent sign, if there is one."""
     percent: bool
+
+
+@cache
+def _number() -> re.Pattern[str]:
+    """Compiled at its first use: few recipes read numbers, and every start would pay."""
+    return re.compile(_NUMBER, re.VERBOSE)
 
 
 def last_number(text: str) -> Number | None:
@@ -64,7 +68,7 @@ def last_number(text: str) -> Number | None:
     if "frac" in plain:
         plain = _LATEX_FRACTION.sub(lambda match: (match[1] and match[1] + " ") + f"{match[2]}/{match[3]}", plain)
     last = None
-    for match in _NUMBER.finditer(plain):
+    for match in _number().finditer(plain):
         last = match
     value = _value(last) if last else None
     return None if last is None or value is None else Number(value, bool(last["percent"]))

@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -107,20 +106,30 @@ def load_profiles(path: Path | None = None) -> dict[str, Profile]:
     named = path or (Path(os.environ["DISTILL_CONFIG"]) if os.environ.get("DISTILL_CONFIG") else None)
     source = named or Path("distill.toml")
     try:
-        content = tomllib.loads(source.read_text(encoding="utf-8"))
+        text = source.read_text(encoding="utf-8")
     except FileNotFoundError:
         if named is None:
             return {}
         raise UsageError(f"{source}: there is no such configuration file.") from None
     except OSError as error:
         raise UsageError(f"{source}: the configuration cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"{source}: this is not TOML: {error}.") from None
+    content = _parse(text, source)
     _refuse_unknown(content, ["models"], f"{source}:")
     tables = content.get("models", {})
     if not isinstance(tables, dict):
         raise UsageError(f"{source}: models must be tables, one [models.NAME] for each model.")
     return {name: _read_profile(name, table, f"{source}: [models.{name}]") for name, table in tables.items()}
+
+
+def _parse(text: str, source: Path) -> dict[str, Any]:
+    import tomllib  # most runs have no file, and every start would pay
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{source}: this is not TOML: {error}.") from None
 
 
 def find_profile(name: str, profiles: Mapping[str, Profile], **overrides: Any) -> Profile:

