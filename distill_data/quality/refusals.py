@@ -82,11 +82,17 @@ _CHINESE = (
     rf"|我{_UNABLE_CHINESE}{_TASK_CHINESE}"
 )
 
+_SIGNS = ("n't", "not", "unable", "decline", "无", "無", "不", "没", "沒", "拒")
+"""One of these is in every refusal that the patterns match, and in most replies there is none."""
+
 
 def is_refusal(text: str) -> bool:
     """Whether the first words of a reply refuse the task."""
-    opening = " ".join(fold(text.lstrip()[:_OPENING]).translate(_APOSTROPHE).split()).lstrip("*_#> ")
-    return _refusing().match(opening) is not None
+    opening = fold(text.lstrip()[:_OPENING]).translate(_APOSTROPHE)
+    for sign in _SIGNS:
+        if sign in opening:
+            return _refusing().match(" ".join(opening.split()).lstrip("*_#> ")) is not None
+    return False
 
 
 @cache
