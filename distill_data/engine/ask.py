@@ -86,6 +86,10 @@ Miss = Callable[[Call], Awaitable[Answer]]
 """What to do about an answer that is not on disk: returns it, durable by then."""
 
 
+Turn = asyncio.Future[Answer | None]
+"""Of one who waits for an equal request in flight."""
+
+
 class Shelf(Protocol):
     """Where finished answers lie."""
 
@@ -113,7 +117,7 @@ def make_ask(
     With `final` a refusal that is on disk stands as an answer does: what was built on it stays reachable.
     """
     identities = {role: canonical(seat.teacher.identity) for role, seat in seats.items()}
-    in_flight: dict[str, asyncio.Future[Answer]] = {}
+    in_flight: dict[str, list[Turn]] = {}
 
     def find(key: str) -> Entry | None:
         entry = journal.find(key)
@@ -121,7 +125,10 @@ def make_ask(
             if watch:
                 tally.used[entry.owner] += 1
             return entry
-        return next((entry for shelf in reuse if (entry := shelf.find(key)) is not None), None)
+        for shelf in reuse:
+            if (entry := shelf.find(key)) is not None:
+                return entry
+        return None
 
     async def ask(owner: str, request: Request, to: str = "teacher") -> Answer:
         seat = seats[to]
@@ -134,38 +141,46 @@ def make_ask(
                 return _read(entry.body, key)
             if final and (refusal := journal.find_failure(key)) is not None:
                 raise _refused(refusal)
-            twin = in_flight.get(key)
-            if twin is None:
+            waiting = in_flight.get(key)
+            if waiting is None:
                 break
-            try:
-                return await asyncio.shield(twin)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if not twin.cancelled() or (task is not None and task.cancelling()):
-                    raise
-                # Whoever was buying went away, and we did not: look again.
+            turn: Turn = asyncio.get_running_loop().create_future()
+            waiting.append(turn)
+            answer = await turn
+            if answer is not None:
+                return answer
+            # Whoever was buying went away, and we did not: look again.
         credited = owner if request.sample < RESAMPLED else NOBODY
         call = Call(key, credited, to, seat, body, *estimate(body, request.sampling), owner)
         return await buy(call)
 
     async def buy(call: Call) -> Answer:
         """Let the policy answer, and equal requests that come meanwhile share what it says."""
-        shared = in_flight[call.key] = asyncio.get_running_loop().create_future()
+        in_flight[call.key] = []
         try:
             answer = await miss(call)
         except asyncio.CancelledError:
-            shared.cancel()
+            _tell(in_flight.pop(call.key), None)
             raise
         except BaseException as error:
-            shared.set_exception(error)
-            shared.exception()  # nobody else may be waiting, and asyncio complains about an exception nobody reads
+            _tell(in_flight.pop(call.key), error)
             raise
-        finally:
-            del in_flight[call.key]
-        shared.set_result(answer)
+        _tell(in_flight.pop(call.key), answer)
         return answer
 
     return lambda owner: partial(ask, owner)
+
+
+def _tell(waiting: list[Turn], result: Answer | BaseException | None) -> None:
+    """Give those who wait for an equal request what came of it; nothing, where they are to look again."""
+    for turn in waiting:
+        if turn.done():
+            continue
+        if isinstance(result, BaseException):
+            turn.set_exception(result)
+            turn.exception()  # its owner may be cancelled first, and asyncio complains about one that nobody reads
+        else:
+            turn.set_result(result)
 
 
 def _read(body: bytes, key: str) -> Answer:
