@@ -250,13 +250,14 @@ class Journal:
         body = json.dumps({"reason": reason, "detail": detail}, separators=(",", ":")).encode("ascii")
         await self._append(segments.frame(segments.ERR, key, owner, (0, 0, 0), body), key, None)
 
-    async def _append(self, line: bytes, key: str, usage: Usage | None) -> None:
+    def _append(self, line: bytes, key: str, usage: Usage | None) -> asyncio.Future[None]:
+        """Queue a line; done once it is on disk."""
         while self._flight is not None and self._flight.loop.is_closed():
             self._settle(self._flight)  # nobody else will
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(Pending(line, done, segments.short_key(key), usage))
         self._gather()
-        await done
+        return done
 
     def _gather(self) -> None:
         """Write what is queued: at once, or a moment later where lines come in numbers.
