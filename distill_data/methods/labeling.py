@@ -116,7 +116,8 @@ class Labeler:
     def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}, part: str = "") -> Record:
         recipe, shape = self.recipe, self.recipe.record
         completion: Message = {"role": "assistant"}
-        completion |= {key: written(sampled.fields[field]) for key, field in shape.rows()[part].items()}
+        for key, field in shape.rows()[part].items():
+            completion[key] = written(sampled.fields[field])
         source = Source(
             recipe.command, recipe.name, recipe.digest, item.id, sampled.role, self.teachers[sampled.role],
             sampled.answer.model, sampled.sample, part,
@@ -133,8 +134,10 @@ class Labeler:
             **details,
         }
         answer = self.text_of(sampled) if shape.answer else None
-        hidden = [said["content"] for said in sampled.messages if said["role"] == shape.privileged_context]
-        privileged = "\n\n".join(hidden) if shape.privileged_context else None
+        privileged = None
+        if shape.privileged_context:
+            hidden = [said["content"] for said in sampled.messages if said["role"] == shape.privileged_context]
+            privileged = "\n\n".join(hidden)
         return make_record(shape.kind, self.prompt(item, sampled, part), completion, source, facts, answer, privileged)
 
     def prompt(self, item: Item, sampled: Sampled, part: str) -> list[Message]:

@@ -42,10 +42,8 @@ class Value(str):
 class Rendering(Context):
     """One render, and what is left to spend."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.characters = CHARACTERS
-        self.steps = STEPS
+    characters = CHARACTERS
+    steps = STEPS
 
     def spend(self, text: str) -> str:
         self.characters -= len(text)
