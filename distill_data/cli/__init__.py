@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 PROGRAM = "distill-data"
-GARBAGE = 50_000
+GARBAGE = 200_000
 """Objects allocated and not freed between two looks for unreachable cycles, of which a run makes few: looking as often
 as Python does by default costs a fifth of its CPU."""
 
