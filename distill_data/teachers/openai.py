@@ -22,6 +22,7 @@ from distill_data import __version__
 from distill_data.data.exchange import Answer, Lost, Reply, Request
 from distill_data.errors import UsageError
 from distill_data.teachers import ProbeFailed, Resolved
+from distill_data.teachers.deadlines import Deadlines
 from distill_data.teachers.endpoint import OPENAI_HOST, base_url_of, proxy_of, read_credentials
 from distill_data.teachers.lowering import chat_body, is_raw
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
@@ -79,6 +80,7 @@ class OpenAITeacher:
         self._url = URL(self._base_url + "/chat/completions", encoded=True)
         self._raw_url = URL(self._base_url + "/completions", encoded=True)
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines = Deadlines(profile.timeout)
 
     def lower(self, request: Request) -> dict[str, Any]:
         return {"model": self._model, **chat_body(self._profile.name, self._capabilities, request)}
@@ -104,20 +106,20 @@ class OpenAITeacher:
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> Reply:
         data = io.BytesIO(body) if len(body) > _LARGE else body
         hide, url = self._credentials, self._raw_url if is_raw(body) else self._url
-        async with session.post(url, data=data, allow_redirects=False) as response:
-            content = await _read(response)
-            headers: Mapping[str, str] = response.headers  # looks names up in any case
-            if response.status != OK:
-                headers = {name.lower(): hide.redact_text(value) for name, value in headers.items()}
-            return Reply(response.status, headers, hide.redact(content))
+        with self._deadlines:
+            async with session.post(url, data=data, allow_redirects=False) as response:
+                content = await _read(response)
+        headers: Mapping[str, str] = response.headers  # looks names up in any case
+        if response.status != OK:
+            headers = {name.lower(): hide.redact_text(value) for name, value in headers.items()}
+        return Reply(response.status, headers, hide.redact(content))
 
     def _connect(self) -> aiohttp.ClientSession:
         self._credentials = read_credentials(self._profile, self._base_url)
-        total = self._profile.timeout
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
             # Half of a short total, so that a connection that never came is not taken for an answer that never came.
-            timeout=aiohttp.ClientTimeout(total=total, sock_connect=min(CONNECT, total / 2)),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT, self._profile.timeout / 2)),
             headers={
                 "Content-Type": "application/json",
                 "User-Agent": f"distill-data/{__version__}",
@@ -156,7 +158,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     """The whole decoded body. Raises Lost past the cap, and where the body stalls."""
     content = response.content
     if content.is_eof() and content.total_bytes <= BODY_CAP:
-        return await content.read()  # all of it is here: the usual case, and worth no timer
+        return content.read_nowait()  # all of it is here: the usual case, and worth neither timer nor coroutine
     pieces: list[bytes] = []
     size = 0
     while max(size, response.content_length or 0) <= BODY_CAP:
