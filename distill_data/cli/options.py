@@ -227,7 +227,7 @@ def parse_kinds(texts: Sequence[str] | None) -> tuple[str, dict[str, Path]]:
     """`K` and `K=FILE` texts as the kind of the output, and further kinds with their files. Raises UsageError."""
     kinds = [text.partition("=") for text in texts or ()]
     plain = [kind for kind, equals, _ in kinds if not equals]
-    others = {kind: Path(file) for kind, equals, file in kinds if equals}
+    others = {kind: Path(file) for kind, equals, file in kinds if file}
     if len(plain) > 1:
         raise UsageError(f"--kind {plain[1]}: the output is {plain[0]} already; give --kind {plain[1]}=FILE.")
     if len(plain) + len(others) < len(kinds) or (plain and plain[0] in others) or not all(k for k, _, _ in kinds):

@@ -35,8 +35,6 @@ def prepare_annotation(
     if options.rows is not None or options.max_candidates is not None:
         writers = ", ".join(sorted(GROWTHS[recipe.command]))
         raise UsageError(f"--rows is for recipes that write new prompts: {writers}. {recipe.name} doesn't.")
-    if options.canaries and not find_strategy(_strategies(recipe.command), recipe).judged:
-        raise UsageError(f"--canaries test a judge, and the recipe {recipe.name} asks none: drop the option.")
     canaries = _draw_canaries(seeds, options) if options.canaries else frozenset[str]()
     method, panel = make_annotation(recipe, models, options, canaries)
     panel.prompt(seeds.first())
@@ -66,7 +64,12 @@ def make_annotation(
         slow=slow,
         round=options.round,
     )
-    return make_method(panel, strategy, [options.kind or recipe.record.kind, *options.other_kinds]), panel
+    kind = options.kind or recipe.record.kind
+    if kind in options.other_kinds:
+        raise UsageError(
+            f"--kind {kind}={options.other_kinds[kind]}: the output is {kind} already; give each kind once."
+        )
+    return make_method(panel, strategy, [kind, *options.other_kinds]), panel
 
 
 def _strategies(command: str) -> Mapping[str, Strategy]:

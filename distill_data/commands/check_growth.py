@@ -33,6 +33,7 @@ READS = {
     "self-reward": frozenset({"human", "machine", "answers", "judgements"}),
     "pairs": frozenset({"by", "k"}),
     "evolve": frozenset({"operations", "depth", "tries"}),
+    "adversarial": frozenset({"gap", "ahead", "operations"}),
     **curation.READS,
 }
 """Settings that a strategy reads."""

@@ -218,7 +218,8 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
         "estimated_cost": parking.cost,
         "in_doubt": journal.totals.doubt.requests,
     }
-    return Summary("planned", 0, _uncounted(job, live.work) if parking.keys else "", str(job.output), live.count.to_json(), history, tuple(first))
+    message = _uncounted(job, live.work) if parking.keys else ""
+    return Summary("planned", 0, message, str(job.output), live.count.to_json(), history, tuple(first))
 
 
 def _uncounted(job: Job, work: Work) -> str:

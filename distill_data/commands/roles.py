@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distill_data.commands.options import Options
 from distill_data.errors import UsageError
 from distill_data.recipes import Recipe
-from distill_data.teachers.profiles import DEFAULT_TEACHER, find_profile, load_profiles
+from distill_data.teachers.profiles import DEFAULT_TEACHER, ON_THE_WIRE, find_profile, load_profiles
 from distill_data.teachers.protocol import Profile
 
 LOG = logging.getLogger(__name__)
@@ -46,28 +46,47 @@ def roles_of(recipe: Recipe, options: Options) -> Roles:
 def find_profiles(options: Options, recipe: Recipe) -> dict[str, Profile]:
     """Role to profile: teacher, teacher-2, …, student, student-2, …, answerer. Raises UsageError."""
     roles = roles_of(recipe, options)
+    students = _students(options, recipe) if roles.students else ()
+    teachers = _teachers(options) if roles.teachers else ()
+    answerers = tuple(filter(None, [options.answer_teacher]))
+    if recipe.command in FROM_STUDENTS and roles.teachers and teachers == (DEFAULT_TEACHER,) != options.teachers:
+        LOG.warning("no teacher is named (-t, DISTILL_TEACHER); the embedded one judges: %s", DEFAULT_TEACHER)
+    find = _make_find(options, [*students, *teachers, *answerers])
+    found = {
+        **_numbered("student", "-s", find(students)),
+        **_numbered("teacher", "-t", find(teachers)),
+        **_numbered("answerer", "--answer-teacher", find(answerers)),
+    }
+    _check_prices(options, found)
+    _warn_of_itself(found)
+    return found
+
+
+def _make_find(options: Options, names: Sequence[str]) -> Callable[[Sequence[str]], list[Profile]]:
+    """From names to profiles. Where one of all the names is on a server, the options that say where the server is and
+    who asks are not meant for a model that runs in this process."""
     known = load_profiles(options.config)
-    given: dict[str, Any] = {
+    wire: dict[str, Any] = {
         "base_url": options.base_url or None,
         "api_key_env": options.api_key_env or None,
         "headers": dict(options.headers) or None,
+    }
+    limits: dict[str, Any] = {
         "timeout": options.timeout,
         "concurrency": options.concurrency,
         "rpm": options.rpm,
         "tpm": options.tpm,
     }
-    found: dict[str, Profile] = {}
-    if roles.students:
-        found |= _numbered("student", "-s", [find_profile(name, known, **given) for name in _students(options, recipe)])
-    if roles.teachers:
-        if recipe.command in FROM_STUDENTS and not (options.teachers or os.environ.get("DISTILL_TEACHER")):
-            LOG.warning("no teacher is named (-t, DISTILL_TEACHER); the embedded one judges: %s", DEFAULT_TEACHER)
-        found |= _numbered("teacher", "-t", [find_profile(name, known, **given) for name in _teachers(options)])
-    if options.answer_teacher:
-        found["answerer"] = find_profile(options.answer_teacher, known, **given)
-    _check_prices(options, found)
-    _warn_of_itself(found)
-    return found
+
+    def wired(name: str) -> bool:
+        return (known[name].model if name in known else name).partition("/")[0] in ON_THE_WIRE
+
+    some = any(map(wired, names))
+
+    def find(names: Sequence[str]) -> list[Profile]:
+        return [find_profile(name, known, **limits, **(wire if wired(name) or not some else {})) for name in names]
+
+    return find
 
 
 def _teachers(options: Options) -> Sequence[str]:

@@ -46,9 +46,9 @@ def files_of(output: Path, *, partial: bool = False, others: Mapping[str, Path] 
 
     Raises UsageError for another ending.
     """
-    for path in (output, *others.values()):
+    for option, path in {"-o ": output, **{f"--kind {kind}=": path for kind, path in others.items()}}.items():
         if path.suffix != ".jsonl" or not path.stem:
-            raise UsageError(f"-o {path}: the output is JSON lines, so its name must end in .jsonl.")
+            raise UsageError(f"{option}{path}: the output is JSON lines, so its name must end in .jsonl.")
 
     def named(path: Path, end: str) -> Path:
         stem = path.with_suffix(".partial") if partial else path.with_suffix("")

@@ -15,11 +15,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
+from distill_data.data.growth import Growth
+from distill_data.data.items import Item
+from distill_data.methods.adversarial import adversarial
 from distill_data.methods.annotating import RANKED, Strategy
 from distill_data.methods.comparing import make_comparing
 from distill_data.methods.contrasting import make_contrasting
 from distill_data.methods.critiquing import make_critiquing
 from distill_data.methods.rating import make_best, make_moderating, make_rating, make_rubric
+from distill_data.methods.repairing import make_correcting
+from distill_data.methods.setup import Setup, make_setup
+from distill_data.methods.stepwise import make_steps
+from distill_data.recipes import Recipe
 
 STRATEGIES: dict[str, Strategy] = {
     "rate": Strategy(make_rating),
@@ -29,5 +38,15 @@ STRATEGIES: dict[str, Strategy] = {
     "compare": Strategy(make_comparing),
     "contrast": Strategy(make_contrasting, judged=False),
     "critique": Strategy(make_critiquing, ("preference", "sft", "critique"), canaries=False),
+    "correct": Strategy(make_correcting, ("sft", "preference"), verified=True, canaries=False),
+    "steps": Strategy(make_steps, ("steps",), verified=True, canaries=False),
 }
-GROWTHS: dict[str, object] = {}
+GROWTHS: dict[str, Callable[[Setup], Growth]] = {"adversarial": adversarial}
+"""Strategies that write x too."""
+
+
+def make_feedback_growth(
+    recipe: Recipe, teachers: Mapping[str, str], seeds: Sequence[Item], seed: int, resample: int, *, answers: bool
+) -> Growth:
+    """The growth for one pass, in which the teacher writes x for the student. Raises UsageError and SeedError."""
+    return GROWTHS[recipe.strategy](make_setup(recipe, teachers, seeds, seed, resample, answers=answers))

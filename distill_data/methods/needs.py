@@ -25,12 +25,15 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "agent": ("act",),
     "compare": ("judge",),
     "critique": ("critique", "revise"),
+    "correct": ("repair",),
+    "steps": ("continue",),
     "rate": ("judge",),
     "rubric": ("judge",),
     "best-of-n": ("judge",),
     "moderate": ("judge",),
     "instruct": ("classify", "output_first", "input_first"),
     "self-reward": (ANSWER, SCORE),
+    "adversarial": (ANSWER, "try", "referee"),
     "star": ("hint",),
     "refine": ("feedback", "refine"),
 }
@@ -55,6 +58,7 @@ PARSERS: Mapping[str, Mapping[str, str]] = {
     "moderate": {"judge": "choice"},
     "instruct": {"classify": "choice"},
     "self-reward": {SCORE: "score"},
+    "adversarial": {"referee": "score", SCORE: "score"},
     "rest": {"judge": "score"},
     "refine": {"feedback": "choice"},
 }
@@ -67,7 +71,7 @@ OWN_Y: frozenset[str] = frozenset(
 """Strategies whose y is neither the reply of the stage `answer` nor a part of x as the teacher wrote it."""
 
 SHOWN: frozenset[str] = frozenset(
-    {"affix", "aspect", "critique", "feedback", "format", "meaning", "principle", "response"}
+    {"affix", "aspect", "critique", "error", "feedback", "format", "meaning", "principle", "response", "steps"}
 )
 """Texts that strategies over students' answers show to templates, beside `answers` and `mark`."""
 SETTINGS: Mapping[str, frozenset[str]] = {
@@ -75,6 +79,8 @@ SETTINGS: Mapping[str, frozenset[str]] = {
     "compare": frozenset({"soft", "pairs_asked"}),
     "contrast": frozenset({"positive", "negative"}),
     "critique": frozenset({"principles", "rounds"}),
+    "correct": frozenset({"show_gold"}),
+    "steps": frozenset({"completions", "estimate", "enough", "most_steps"}),
     "rate": frozenset({"aspects", "least_aspects"}),
     "moderate": frozenset({"principles", "sense"}),
     "majority": frozenset({"waves", "rule", "agreement"}),

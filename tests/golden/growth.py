@@ -20,13 +20,22 @@ from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.engine.publish import encode_outcome
 from distill_data.methods.curation import make_curation
 from distill_data.methods.expansion import make_expansion
+from distill_data.methods.feedback import make_feedback_growth
 from distill_data.methods.self_knowledge import make_self_growth
 from distill_data.recipes import apply_settings, load_recipe
 from tests.golden.judged import filled
 from tests.methods.scripted import answer
 
-MAKERS = {"expand": make_expansion, "curate": make_curation, "self-knowledge": make_self_growth}
-ROLES = {"self-knowledge": {"student": "scripted"}}
+MAKERS = {
+    "expand": make_expansion,
+    "curate": make_curation,
+    "feedback": make_feedback_growth,
+    "self-knowledge": make_self_growth,
+}
+ROLES = {
+    "feedback": {"student": "scripted-student", "teacher": "scripted-teacher"},
+    "self-knowledge": {"student": "scripted"},
+}
 """Who is asked under a command, where it is not one teacher."""
 
 
