@@ -54,11 +54,11 @@ Examples:
 FEEDBACK_EXAMPLES = """\
 Examples:
   distill-data feedback @instructions -r rate -s local/smollm2 -t openai/gpt-x -o rated.jsonl
-  distill-data feedback pairs.csv -r compare --answers answers -t openai/gpt-x --kind preference -o pairs.jsonl"""
+  distill-data feedback told.csv -r compare --answers answers -t openai/gpt-x -o pairs.jsonl"""
 SELF_EXAMPLES = """\
 Examples:
   distill-data self-knowledge @arithmetic -r majority -s local/smollm2 -o voted.jsonl
-  distill-data self-knowledge @arithmetic -r rest -s local/smollm2 --round 2 --previous r1.jsonl -o r2.jsonl"""
+  distill-data self-knowledge @arithmetic -r rest -s big --round 2 --previous r1.jsonl -o r2.jsonl"""
 LABEL_EXAMPLES = """\
 Examples:
   distill-data label @sentiment -r annotate -o sentiment.jsonl
@@ -139,7 +139,7 @@ def feedback(
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
-    """Judge answers: a student gives y, the teacher says what it is worth. More in docs/options.md."""
+    """Judge answers: a student gives y, a teacher says what it is worth. More in docs/options.md."""
     from distill_data.commands.feedback import feedback as run
 
     kind, others = parse_kinds(kinds)

@@ -135,7 +135,8 @@ class Panel:
         """The answers that the row brings. Raises SeedError where it brings none."""
         value = item.row.get(self.column)
         if isinstance(value, str) and value.lstrip().startswith("["):
-            value = _list_in(value) or value
+            listed = _list_in(value)
+            value = value if listed is None else listed
         texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
         if not texts or (isinstance(value, list) and len(texts) < len(value)) or not all(map(str.strip, texts)):
             raise SeedError(f"the column {self.column} must hold an answer, or a list of answers, none of them blank")

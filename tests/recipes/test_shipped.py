@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distill_data.commands.check_annotation import shown_example
 from distill_data.commands.check_recipe import problems
 from distill_data.data.exchange import Message
 from distill_data.errors import RecipeError, SeedError
@@ -102,7 +103,8 @@ def test_no_seed_text_changes_the_shape_of_a_prompt(recipe: Recipe, text: str, o
         stages, x = make_stages(recipe, 0), recipe.example.get("x", {})
 
         def render(block: str, row: dict[str, object]) -> list[Message]:
-            return stages.messages(block, row, {"x": x, "said": x, "demonstrations": [row, row], "operation": "-"})
+            shown = {"x": x, "said": x, "demonstrations": [row, row], "operation": "-", **shown_example()}
+            return stages.messages(block, row, shown)
 
     for block in recipe.blocks:
         expected = render(block, row(marks))
