@@ -49,8 +49,12 @@ class Kept(NamedTuple):
 
 
 GREEDILY = Job("label", "cot", "-t", 1)
-VOTED = [Job("label", "self-consistency", "-t", 8), Job("label", "self-consistency", "-t", 8, agreement=0.5)]
-VERIFIED = [Job("label", "rejection", "-t", 4)]
+VOTED = [
+    Job("label", "self-consistency", "-t", 8),
+    Job("label", "self-consistency", "-t", 8, agreement=0.5),
+    Job("self-knowledge", "majority", "-s", 8, agreement=0.5),
+]
+VERIFIED = [Job("label", "rejection", "-t", 4), Job("self-knowledge", "rest", "-s", 4)]
 
 
 @pytest.fixture(scope="module")
