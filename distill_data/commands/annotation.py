@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from distill_data.commands.lineage import lineage_facts
@@ -36,10 +37,10 @@ def prepare_annotation(
         writers = ", ".join(sorted(GROWTHS[recipe.command]))
         raise UsageError(f"--rows is for recipes that write new prompts: {writers}. {recipe.name} doesn't.")
     canaries = _draw_canaries(seeds, options) if options.canaries else frozenset[str]()
-    method, panel = make_annotation(recipe, models, options, canaries)
+    facts: dict[str, Any] = lineage_facts(options)
+    method, panel = make_annotation(recipe, models, replace(options, round=facts.get("round", 0)), canaries)
     panel.prompt(seeds.first())
     _check_rows(seeds, panel)
-    facts: dict[str, Any] = lineage_facts(options)
     if canaries:
         facts["canaries"] = len(canaries)
     return lambda: OverSeeds(seeds, method, facts=facts)
@@ -91,7 +92,7 @@ def _check_rows(seeds: Seeds, panel: Panel) -> None:
                 panel.given(item)
         except SeedError as error:
             raise SeedError(f"{item.where}: {error}.") from None
-        if gold and item.row.get(gold) in (None, ""):
+        if gold and not str(item.row.get(gold) or "").strip():
             raise SeedError(
                 f"{item.where}: the column {gold} holds no right answer, and {panel.recipe.name} needs one."
             )
@@ -99,6 +100,8 @@ def _check_rows(seeds: Seeds, panel: Panel) -> None:
 
 def _find_verifier(recipe: Recipe, options: Options) -> tuple[Verify | None, bool]:
     """The user's own verifier or the recipe's, and whether it takes long."""
+    if options.verifier and not recipe.gold:
+        raise UsageError(f"--verifier: the recipe {recipe.name} compares with no gold column, so nothing is verified.")
     if options.verifier:
         return make_verifier("function", options.verifier, allow_code=True), "function" in SLOW
     if recipe.verifier is None:

@@ -8,15 +8,17 @@ from typing import Any
 
 from distill_data import __version__
 from distill_data.commands.job import Job
-from distill_data.commands.options import Options, Summary
+from distill_data.commands.options import Summary
 from distill_data.commands.running import Run
 from distill_data.commands.work import Work
-from distill_data.engine.publish import publish, withdraw
+from distill_data.engine.publish import Files, publish, withdraw
 from distill_data.engine.spill import Spill
-from distill_data.errors import DistillError, Interrupted
+from distill_data.errors import DistillError
 
 LEAST_CAUGHT = 0.8
 """Share of planted bad answers that a judge must catch for its scores to count as reliable."""
+LEAST_READ = 4
+"""Verdicts on planted answers that it takes to say so."""
 
 
 def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> Summary:
@@ -24,7 +26,7 @@ def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> 
     history = live.history()
     failed, kept = live.count.statuses["failed"], live.count.statuses["kept"]
     whole = stopped is None and kept >= (live.work.target or 1) and failed <= job.options.max_failed * live.work.items
-    whole = whole and live.count.records > 0
+    whole = whole and live.count.records > 0  # further kinds alone are no output
     target = job.files(partial=not whole)
     if not whole:
         withdraw(target)
@@ -33,18 +35,25 @@ def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> 
     result = publish(spill.read(), target, live.count, facts, {**history, **stamp})
     if whole:
         withdraw(job.files(partial=True))
-        return Summary("published", 0, warnings_of(job.options, result), str(target.dataset), result, history)
-    message, code = _ending(stopped, result, live.work, job.options)
-    written = str(target.dataset if kept else target.rejects)
-    return Summary("partial", code, message, written, result, history)
+        return _summary("published", 0, warnings_of(result), target, result, history)
+    message, code = _ending(stopped, result, live.work, job)
+    return _summary("partial", code, message, target, result, history)
+
+
+def _summary(
+    status: str, code: int, message: str, target: Files, result: Mapping[str, Any], history: Mapping[str, Any]
+) -> Summary:
+    written = {name: str(path) for name, path in target.datasets().items() if result["files"][name]}
+    output = written.pop("dataset", str(target.rejects))
+    return Summary(status, code, message, output, result, history, others=tuple(written.values()))
 
 
 def _annotated(job: Job, spill: Spill, live: Run) -> dict[str, Any]:
     """What the manifest says of a student's answers as a whole."""
     facts: dict[str, Any] = {}
-    caught = live.count.tallies.get("canaries_caught")
-    if caught is not None and caught[0] < LEAST_CAUGHT * caught[1]:
-        facts["unreliable"] = "scores"
+    if "canaries" in live.work.facts:
+        caught, read = live.count.tallies.get("canaries_caught", (0, 0))
+        facts["judge"] = "untested" if read < LEAST_READ else "unreliable" if caught < LEAST_CAUGHT * read else "tested"
     if job.recipe.command == "self-knowledge" or job.options.round or job.options.previous:
         from distill_data.commands.lineage import diversity_of
 
@@ -52,27 +61,30 @@ def _annotated(job: Job, spill: Spill, live: Run) -> dict[str, Any]:
     return facts
 
 
-def warnings_of(options: Options, result: Mapping[str, Any]) -> str:
+def warnings_of(result: Mapping[str, Any]) -> str:
     """What a person should know of a dataset that is whole."""
     found = []
-    if "unreliable" in result:
-        caught = result["measures"]["canaries_caught"]
+    caught = result.get("measures", {}).get("canaries_caught", {"count": 0, "of": 0})
+    if result.get("judge") == "unreliable":
         found.append(
             f"The judge took {caught['of'] - caught['count']} of {caught['of']} planted bad answers for good ones: "
             "do not rely on its scores."
         )
-    if options.previous is not None:
+    if result.get("judge") == "untested":
+        found.append(
+            f"The judge gave a verdict on {caught['of']} of {result['canaries']} planted answers, which is too few to "
+            "say anything about it."
+        )
+    if "before" in result:
         from distill_data.commands.lineage import alarms
 
-        found += alarms(options, result)
+        found += alarms(result)
     return " ".join(found)
 
 
-def _ending(stopped: DistillError | None, result: Mapping[str, Any], work: Work, options: Options) -> tuple[str, int]:
+def _ending(stopped: DistillError | None, result: Mapping[str, Any], work: Work, job: Job) -> tuple[str, int]:
     """Why the output is partial, and the exit code for it."""
-    again = "What is done is kept: the same command goes on from here"
-    if isinstance(stopped, Interrupted):
-        return f"{stopped} {again}.", stopped.exit_code
+    options, again = job.options, "What is done is kept: the same command goes on from here"
     if stopped is not None:
         return f"{stopped} {again}.", stopped.exit_code
     if result["failed"] > options.max_failed * result["items"]:
@@ -91,5 +103,11 @@ def _ending(stopped: DistillError | None, result: Mapping[str, Any], work: Work,
         return (
             f"{result['kept']} of {work.target} rows were kept, and {work.ended}. The reasons above say what was lost; "
             "what was kept is in the partial file and stays paid."
+        ), 3
+    if result["kept"]:
+        kind = options.kind or job.recipe.record.kind
+        return (
+            f"No row of the kind {kind} came of it, which {job.output.name} was to hold; the dropped samples above say "
+            "why. Rows of other kinds are in their partial files: let the output be one of these."
         ), 3
     return "Nothing was kept, so there is no dataset; the rejects say why for each item.", 3

@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,9 @@ def generate(
         say = progress or (lambda _: None)
         if options.replay is not None:
             return _replay(loop, made, seeds, output, options, prepare, say)
+        asked = [*filter(None, (options.students, options.answers_column))]
         path = output_path(
-            output, [command, seeds, recipe, options.teachers, options.settings, options.samples], options
+            output, [command, seeds, recipe, options.teachers, options.settings, options.samples, *asked], options
         )
         refuse_overwriting(path, [seeds, recipe, made.demonstrations.source if made.demonstrations else ""], options)
         run = RunDirectory(options.run or path.with_suffix(".run"))
@@ -148,7 +149,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
         return Summary(
             "unchanged",
             0,
-            warnings_of(job.options, manifest["result"]),
+            warnings_of(manifest["result"]),
             str(files.dataset),
             manifest["result"],
             {**manifest["history"], "bought": 0, "reused": 0},
@@ -157,7 +158,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     spill = None
     try:
         if len(journal):
-            _check_drift(loop, job, journal)
+            _check_drift(loop, job, journal, run.load().get("teachers", {}))
         run.save(
             {
                 "created_by": __version__,
@@ -186,15 +187,15 @@ def _pass(job: Job, journal: Journal) -> Run:
     return Run(job.make_work(), seating.seat(job.profiles, job.resolved), journal, reuse, job.options)
 
 
-def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal) -> None:
+def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, known: Collection[str]) -> None:
     """Raise DriftError where this run's answers belong to other requests than the ones asked for now."""
     trial = _pass(job, journal)
-    parking, drifted = loop.run(run_parked(trial, watch=True))
+    parking, drifted = loop.run(run_parked(trial, watch=True, known=known))
     if drifted and not job.options.accept_drift:
         raise DriftError(
             f"{job.output}: the recipe, its settings or the teacher changed since this run began: {drifted} items have "
             "answers on disk that would go unused. "
-            f"Of {len(journal)} answers on disk {trial.tally.reused} can be used; "
+            f"Of {len(journal)} answers on disk {min(trial.tally.reused, len(journal))} can be used; "
             f"{len(parking.keys)} new requests would be sent (at most {parking.prompt_tokens} prompt and "
             f"{parking.completion_tokens} completion tokens). "
             "Give --accept-drift to go on, another -o to keep both, or undo the change."

@@ -28,22 +28,25 @@ def lineage_facts(options: Options) -> dict[str, Any]:
     number = options.round or int(before.get("round", 1)) + 1
     digest = before["files"]["dataset"]["sha256"]
     lineage = [*before.get("lineage", ()), {"name": options.previous.name, "sha256": digest}]
-    return {"round": number, "lineage": lineage}
+    then = before.get("diversity") or measure(islice(_completions(options.previous), MEASURED))
+    return {"round": number, "lineage": lineage, "before": _with_majority(before, then)}
 
 
 def diversity_of(blobs: Iterable[bytes]) -> dict[str, float]:
-    """Measures over the first completions of kept outcomes, as they come from the spill."""
-    kept = (blob.split(b"\n")[1:-1] for blob in blobs if blob.startswith(b"kept"))
+    """Measures over the first completions of kept outcomes, as they come from the spill: those of the output's kind."""
+    kept = (_first_kind(blob) for blob in blobs if blob.startswith(b"kept"))
     return measure(islice(filter(None, map(_completion, chain.from_iterable(kept))), MEASURED))
 
 
-def alarms(options: Options, result: Mapping[str, Any]) -> list[str]:
+def _first_kind(blob: bytes) -> list[bytes]:
+    head, *lines = blob.split(b"\n")[:-1]
+    counts = head.split()[1:]
+    return lines[: int(counts[0])] if counts else lines
+
+
+def alarms(result: Mapping[str, Any]) -> list[str]:
     """What the round before had and this one lost, each a sentence."""
-    if options.previous is None:
-        return []
-    before = _previous(options.previous)
-    then = before.get("diversity") or measure(islice(_completions(options.previous), MEASURED))
-    return collapse(_with_majority(before, then), _with_majority(result, result.get("diversity", {})))
+    return collapse(result["before"], _with_majority(result, result.get("diversity", {})))
 
 
 def _with_majority(result: Mapping[str, Any], measures: Mapping[str, float]) -> dict[str, float]:

@@ -111,3 +111,5 @@ class Summary:
     """Requests bought, reused, retried, in doubt; tokens; cost in USD or None where a price is unknown; seconds."""
     first_prompt: tuple[Mapping[str, object], ...] = ()
     """The messages of the first request, for `--dry-run`."""
+    others: tuple[str, ...] = ()
+    """The files of further kinds that were written."""

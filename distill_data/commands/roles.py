@@ -37,6 +37,8 @@ def roles_of(recipe: Recipe, options: Options) -> Roles:
         return Roles(students=True, teachers=False)
     from distill_data.methods.feedback import STRATEGIES
 
+    if options.students and options.answers_column:
+        raise UsageError("-s and --answers exclude each other: either students answer, or the seeds bring the answers.")
     judged = recipe.strategy not in STRATEGIES or STRATEGIES[recipe.strategy].judged
     if options.teachers and not judged:
         raise UsageError(f"the recipe {recipe.name} asks no teacher: drop -t.")

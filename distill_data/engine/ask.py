@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -62,6 +62,8 @@ class Call(NamedTuple):
     """The most that the request allows."""
     item: str = ""
     """Who asks."""
+    extends: bool = False
+    """For the drift check: one more sample of a question that has answers on disk, or one to somebody new."""
 
 
 @dataclass(slots=True)
@@ -110,9 +112,11 @@ def make_ask(
     tally: Tally,
     *,
     watch: bool = False,
+    known: Collection[str] = (),
     final: bool = False,
 ) -> Callable[[str], Ask]:
-    """A maker of `ask` functions, one for each item. `watch` records which answers on disk are used.
+    """A maker of `ask` functions, one for each item. `watch` records which answers on disk are used; `known` are the
+    roles that were asked before.
 
     With `final` a refusal that is on disk stands as an answer does: what was built on it stays reachable.
     """
@@ -129,6 +133,12 @@ def make_ask(
             if (entry := shelf.find(key)) is not None:
                 return entry
         return None
+
+    def extends(request: Request, to: str) -> bool:
+        fewer = (request._replace(sample=sample) for sample in range(request.sample % RESAMPLED))
+        teacher, identity = seats[to].teacher, identities[to]
+        keys = (request_key(identity, canonical(teacher.lower(each)), each.sample) for each in fewer)
+        return to not in known or any(journal.find(key) is not None for key in keys)
 
     async def ask(owner: str, request: Request, to: str = "teacher") -> Answer:
         seat = seats[to]
@@ -151,7 +161,9 @@ def make_ask(
                 return answer
             # Whoever was buying went away, and we did not: look again.
         credited = owner if request.sample < RESAMPLED else NOBODY
-        call = Call(key, credited, to, seat, body, *estimate(body, request.sampling), owner)
+        call = Call(
+            key, credited, to, seat, body, *estimate(body, request.sampling), owner, watch and extends(request, to)
+        )  # fmt: skip
         return await buy(call)
 
     async def buy(call: Call) -> Answer:
@@ -206,6 +218,7 @@ class Parking:
 
     keys: set[int] = field(default_factory=set)
     owners: set[str] = field(default_factory=set)
+    """Items that asked something which is not merely more of what they asked before."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = 0.0
@@ -216,7 +229,8 @@ def make_park(parking: Parking) -> Miss:
     """Sending is off: count the request once and stop its item."""
 
     async def park(call: Call) -> Answer:
-        parking.owners.add(call.item)
+        if not call.extends:
+            parking.owners.add(call.item)
         name = int(call.key[:16], 16)
         if name not in parking.keys:
             parking.keys.add(name)

@@ -197,6 +197,8 @@ def publish(
         for name in reversed(drafts):
             if wanted[name]:
                 drafts[name].publish()
+            elif name != "dataset":
+                paths[name].unlink(missing_ok=True)  # of an earlier plan
         for directory in dict.fromkeys(path.parent for path in paths.values()):
             sync_directory(directory)
         manifest = {"result": result, "history": history}

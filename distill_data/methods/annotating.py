@@ -82,7 +82,8 @@ def make_method(panel: Panel, strategy: Strategy, kinds: Sequence[str]) -> Calla
             refused = rejected(made[0][1], "", *judged.raw, agrees=judged.agrees)
             return refused._replace(tallies=judged.tallies)
         first, *others = (tuple(records) for records, _ in made)
-        outcome = kept(*first, dropped=judged.dropped, agrees=judged.agrees)
+        without = {f"{kind}: {reason}": 1 for kind, (records, reason) in zip(kinds, made, strict=True) if not records}
+        outcome = kept(*first, dropped={**judged.dropped, **without}, agrees=judged.agrees)
         return outcome._replace(others=tuple(others), tallies=judged.tallies)
 
     return method

@@ -9,7 +9,9 @@ solution is continued several times, and each continuation's answer is verified.
     soft     true where at least the share `enough` of them does
     the last step has no continuations: true where the solution itself is right
 
-A label says that a way led on from here, not that the step is right. Knows no prompt and no verifier.
+A continuation that cannot be read says nothing of the step, and a step that none says anything of has no label: such a
+solution is rejected. A label says that a way led on from here, not that the step is right. Knows no prompt and no
+verifier.
 """
 
 from __future__ import annotations
@@ -40,11 +42,14 @@ Estimate = Callable[[float], bool]
 class Tried(NamedTuple):
     """What came of continuing a solution."""
 
-    shares: list[float]
-    """For each step but the last: how many of its continuations end right, from 0 to 1."""
+    shares: list[float | None]
+    """For each step but the last: the share of its continuations that end right, from 0 to 1, among those that could be
+    read; None where none could."""
     unread: int
-    """Continuations that could not be read; they count as not right."""
+    """Continuations that could not be read."""
     asked: int
+    reason: str = ""
+    """Why the first of them could not."""
 
 
 def make_steps(panel: Panel) -> Annotate:
@@ -70,17 +75,18 @@ def make_steps(panel: Panel) -> Annotate:
         if len(cut) > most:
             return judged._replace(reason="too-many-steps", detail=f"{len(cut)} steps, where most_steps is {most}")
         tried = await _continue(panel, item, ask, cut, completions)
-        labels = [*map(estimate, tried.shares), right]
-        shares = [*tried.shares, float(right)]
+        known = [share for share in tried.shares if share is not None]
+        failures = {**judged.tallies, "parse_failures": (tried.unread, tried.asked)}
+        if len(known) < len(tried.shares):
+            at = tried.shares.index(None) + 1
+            detail = f"no continuation of step {at} could be read; the first: {tried.reason}"
+            return judged._replace(reason="no-verdict", detail=detail, tallies=failures)
+        labels = [*map(estimate, known), right]
+        shares = [*known, float(right)]
         row = Made(
             {"prompt": prompt, "completions": cut, "labels": labels}, judged.responses[0], details={"shares": shares}
         )
-        tallies = {
-            **judged.tallies,
-            "steps_right": (sum(labels), len(labels)),
-            "parse_failures": (tried.unread, tried.asked),
-        }
-        return judged._replace(made={STEPS: (row,)}, tallies=tallies)
+        return judged._replace(made={STEPS: (row,)}, tallies={**failures, "steps_right": (sum(labels), len(labels))})
 
     return steps
 
@@ -128,12 +134,18 @@ async def _continue(panel: Panel, item: Item, ask: Ask, steps: Sequence[str], co
         for sample in range(completions)
     ]
     said: list[Said] = await together(asked)
-    right = await together([_ends_right(panel, item, each) for each in said])
-    shares = [sum(right[at : at + completions]) / completions for at in range(0, len(right), completions)]
-    return Tried(shares, sum(bool(each.reason) for each in said), len(said))
+    right: list[bool | None] = await together([_ends_right(panel, item, each) for each in said])
+    unread = [each.reason for each in said if each.reason]
+    shares = [_share(right[at : at + completions]) for at in range(0, len(right), completions)]
+    return Tried(shares, len(unread), len(said), unread[0] if unread else "")
 
 
-async def _ends_right(panel: Panel, item: Item, said: Said) -> bool:
-    """Whether a continuation could be read, and its answer is right."""
+def _share(right: Sequence[bool | None]) -> float | None:
+    known = [each for each in right if each is not None]
+    return sum(known) / len(known) if known else None
+
+
+async def _ends_right(panel: Panel, item: Item, said: Said) -> bool | None:
+    """Whether a continuation's answer is right; None where it could not be read."""
     assert panel.right is not None
-    return not said.reason and await panel.right(panel.response(said, panel.judge, 0).text, item.row)
+    return None if said.reason else await panel.right(panel.response(said, panel.judge, 0).text, item.row)

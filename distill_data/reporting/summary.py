@@ -29,6 +29,8 @@ class RunSummary(Protocol):
     def history(self) -> Mapping[str, object]: ...
     @property
     def first_prompt(self) -> Sequence[Mapping[str, object]]: ...
+    @property
+    def others(self) -> Sequence[str]: ...
 
 
 def closing_lines(summary: RunSummary, *, verbose: bool = False) -> list[str]:
@@ -132,8 +134,9 @@ def _files(summary: RunSummary) -> list[str]:
     if summary.status == "unchanged":
         return [f"{name} is as it was"]
     files = _part(summary.result, "files")
-    others = (PurePath(summary.output).with_name(str(_part(files, key)["name"])) for key in files if files[key])
-    names = dict.fromkeys([name, *(plain(str(other), one_line=True) for other in others)])
+    beside = (_part(files, key).get("name") for key in ("dataset", "rejects"))
+    others = [str(PurePath(summary.output).with_name(str(each))) for each in beside if each]
+    names = dict.fromkeys([name, *(plain(other, one_line=True) for other in (*others, *summary.others))])
     return [f"written: {', '.join(names)}"]
 
 

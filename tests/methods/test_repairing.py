@@ -43,10 +43,10 @@ stages:
 record: {kind: sft, completion: {content: code}}
 ---
 {% block main %}{% message "user" %}{{ task }}{% endmessage %}{% endblock %}
-{% block repair %}{% message "user" %}{{ task }}
+{% block repair %}{% message "user" %}{{ task }} {{ tests }}
 {{ response }}
 {{ error }}{% endmessage %}{% endblock %}
-{% block student_repair %}{% message "user" %}{{ task }}
+{% block student_repair %}{% message "user" %}{{ task }} {{ tests }}
 {{ response }}
 {{ error }}{% endmessage %}{% endblock %}
 """
@@ -163,6 +163,7 @@ def test_code_is_repaired_where_its_tests_fail(tmp_path: Path) -> None:
     judged, (asked,) = correct(wrong, [fix], panel, row)
     assert judged.responses[1].text == "def inc(n):\n    return n + 1"
     assert fence("def inc(n):\n    return n - 1") in said(asked.messages) and "42" not in said(asked.messages)
+    assert "42" not in said(judged.made["sft"][1].columns["prompt"])  # though the templates have it
     assert correct(wrong, [wrong], panel, row)[0].detail == "not-verified"
     assert correct(fix, (), panel, row)[0].reason == "already-right"
 

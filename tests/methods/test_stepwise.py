@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,8 +37,9 @@ def open_steps(
     written = {name: json.dumps(value) for name, value in given.items()}
     judges = [role for role in roles if role.startswith("teacher")]
     models = {role: f"scripted-{role}" for role in roles}
+    recipe = options.pop("recipe", None) or load_recipe("steps", "feedback")
     options = {"verify": make_verifier("numeric", None), **options}
-    return make_panel(apply_settings(load_recipe("steps", "feedback"), written), models, 0, 1, judges=judges, **options)
+    return make_panel(apply_settings(recipe, written), models, 0, 1, judges=judges, **options)
 
 
 def label(
@@ -99,11 +101,18 @@ def test_the_last_label_is_whether_the_solution_is_right_whatever_the_continuati
     assert judged.made["steps"][0].columns["labels"] == [True, True, False]
 
 
-def test_a_continuation_that_cannot_be_read_counts_as_not_right() -> None:
-    ways: dict[int, list[Said]] = {1: ["53", {"text": GOOD, "finish": "length"}], 2: ["", GOOD]}
+def test_a_continuation_that_cannot_be_read_says_nothing() -> None:
+    ways: dict[int, list[Said]] = {1: ["53", BAD], 2: ["", GOOD]}
     judged, _ = label(WRONG, ways, open_steps({"completions": 2}))
-    assert judged.made["steps"][0].details["shares"] == [0.0, 0.5, 0.0]
-    assert judged.tallies["parse_failures"] == (3, 4)
+    assert judged.made["steps"][0].details["shares"] == [0.0, 1.0, 0.0]
+    assert judged.tallies["parse_failures"] == (2, 4)
+
+
+def test_a_step_of_which_nothing_is_known_has_no_label() -> None:
+    ways: dict[int, list[Said]] = {1: [GOOD, GOOD], 2: [{"text": GOOD, "finish": "length"}, "53"]}
+    judged, _ = label(RIGHT, ways, open_steps({"completions": 2}))
+    assert judged.reason == "no-verdict" and "step 2" in judged.detail and "truncated" in judged.detail
+    assert judged.tallies == {"right": (1, 1), "parse_failures": (2, 4)}
 
 
 def test_steps_are_shown_in_a_fence_only_and_gold_to_nobody() -> None:
@@ -113,6 +122,15 @@ def test_steps_are_shown_in_a_fence_only_and_gold_to_nobody() -> None:
         shown = said(request.messages)
         assert fence(steps) in shown and "53" not in shown
         assert not any(text in shown.replace(fence(steps), "") for text in ("= 6", "forged"))
+
+
+def test_a_template_cannot_show_gold_to_those_who_continue(tmp_path: Path) -> None:
+    shipped = load_recipe("steps", "feedback")
+    text = shipped.path.read_text().replace("The steps so far:", "Aim at {{ answer }}, {{ row.answer }}:")
+    (tmp_path / "steps.jinja").write_text(text)
+    panel = open_steps(recipe=load_recipe(str(tmp_path / "steps.jinja"), "feedback"))
+    _, (asked, *_) = label(WRONG, {1: [GOOD] * 4, 2: [GOOD] * 4}, panel)
+    assert "Aim at" in said(asked.messages) and "53" not in said(asked.messages)
 
 
 def test_too_many_steps() -> None:
@@ -167,6 +185,11 @@ def test_settings_that_cannot_work(given: dict[str, Any], message: str) -> None:
 def test_a_verifier_is_needed() -> None:
     with pytest.raises(UsageError, match="needs a verifier"):
         make_method(open_steps(verify=None), STRATEGIES["steps"], ["steps"])
+
+
+def test_lines_end_with_a_line_feed_alone() -> None:
+    turn = {"role": "assistant", "content": "5", "reasoning_content": "a\u2028b\x0cc\r\nd"}
+    assert steps_of(Response("student", 0, "", turn, "5")) == ["a\u2028b\x0cc", "d", "5"]
 
 
 @given(st.text(st.sampled_from("a \n\r\t\u2028\u0085\x0c")), st.text("5.", min_size=1))

@@ -318,7 +318,7 @@ def test_canaries_tell_a_good_judge_from_a_bad_one(judge: str, job: Job, place: 
     assert result["measures"]["injections_caught"]["of"] <= 4
     bad = judge == "gullible"
     assert caught["count"] == (0 if bad else 4)
-    assert (result.get("unreliable") == "scores") is bad
+    assert (result.get("judge") == "unreliable") is bad
     for said in (told(done), told(again)):
         assert ("took 4 of 4 planted bad answers for good ones: do not rely on its scores" in said) is bad
     planted = shown - real
