@@ -1,6 +1,6 @@
 """Every shipped recipe once on the embedded teacher, a few rows each, and a page that shows what came of it.
 
-    python examples/gallery.py [--rows 5] [--work build/gallery] [COMMAND/RECIPE ...] > docs/gallery.md
+    python examples/gallery.py [--rows 5] [--jobs 2] [--work build/gallery] [COMMAND/RECIPE ...] > docs/gallery.md
 
 Answers are kept in the work folder, so a second start asks only what is new. It proves the plumbing on a real model and
 nothing about the data: a model of 135 million parameters writes what it can.
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +77,11 @@ SMALLER = {
     "curate/roleplay": ["max_tokens=120"],
     "curate/tools": ["max_tokens=200"],
     "curate/oss-instruct": ["max_tokens=300"],
+    "feedback/adversarial": ["max_tokens=150"],
+    "feedback/moderate": ["max_tokens=120"],
+    "feedback/rate": ["max_tokens=120", "samples=2"],
+    "self-knowledge/instruct": ["per_call=3", "max_tokens=200"],
+    "self-knowledge/self-reward": ["per_call=3", "max_tokens=150", "answers=2", "judgements=1"],
 }
 """Settings that make a request small enough for a small model."""
 MODEL = "local/smollm2"
@@ -194,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--work", type=Path, default=Path("build/gallery"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="recipes at once")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -201,8 +209,9 @@ def main() -> None:
         recipe for recipe in list_recipes() if not options.names or f"{recipe.command}/{recipe.name}" in options.names
     ]
     chapters, table = [], []
-    for recipe in recipes:
-        command, ended = play(recipe, options.rows, options.work)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        played = list(pool.map(lambda recipe: play(recipe, options.rows, options.work), recipes))
+    for recipe, (command, ended) in zip(recipes, played, strict=True):
         print(f"{recipe.command}/{recipe.name}: exit {ended.code}, {len(ended.records)} rows", file=sys.stderr)
         chapters.append(chapter(recipe, command, ended))
         table.append(

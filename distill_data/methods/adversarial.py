@@ -36,7 +36,7 @@ from distill_data.methods.stages import Said
 
 STUDENT, TRY, REFEREE = "student", "try", "referee"
 HARD, EASY = "hard", "easy"
-GAP, AHEAD = 1.0, 1
+GAP, AHEAD = 1.0, 2
 """From how many points between the answers an instruction is hard, and how many more of one kind than of the other may
 stand in the pool, where the recipe doesn't say."""
 

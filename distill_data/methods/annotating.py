@@ -74,12 +74,10 @@ def make_method(panel: Panel, strategy: Strategy, kinds: Sequence[str]) -> Calla
 
     async def method(item: Item, ask: Ask) -> Outcome:
         judged = await annotate(item, ask)
-        if judged.reason:
-            refused = rejected(judged.reason, judged.detail, *judged.raw, agrees=judged.agrees)
-            return refused._replace(tallies=judged.tallies)
-        made = [make(item, judged) for make in makers]
+        counting = judged._replace(responses=()) if judged.reason else judged
+        made = [(records, judged.reason or why) for records, why in (make(item, counting) for make in makers)]
         if not any(records for records, _ in made):
-            refused = rejected(made[0][1], "", *judged.raw, agrees=judged.agrees)
+            refused = rejected(made[0][1], judged.detail, *judged.raw, agrees=judged.agrees)
             return refused._replace(tallies=judged.tallies)
         first, *others = (tuple(records) for records, _ in made)
         without = {f"{kind}: {reason}": 1 for kind, (records, reason) in zip(kinds, made, strict=True) if not records}

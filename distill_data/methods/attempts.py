@@ -5,16 +5,35 @@ Shared by the strategies that need no judge but the problem itself. Knows no str
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from distill_data.data.items import Row
+from distill_data.data.exchange import Ask
+from distill_data.data.items import Item, Row
 from distill_data.errors import UsageError
-from distill_data.methods.panel import Panel, together
+from distill_data.methods.judging import draws
+from distill_data.methods.panel import Answers, Panel, together
 from distill_data.methods.responses import Response
 from distill_data.parsing import fields_of
 from distill_data.quality.solutions import same_reasoning_key
 
 Tally = tuple[int, int]
+NOT_USED = "not-used"
+"""Why all but the first answer that a row brings don't count, where one is worked on."""
+
+
+async def one_answer(panel: Panel, item: Item, ask: Ask) -> Answers:
+    """One student's answer, by `draw_student`; the first one where the row brings several. See `Panel.answers`."""
+    if not panel.column:
+        return await panel.answers(item, ask, students=[draw_student(panel, item)])
+    given = panel.given(item)
+    unused = len(given.responses) - 1
+    return Answers(given.responses[:1], +Counter({NOT_USED: unused}), given.raw[:1])
+
+
+def draw_student(panel: Panel, item: Item) -> str:
+    """Of several students one for each item, where the strategy works on what one of them wrote."""
+    return draws(item, "student").choice(panel.students)
 
 
 def reasoning_of(response: Response) -> str:

@@ -49,11 +49,12 @@ def plant(item: Item, text: str) -> Planted:
 
 
 def caught(planted: Planted, *, noticed: bool | None) -> Mapping[str, tuple[int, int]]:
-    """The tallies of one canary: whether the judge noticed it; None where there is no verdict, which proves nothing."""
+    """The tallies of one canary: whether the judge noticed it; None where it gave it nothing, which proves nothing."""
+    unread = {"canaries_unread": (int(noticed is None), 1)}
     if noticed is None:
-        return {"canaries_unread": (1, 1)}
+        return unread
     count = (int(noticed), 1)
-    return {"canaries_caught": count, **({"injections_caught": count} if planted.injected else {})}
+    return {**unread, "canaries_caught": count, **({"injections_caught": count} if planted.injected else {})}
 
 
 def _spoilt(rng: Random, text: str) -> str:

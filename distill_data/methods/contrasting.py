@@ -1,6 +1,6 @@
 """Contrasting: two answers that differ because the prompts did (RLCD, Yang et al., arXiv:2307.12950).
 
-The student answers the block `main` twice: with an `affix` that asks for a good answer in one respect, and with one
+One student answers the block `main` twice: with an `affix` that asks for a good answer in one respect, and with one
 that asks for a bad one in the same respect. Which answer is better follows from how it was made, so nobody judges. The
 row shows the prompt without either. Knows no kind of record.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Item
 from distill_data.errors import UsageError
+from distill_data.methods.attempts import draw_student
 from distill_data.methods.judging import draws
 from distill_data.methods.panel import Answers, Panel, together
 from distill_data.methods.responses import Annotate, Judged, Response
@@ -26,15 +27,16 @@ def make_contrasting(panel: Panel) -> Annotate:
     if STUDENT not in recipe.blocks:
         raise UsageError(f"{recipe.path}: the strategy contrast needs the block student: the prompt without the affix.")
     affixes = _affixes(panel)
-    good, bad = range(panel.samples), range(panel.samples, 2 * panel.samples)  # no answer has another one's number
+    good, bad = range(0, 2 * panel.samples, 2), range(1, 2 * panel.samples, 2)  # the same with more samples
 
     async def contrast(item: Item, ask: Ask) -> Judged:
         number = draws(item, "affix").randrange(len(affixes))
         positive, negative = affixes[number]
+        student = [draw_student(panel, item)]
         better, worse = await together(
             [
-                panel.answers(item, ask, shown={"affix": positive}, samples=good),
-                panel.answers(item, ask, shown={"affix": negative}, samples=bad),
+                panel.answers(item, ask, shown={"affix": positive}, samples=good, students=student),
+                panel.answers(item, ask, shown={"affix": negative}, samples=bad, students=student),
             ]
         )
         raw, dropped = better.raw + worse.raw, better.dropped + worse.dropped

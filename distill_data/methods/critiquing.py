@@ -7,15 +7,17 @@ writes it again. The last revision is better than the student's answer. Knows no
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Item
 from distill_data.errors import UsageError
-from distill_data.methods.judging import draws, fence
+from distill_data.methods.attempts import one_answer
+from distill_data.methods.judging import copies_fence, draws, fence
 from distill_data.methods.needs import require
-from distill_data.methods.panel import Answers, Panel
+from distill_data.methods.panel import Panel
 from distill_data.methods.responses import Annotate, Judged, Made, Response
 from distill_data.methods.stages import Said
 
@@ -51,14 +53,15 @@ def make_critiquing(panel: Panel) -> Annotate:
         raise UsageError(f"the recipe {panel.recipe.name} revises one answer: leave --samples {panel.samples} out.")
 
     async def critique(item: Item, ask: Ask) -> Judged:
-        answers = await _one_answer(panel, item, ask)
+        answers = await one_answer(panel, item, ask)
         prompt = panel.prompt(item)
         if not answers.responses:
             return Judged(prompt, (), dropped=answers.dropped, raw=answers.raw, reason=answers.reason)
         original = answers.responses[0]
         critic = draws(item, "critic").choice(panel.judges)
         held = await _revise(panel, item, ask, original.text, critic, _draw(item, principles, rounds))
-        return _judge(panel, item, original, critic, held)
+        judged = _judge(panel, item, original, critic, held)
+        return judged._replace(dropped=answers.dropped + Counter(judged.dropped))
 
     return critique
 
@@ -77,13 +80,6 @@ def _draw(item: Item, principles: list[str], rounds: int) -> list[str]:
         left = [principle for principle in principles if principle not in drawn] or principles
         drawn.append(draws(item, f"principle:{number}").choice(left))
     return drawn
-
-
-async def _one_answer(panel: Panel, item: Item, ask: Ask) -> Answers:
-    """One student's answer, drawn where there are several; the first one where the row brings them."""
-    if panel.column:
-        return await panel.answers(item, ask)
-    return await panel.answers(item, ask, students=[draws(item, "student").choice(panel.students)])
 
 
 async def _revise(panel: Panel, item: Item, ask: Ask, text: str, critic: str, principles: list[str]) -> list[Round]:
@@ -106,9 +102,7 @@ async def _revise(panel: Panel, item: Item, ask: Ask, text: str, critic: str, pr
 
 
 def _refuse_fences(said: Said, fences: Mapping[str, str]) -> Said:
-    """A reply that copies the mark of a fence is no text of its own."""
-    marks = [fenced[len("<<<") :].partition("\n")[0] for fenced in fences.values()]
-    copied = not said.reason and any(mark in _text(said) for mark in marks)
+    copied = not said.reason and copies_fence(_text(said), *fences.values())
     return said._replace(reason="copied-fence") if copied else said
 
 
@@ -117,7 +111,7 @@ def _text(said: Said) -> str:
 
 
 def _judge(panel: Panel, item: Item, original: Response, critic: str, held: list[Round]) -> Judged:
-    """Original and last revision, and a row for each critique."""
+    """Original and last revision, if there is another one, and in any case a row for each critique."""
     revisions = [each.revision for each in held if each.revision and not each.reason]
     raw = [original.text, *(said.answer.text for each in held for said in (each.critique, each.revision) if said)]
     told = [

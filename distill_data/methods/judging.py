@@ -69,6 +69,12 @@ def fence(text: str) -> str:
     return f"<<<{mark}\n{encoded}\n{mark}>>>"
 
 
+def copies_fence(text: str, *shown: str) -> bool:
+    """Whether a text holds the mark of a fence in what its writer was shown: then it is no text of its own."""
+    marks = [line[len("<<<") :] for each in shown for line in each.split("\n") if line.startswith("<<<")]
+    return any(mark in text for mark in marks)
+
+
 def line_up(rng: Random, texts: Sequence[str]) -> tuple[list[int], list[Candidate]]:
     """The texts in an order drawn by `rng`, as candidates with blind names: (index of each candidate, candidates)."""
     order = list(range(len(texts)))

@@ -18,6 +18,7 @@ from typing import Any
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Item
 from distill_data.errors import SeedError, UsageError
+from distill_data.methods.attempts import agrees, has_gold
 from distill_data.methods.judging import NAMES, allowed_by
 from distill_data.methods.needs import require
 from distill_data.methods.panel import Answers, Panel, Right, together
@@ -85,7 +86,7 @@ def make_best(panel: Panel) -> Annotate:
 
     async def best(item: Item, ask: Ask) -> Judged:
         answers = await panel.answers(item, ask)
-        if panel.right is not None and _has_gold(panel, item):
+        if panel.right is not None and has_gold(panel, item.row):
             return await _verify(panel, panel.right, item, answers)
         rated = await ask_ratings(panel, item, ask, _texts(answers), {RUBRIC: {}}, apart=True)
         return await _judge(panel, item, answers, rated, _rubric_scores(answers, rated))
@@ -155,9 +156,7 @@ async def _judge(panel: Panel, item: Item, answers: Answers, rated: Rated, score
     if not known:
         return judged._replace(reason=NO_VERDICT, detail=rated.failure)
     best = -max(known)[1]
-    right = None
-    if panel.right is not None and _has_gold(panel, item):
-        right = await panel.right(answers.responses[best].text, item.row)
+    right = await agrees(panel, answers.responses[best].text, item.row)
     responses = [each._replace(good=index == best) for index, each in enumerate(judged.responses)]
     return judged._replace(responses=tuple(responses), agrees=right)
 
@@ -203,10 +202,6 @@ def _critiques(panel: Panel, item: Item, answers: Answers, rated: Rated) -> Iter
             f"{judged.role}-{judged.sample}",
             {"score": rating.value},
         )
-
-
-def _has_gold(panel: Panel, item: Item) -> bool:
-    return item.row.get(panel.recipe.gold) not in (None, "")
 
 
 async def _verify(panel: Panel, right: Right, item: Item, answers: Answers) -> Judged:

@@ -161,12 +161,12 @@ def _make_grade(panel: Panel) -> Grade:
             scored = await score_by_gold(panel, responses, item.row)
             return Graded(scored, {"right": count_right(scored)})
         rated = await ask_ratings(panel, item, ask, list(map(whole_of, responses)), ALONE, apart=True)
-        by_number = {rating.number: rating for rating in rated.ratings if rating.worth is not None}
         graded = list(responses)
-        for number, rating in by_number.items():
-            score = ((rating.worth or 0) - low) / (high - low)
-            details = {**responses[number].details, RATIONALE: rating.rationale}
-            graded[number] = responses[number]._replace(score=score, details=details)
+        for number, response in enumerate(responses):
+            for rating in (each for each in rated.of(number) if each.worth is not None):
+                score = ((rating.worth or 0) - low) / (high - low)
+                details = {**response.details, RATIONALE: rating.rationale}
+                graded[number] = response._replace(score=score, details=details)
         return Graded(graded, rated.tallies, rated.raw)
 
     return grade

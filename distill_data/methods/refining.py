@@ -19,7 +19,17 @@ from distill_data.data.items import Item
 from distill_data.errors import SeedError, UsageError
 from distill_data.methods.attempts import Tally, require_fields
 from distill_data.methods.canaries import caught, plant
-from distill_data.methods.judging import RATIONALE, Candidate, Verdict, allowed_by, ask_judge, draws, fence, line_up
+from distill_data.methods.judging import (
+    RATIONALE,
+    Candidate,
+    Verdict,
+    allowed_by,
+    ask_judge,
+    copies_fence,
+    draws,
+    fence,
+    line_up,
+)
 from distill_data.methods.needs import require
 from distill_data.methods.panel import Panel
 from distill_data.methods.responses import Annotate, Judged, Response
@@ -141,8 +151,7 @@ async def _take_turn(panel: Panel, item: Item, ask: Ask, version: Response) -> T
     if said.reason:
         return Turn(raw, said.reason, said.detail, feedback)
     better = panel.response(said, version.role, version.sample + 1)
-    marks = [each[len("<<<") :].partition("\n")[0] for each in (candidate.fenced, fenced) if each]
-    if any(mark in better.text for mark in marks):
+    if copies_fence(better.text, candidate.fenced, fenced):
         return Turn(raw, "copied-fence", "", feedback)
     if better.text.strip() == version.text.strip():
         return Turn(raw, UNCHANGED, "", feedback)

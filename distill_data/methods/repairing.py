@@ -13,8 +13,8 @@ from __future__ import annotations
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Item, Row
 from distill_data.errors import UsageError
-from distill_data.methods.attempts import require_fields, whole_of
-from distill_data.methods.judging import draws, fence
+from distill_data.methods.attempts import one_answer, require_fields, whole_of
+from distill_data.methods.judging import copies_fence, draws, fence
 from distill_data.methods.needs import require
 from distill_data.methods.panel import Answers, Panel
 from distill_data.methods.responses import Annotate, Judged, Made, Response
@@ -50,24 +50,18 @@ def make_correcting(panel: Panel) -> Annotate:
         if await panel.right(answer.text, item.row):
             right = answer._replace(score=1.0)
             return Judged(
-                panel.prompt(item), (right,), raw=answers.raw, reason="already-right",
+                panel.prompt(item), (right,), dropped=answers.dropped, raw=answers.raw, reason="already-right",
                 tallies={"right": (1, 1)}, agrees=True,
             )  # fmt: skip
-        return await _repair(panel, item, ask, answer, answers.raw[:1])
+        return await _repair(panel, item, ask, answers)
 
     return correct
 
 
-async def one_answer(panel: Panel, item: Item, ask: Ask) -> Answers:
-    """One student's answer, drawn where there are several; all of them where the row brings them."""
-    if panel.column:
-        return panel.given(item)
-    return await panel.answers(item, ask, students=[draws(item, "student").choice(panel.students)])
-
-
-async def _repair(panel: Panel, item: Item, ask: Ask, wrong: Response, raw: tuple[str, ...]) -> Judged:
+async def _repair(panel: Panel, item: Item, ask: Ask, answers: Answers) -> Judged:
     """Ask the teacher for a fix, and verify it."""
     assert panel.right is not None
+    wrong = answers.responses[0]
     repairer = draws(item, "repairer").choice(panel.judges)
     shown = {"response": fence(whole_of(wrong)), "error": _error(wrong, fenced=True)}
     row = panel.open_row(item.row) if panel.setting(SHOW_GOLD, False) else without_gold(panel, item.row)
@@ -76,7 +70,7 @@ async def _repair(panel: Panel, item: Item, ask: Ask, wrong: Response, raw: tupl
     if fix and not await panel.right(fix.text, item.row):
         reason, fix = "not-verified", None
     judged = Judged(
-        panel.prompt(item), (wrong._replace(score=0.0),), raw=(*raw, said.answer.text),
+        panel.prompt(item), (wrong._replace(score=0.0),), dropped=answers.dropped, raw=(*answers.raw, said.answer.text),
         tallies={"right": (0, 1), "repaired": (int(fix is not None), 1)}, agrees=fix is not None,
     )  # fmt: skip
     if fix is None:
@@ -90,12 +84,11 @@ async def _repair(panel: Panel, item: Item, ask: Ask, wrong: Response, raw: tupl
 
 
 def _read(panel: Panel, said: Said, repairer: str, *fences: str) -> tuple[str, Response | None]:
-    """Why the reply is no fix, or the fix. One that copies the mark of a fence is no text of its own."""
+    """Why the reply is no fix, or the fix."""
     if said.reason:
         return said.reason, None
     fix = panel.response(said, repairer, 0)
-    marks = [line[len("<<<") :] for shown in fences for line in shown.split("\n") if line.startswith("<<<")]
-    if any(mark in whole_of(fix) for mark in marks):
+    if copies_fence(whole_of(fix), *fences):
         return "copied-fence", None
     return "", fix
 

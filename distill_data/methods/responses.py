@@ -61,7 +61,7 @@ class Judged(NamedTuple):
     raw: tuple[str, ...] = ()
     """Raw texts, for the rejects, where no row comes of it."""
     reason: str = ""
-    """Why the item is rejected, if it is."""
+    """Why no row follows from the responses, if none does. The item is rejected unless rows in `made` are wanted."""
     detail: str = ""
     tallies: Mapping[str, tuple[int, int]] = NOTHING
     """Name to (how often, of how many): summed over the run for the manifest. Counted for rejected items too."""

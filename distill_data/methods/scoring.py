@@ -39,10 +39,10 @@ class Call(NamedTuple):
 
 
 class Rating(NamedTuple):
-    """What one judge gave one answer on one topic."""
+    """What one judge gave one text on one topic."""
 
     number: int
-    """Of the answer, from 0."""
+    """Of the first answer with this text, from 0."""
     topic: str
     judge: str
     value: Any
@@ -57,6 +57,8 @@ class Rated(NamedTuple):
     """All that the judges said of an item's answers."""
 
     ratings: tuple[Rating, ...] = ()
+    firsts: tuple[int, ...] = ()
+    """For each answer the number of the first one with the same text."""
     raw: tuple[str, ...] = ()
     """The replies."""
     failure: str = ""
@@ -65,7 +67,7 @@ class Rated(NamedTuple):
 
     def of(self, number: int) -> list[Rating]:
         """The ratings of one answer."""
-        return [rating for rating in self.ratings if rating.number == number]
+        return [rating for rating in self.ratings if rating.number == self.firsts[number]]
 
     def means(self, number: int) -> dict[str, float]:
         """Topic to the mean over the judges, for one answer; a topic without a rating is not there."""
@@ -102,26 +104,29 @@ async def ask_ratings(
     apart: bool = False,
     canary: Mapping[str, Any] | None = None,
 ) -> Rated:
-    """Every judge on every topic, all of them together. `apart`: each answer alone. `canary`: what the template is
-    shown with a planted answer, by default the first topic's. Raises AnswerFailed."""
+    """Every judge on every topic, all of them together; equal answers are judged once. `apart`: each answer alone.
+    `canary`: what the template is shown with a planted answer, by default the first topic's. Raises AnswerFailed."""
     if not texts:
         return Rated()
-    worths = worths_of(panel)
-    calls = list(_calls(panel, item, texts, topics, apart))
+    worths, once = worths_of(panel), list(dict.fromkeys(texts))
+    calls = list(_calls(panel, item, once, topics, apart))
     asked: list[Any] = [_put(panel, item, ask, call) for call in calls]
     if item.id in panel.canaries:
         shown = next(iter(topics.values())) if canary is None else canary
-        asked.append(_ask_canary(panel, item, ask, texts, shown, worths, apart))
+        asked.append(_ask_canary(panel, item, ask, once, shown, worths, apart))
     done = await together(asked)
     verdicts: list[Verdict] = done[: len(calls)]
     ratings = tuple(
-        rating for call, verdict in zip(calls, verdicts, strict=True) for rating in _read(call, verdict, worths)
+        rating._replace(number=texts.index(once[rating.number]))
+        for call, verdict in zip(calls, verdicts, strict=True)
+        for rating in _read(call, verdict, worths)
     )
     failures = [verdict.reason for verdict in verdicts if verdict.reason]
     tallies = {"parse_failures": (len(failures), len(calls)), **_agreement(ratings)}
     for planted in done[len(calls) :]:
         tallies |= planted
-    return Rated(ratings, tuple(verdict.answer.text for verdict in verdicts), next(iter(failures), ""), tallies)
+    raw = tuple(verdict.answer.text for verdict in verdicts)
+    return Rated(ratings, tuple(map(texts.index, texts)), raw, next(iter(failures), ""), tallies)
 
 
 def worths_of(panel: Panel) -> Mapping[Any, float]:
@@ -163,16 +168,15 @@ async def _ask_canary(
     apart: bool,
 ) -> Tallies:
     """A planted answer, alone or among the others; of the judges one is drawn. Noticed: what it got lies below the
-    middle of the scale, or is N/A."""
+    middle of the scale. "N/A" says neither."""
     planted = plant(item, texts[0])
     order, candidates = line_up(draws(item, "order:canary"), [planted.text] if apart else [planted.text, *texts[1:]])
     judge = draws(item, "judge:canary").choice(panel.judges)
     call = Call("", judge, order, candidates, shown, not apart)
     verdict = await _put(panel, item, ask, call)
-    given = [rating.worth for rating in _read(call, verdict, worths) if rating.number == 0]
+    worth = next((rating.worth for rating in _read(call, verdict, worths) if rating.number == 0), None)
     middle = (min(worths.values()) + max(worths.values())) / 2
-    noticed = all(worth is None or worth < middle for worth in given)
-    return caught(planted, noticed=None if verdict.reason else noticed)
+    return caught(planted, noticed=None if worth is None else worth < middle)
 
 
 def _read(call: Call, verdict: Verdict, worths: Mapping[Any, float]) -> Iterator[Rating]:

@@ -110,9 +110,8 @@ def make_judge(setup: Setup, panel: Panel) -> Judge:
         asked = []
         for number, text in enumerate(texts):
             candidate = Candidate(draws(item, f"judge:{number}").choice(NAMES), fence(text))
-            shown = {"answers": [candidate._asdict()]}  # templates look up keys, never attributes
             asked += [
-                ask_judge(panel, ask, SCORE, row, [candidate], allowed, shown, to=panel.judge, sample=sample)
+                ask_judge(panel, ask, SCORE, row, [candidate], allowed, to=panel.judge, sample=sample)
                 for sample in range(judgements)
             ]
         heard = iter(await together(asked))

@@ -22,11 +22,11 @@ from typing import NamedTuple
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Item
 from distill_data.errors import UsageError
-from distill_data.methods.attempts import reasoning_of
+from distill_data.methods.attempts import one_answer, reasoning_of
 from distill_data.methods.judging import fence
 from distill_data.methods.needs import require
 from distill_data.methods.panel import Panel, together
-from distill_data.methods.repairing import one_answer, without_gold
+from distill_data.methods.repairing import without_gold
 from distill_data.methods.responses import Annotate, Judged, Made, Response
 from distill_data.methods.setup import number
 from distill_data.methods.stages import Said
@@ -66,11 +66,12 @@ def make_steps(panel: Panel) -> Annotate:
         prompt = panel.prompt(item)
         if not answers.responses:
             return Judged(prompt, (), dropped=answers.dropped, raw=answers.raw, reason=answers.reason)
-        solution, raw = answers.responses[0], answers.raw[:1]
+        solution = answers.responses[0]
         right = await panel.right(solution.text, item.row)
         judged = Judged(
-            prompt, (solution._replace(score=float(right)),), raw=raw, tallies={"right": (int(right), 1)}, agrees=right
-        )
+            prompt, (solution._replace(score=float(right)),), dropped=answers.dropped, raw=answers.raw,
+            tallies={"right": (int(right), 1)}, agrees=right,
+        )  # fmt: skip
         cut = steps_of(solution)
         if len(cut) > most:
             return judged._replace(reason="too-many-steps", detail=f"{len(cut)} steps, where most_steps is {most}")

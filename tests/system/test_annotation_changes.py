@@ -96,7 +96,7 @@ def test_who_answers_is_part_of_a_run_to_stdout(server: Server, place: Place, mo
     monkeypatch.chdir(place.path)
     (place.path / "models.toml").write_text(SEEDED)
     do = [*place.do(RATE, server.url, place.out()), "--limit", "2"]
-    do[do.index("-o") + 1] = "-"
+    do[do.index("-o") + 1], do[do.index("preference")] = "-", "ranked"
     one = run(*do).ended(0)
     do[do.index("student")] = "parrot"
     assert run(*do).ended(0).out != one.out
