@@ -3,8 +3,9 @@ Lion, arXiv:2305.12870).
 
 {(x', y'): x' ∼ p_T(x' | I_hard or I_easy ⊕ x), y' ∼ p_T(y' | x')}. Both answer a seed x; the teacher as a referee
 scores both answers in both orders, and x is hard where its own mean is ahead by the setting `gap`. A new instruction is
-written after each x, hard after hard and easy after easy, and as many of one as of the other are kept. Knows no prompt,
-and not how y' is asked for.
+written after each x, hard after hard and easy after easy, and neither kind gets further ahead of the other than the
+setting `ahead` says. That holds for the pool of candidates; of the rows, where answers turned out to be worth nothing,
+a few more may be of one kind. Knows no prompt, and not how y' is asked for.
 """
 
 from __future__ import annotations
@@ -162,7 +163,8 @@ def make_scores(panel: Panel) -> Callable[[Item, Draw, Sequence[str], Ask], Awai
 def make_balance(setup: Setup, admit_new: Admit) -> tuple[Admit, Settle]:
     """Refuse a candidate of the kind that has `ahead` more in the pool than the other; `admit_new` sees the rest.
 
-    One whose answer was worth nothing leaves the pool again, so that the rows are balanced, not the attempts.
+    One whose answer was worth nothing leaves the pool again, and the next ones make up for it. Nothing makes up for
+    those of the last round.
     """
     ahead = setup.whole("ahead", AHEAD, 1)
     pool = {HARD: 0, EASY: 0}

@@ -10,7 +10,7 @@
     critique      critique and revision by principles (Constitutional AI, arXiv:2212.08073)
     correct       the teacher repairs what a verifier refuses (PERsD, arXiv:2310.18628)
     steps         is each step of a solution still on a way to the right answer (Math-Shepherd, arXiv:2312.08935)
-    adversarial   new instructions, half of them hard for the student (Lion, arXiv:2305.12870); a growth
+    adversarial   new instructions, about half of them hard for the student (Lion, arXiv:2305.12870); a growth
 """
 
 from __future__ import annotations

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -204,7 +207,27 @@ def _make_right(recipe: Recipe, verify: Verify, slow: bool) -> Right:
         if gold is None or gold == "":
             raise SeedError(f"the verifier needs the right answer, and the column {recipe.gold} is empty")
         if slow:
-            return await asyncio.to_thread(verify, answer, str(gold))
+            return await _beside(verify, answer, str(gold))
         return verify(answer, str(gold))
 
     return right
+
+
+async def _beside(verify: Verify, answer: str, gold: str) -> bool:
+    """The verdict, found in a thread of its own. `asyncio.to_thread` has few threads, and the end of a run waits for
+    all of them; nothing waits for this one."""
+    verdict: Future[bool] = Future()
+
+    def fail(_kind: object, error: BaseException | None, _trace: object) -> bool:
+        if error is not None:
+            verdict.set_exception(error)
+        return True
+
+    def work() -> None:
+        with ExitStack() as stack:
+            stack.push(fail)
+            verdict.set_result(verify(answer, gold))
+
+    verdict.set_running_or_notify_cancel()  # from here on it cannot be cancelled, so that the thread can always set it
+    threading.Thread(target=work, daemon=True).start()
+    return await asyncio.wrap_future(verdict)

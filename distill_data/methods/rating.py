@@ -3,7 +3,8 @@ arXiv:2310.08491).
 
     rate        all answers side by side, aspect by aspect; the score is the mean over the aspects
     rubric      each answer alone, by a rubric: feedback, then the score
-    best-of-n   the same, shorter, or by a verifier where the row has the right answer; the best one is kept
+    best-of-n   the same, shorter; the best one is kept. Where the user gives a verifier and the row the right answer,
+                that decides instead. No verifier is right for free text, so the shipped recipe has none
     moderate    each answer alone, principle by principle; the score is the share that is kept
 
 An answer without a verdict has no score. Knows no words of a prompt and no kind of record.

@@ -48,8 +48,8 @@ VERIFIERS: dict[str, Callable[[Any], Verify]] = {
 }
 """What a recipe's `verifier:` may name, to the maker that takes its arguments."""
 
-SLOW = frozenset({"math", "tests"})
-"""Verifiers that wait for another process. Call them from a thread: `await asyncio.to_thread(verify, answer, gold)`."""
+SLOW = frozenset({"math", "tests", "function"})
+"""Verifiers that wait for another process, each for a limited time. Call them from a thread."""
 
 RUN_CODE = frozenset({"tests", "function"})
 """Verifiers that run code from outside this package: a model's, or a module that a recipe names."""
@@ -69,7 +69,7 @@ def make_verifier(name: str, args: Any, *, allow_code: bool = False) -> Verify:
     if name in RUN_CODE and not allow_code:
         whose = "the code that models write" if name == "tests" else f"your module ({args})"
         raise UsageError(
-            f"verifier {name!r} runs {whose} on this machine, which is off by default. Read what that means, "
-            "then say --allow-code."
+            f"verifier {name!r} runs {whose} on this machine, which is off by default. feedback and self-knowledge do "
+            "it with --allow-code: read first what that means. label runs no code."
         )
     return maker(args)

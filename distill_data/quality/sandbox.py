@@ -18,8 +18,9 @@ What it does not protect from:
   task, and nothing for code that tries to fake one.
 - Reading. It can read the files that its user can read; under root, every file. Without a network it can tell nobody.
   Unix sockets in the file system that its user may open (a container engine's, say) are not shut off.
-- Without namespaces: the network, writing and deleting the user's files, reading the environment of the user's other
-  processes, and signalling them; and a tree of directories made to be hard to remove stays in the temporary directory.
+- Without namespaces: the network, writing and deleting the user's files, signalling the user's other processes, and
+  reading their environment (this process hides its own, API keys and all, on Linux; the shell that started it does
+  not); and a tree of directories made to be hard to remove stays in the temporary directory.
 - Memory in sum: up to 16 processes may each take the limit. Holes in the kernel and in Python. For code that you have
   reason to fear, run everything in a virtual machine.
 """
@@ -27,7 +28,9 @@ What it does not protect from:
 from __future__ import annotations
 
 import ast
+import atexit
 import json
+import logging
 import os
 import re
 import secrets
@@ -41,12 +44,15 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from distill_data.errors import SeedError, UsageError, VerifierFailed
 from distill_data.parsing.arguments import settings, whole_setting
 from distill_data.quality.protocol import Verify
+
+LOG = logging.getLogger(__name__)
 
 LONGEST = 100_000
 """Characters of an answer that is run, and of unit tests."""
@@ -103,7 +109,12 @@ def tests(args: Any) -> Verify:
     limits = Limits(**{name: value for name, value in chosen.items() if value is not None})
     if limits.seconds < 1 or limits.memory_mb < 1:
         raise UsageError("verifier 'tests' needs 'seconds' and 'memory_mb' to be 1 or more.")
-    try_out(limits)
+    hide_environment()
+    if not try_out(limits).network:
+        LOG.warning(
+            "this machine gives no namespaces: the code that models write has the network here, and can read, change "
+            "and delete what your user can; a container that allows namespaces, or a virtual machine, shuts it in"
+        )
     free = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def verify(answer: str, gold: str) -> bool:
@@ -111,6 +122,20 @@ def tests(args: Any) -> Verify:
             return run_tests(answer, gold, limits).passed
 
     return verify
+
+
+def hide_environment() -> None:
+    """Keep other processes of this user from reading this one's environment, in which the API keys are. Linux only.
+
+    It lasts for the life of this process, and not for what it starts. /proc/self then belongs to root, no core is
+    dumped, and debuggers and profilers that attach from outside (gdb, py-spy) need root.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        # Where there are no namespaces, the code under test runs as a user who may look into us. The kernel lets nobody
+        # but root look into a process that is not dumpable, and has no finer setting than that.
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
 def try_out(limits: Limits) -> Protection:
@@ -144,11 +169,14 @@ def run_tests(code: str, unit_tests: str, limits: Limits, *, namespaces: bool = 
     task |= {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "namespaces": namespaces}
     text, token = json.dumps(task).encode(), secrets.token_hex(16).encode()
     place = tempfile.mkdtemp(prefix="tests-")
+    tidy = partial(shutil.rmtree, place, ignore_errors=True)
+    atexit.register(tidy)  # nobody waits at exit for the thread that this may run in
     try:
         report, status, broken = _run_harness(place, len(text).to_bytes(4, "big") + text + token, 2 * limits.seconds)
     finally:
+        atexit.unregister(tidy)
         with suppress(RecursionError):
-            shutil.rmtree(place, ignore_errors=True)
+            tidy()
     line, started, said = report.partition(b"\n")
     if not started:
         raise VerifierFailed(f"the sandbox could not be set up: {broken or 'no reason given'}")

@@ -1,10 +1,10 @@
 """Golden folders of commands in which a student writes y: `seeds.jsonl`, `plan.json` and `replies.json`, by hand.
 
 `plan.json` may name `settings` (as `--set`), `roles` (default student and teacher), `column` (answers that the seeds
-bring), `canaries` (true: every item has one) and `round`. `replies.json` has for each row the list of its replies in
-the order of the requests, each one {"ROLE|HINT": reply}: the hint is a text in the last message asked. A reply that is
-no text is written as JSON; in it `@mark` stands for the mark that the judge has to repeat, and `@1`, `@2` for the names
-of the candidates in the order in which they are shown.
+bring), `canaries` (true: every item has one), `verifier` (in place of the recipe's) and `round`. `replies.json` has for
+each row the list of its replies in the order of the requests, each one {"ROLE|HINT": reply}: the hint is a text in the
+last message asked. A reply that is no text is written as JSON; in it `@mark` stands for the mark that the judge has to
+repeat, and `@1`, `@2` for the names of the candidates in the order in which they are shown.
 
 What follows: `prompts.json`, every request of every row; `records.KIND.jsonl` for every kind that the strategy offers
 and that has a row; `rejects.jsonl` for the recipe's own kind.
@@ -29,7 +29,7 @@ from distill_data.methods import feedback, self_knowledge
 from distill_data.methods.annotating import find_strategy, make_method
 from distill_data.methods.panel import make_panel
 from distill_data.quality import make_verifier
-from distill_data.recipes import apply_settings, load_recipe
+from distill_data.recipes import Spec, apply_settings, load_recipe
 from tests.methods.scripted import Said, answer
 
 STRATEGIES = {"feedback": feedback.STRATEGIES, "self-knowledge": self_knowledge.STRATEGIES}
@@ -86,6 +86,7 @@ def play_judged(folder: Path, command: str, name: str) -> dict[str, bytes]:
     if "threshold" not in recipe.settings and "unpaired" in kinds:
         kinds.remove("unpaired")
     roles = plan.get("roles", ["student", "teacher"] if command == "feedback" else ["student"])
+    verifier = Spec(plan["verifier"]) if "verifier" in plan else recipe.verifier
     panel = make_panel(
         recipe,
         {role: f"scripted-{role}" for role in roles},
@@ -94,7 +95,7 @@ def play_judged(folder: Path, command: str, name: str) -> dict[str, bytes]:
         judges=[role for role in roles if role.startswith("teacher")] or ["student"],
         column=plan.get("column", ""),
         canaries=frozenset(item.id for item in items) if plan.get("canaries") else frozenset(),
-        verify=make_verifier(recipe.verifier.name, recipe.verifier.args) if recipe.verifier else None,
+        verify=make_verifier(verifier.name, verifier.args) if verifier else None,
         round=plan.get("round", 0),
     )
     method = make_method(panel, strategy, kinds)

@@ -21,14 +21,16 @@ from distill_data.data.items import Item, Outcome, canonical
 from distill_data.engine.publish import encode_outcome
 from distill_data.errors import AnswerFailed, UsageError
 from distill_data.formats.contracts import faults
-from distill_data.methods.adversarial import make_balance
+from distill_data.methods.adversarial import AHEAD, make_balance
 from distill_data.methods.feedback import make_feedback_growth
 from distill_data.methods.judging import fence
 from distill_data.methods.setup import make_setup
 from distill_data.recipes import Recipe, apply_settings, load_recipe
 from tests.methods.scripted import answer
 
-RECIPE = load_recipe("adversarial", "feedback")
+SHIPPED = load_recipe("adversarial", "feedback")
+RECIPE = apply_settings(SHIPPED, {"ahead": "1"})
+"""In the strictest balance, which shows soonest."""
 MODELS = {"student": "small", "teacher": "large"}
 TOPICS = ["lanterns", "kettles", "harbours", "violins", "glaciers", "bakeries", "orchards", "tunnels"]
 SEEDS = [
@@ -297,6 +299,12 @@ def test_no_kind_is_ahead_by_more_than_it_may() -> None:
     assert admitted("HHEEEHH") == "H.EE.HH"
     assert admitted("EEEE") == "E..."
     assert admitted("HHHHEEEEEEE", ahead=3) == "HHH.EEEEEE."
+
+
+def test_the_shipped_recipe_lets_one_kind_be_two_ahead() -> None:
+    """At one, too many candidates that were paid for would be thrown away."""
+    assert SHIPPED.settings["ahead"] == AHEAD == 2
+    assert admitted("HHHEEEEEE", AHEAD) == "HH.EEEE.."
 
 
 @given(st.text("HE", max_size=60), st.integers(1, 4))

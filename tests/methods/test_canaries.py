@@ -66,5 +66,7 @@ def test_what_is_counted() -> None:
     plain, injected = (
         next(p for n in range(99) if (p := plant(item(n), "x")).injected is flag) for flag in (False, True)
     )
-    assert caught(plain, noticed=True) == {"canaries_caught": (1, 1)}
-    assert caught(injected, noticed=False) == {"canaries_caught": (0, 1), "injections_caught": (0, 1)}
+    read = {"canaries_unread": (0, 1)}
+    assert caught(plain, noticed=True) == {**read, "canaries_caught": (1, 1)}
+    assert caught(injected, noticed=False) == {**read, "canaries_caught": (0, 1), "injections_caught": (0, 1)}
+    assert caught(injected, noticed=None) == {"canaries_unread": (1, 1)}

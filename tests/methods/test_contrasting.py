@@ -59,9 +59,36 @@ def test_the_same_text_twice_is_no_contrast() -> None:
 
 
 def test_with_more_samples_only_what_both_sides_say_is_left_out() -> None:
-    judged = contrast(["a", "b", "b", "c"], {"samples": 2})
+    judged = contrast(["a", "b", "b", "c"], {"samples": 2})  # good, bad, good, bad
     assert [(each.text, each.score) for each in judged.responses] == [("a", 1.0), ("c", 0.0)]
     assert judged.dropped == {"same-answer": 2} and not judged.reason
+
+
+def test_both_answers_are_one_student_s_and_the_item_draws_which() -> None:
+    panel = open_panel("contrast", {}, ("student", "student-2"))
+    drawn = set()
+    for number in range(20):
+        room = Room({"student": ["a", "b"], "student-2": ["c", "d"]})
+        judged = judged_by(make_contrasting(panel), ITEM._replace(id=f"{number:016x}"), room)
+        (role,) = {each.role for each in judged.responses}
+        drawn.add(role)
+        assert len(judged.responses) == 2
+    assert drawn == {"student", "student-2"}
+
+
+def test_more_samples_ask_again_for_none_of_those_before() -> None:
+    asked: list[list[tuple[str, int]]] = []
+    for samples in (1, 3):
+        found: list[tuple[str, int]] = []
+
+        async def ask(request: Request, to: str = "teacher", found: list[tuple[str, int]] = found) -> Answer:
+            found.append((request.messages[0]["content"], request.sample))
+            return Answer(f"answer {len(found)}", "", "stop", to, 1, 1)
+
+        judged_by(make_contrasting(open_panel("contrast", {"samples": samples}, ("student",))), ITEM, ask)
+        asked.append(found)
+    assert len(asked[1]) == len(set(asked[1])) == 6 and set(asked[0]) < set(asked[1])
+    assert len({sample for _, sample in asked[1]}) == 6
 
 
 def test_a_side_without_an_answer_is_a_reject_with_its_reason() -> None:

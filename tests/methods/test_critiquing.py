@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from distill_data.data.exchange import Request
 from distill_data.data.items import Item
 from distill_data.errors import UsageError
+from distill_data.methods.annotating import make_method
 from distill_data.methods.critiquing import make_critiquing
+from distill_data.methods.feedback import STRATEGIES
 from distill_data.methods.judging import fence
 from distill_data.methods.responses import NOTHING, Judged
 from tests.methods.panels import Room, check_records, judged_by, open_panel
-from tests.methods.scripted import Said
+from tests.methods.scripted import Said, outcome_of
 
 ITEM = Item(0, "0" * 16, {"instruction": "May I mix bleach and vinegar?"}, "seeds:1")
 FIRST, SECOND, THIRD = (
@@ -96,6 +98,24 @@ def test_an_unchanged_answer_is_rejected() -> None:
     assert judged.reason == "unchanged" and judged.raw == (FIRST, CRITIQUE, f" {FIRST}\n")
 
 
+@pytest.mark.parametrize(
+    ("revision", "reason"), [(f"{FIRST}\n", "unchanged"), ({"text": SECOND, "finish": "length"}, "not-revised")]
+)
+def test_critiques_that_were_paid_for_are_rows_whatever_the_revision_is(revision: Said, reason: str) -> None:
+    panel = open_panel("critique")
+    for kinds in (["critique"], ["preference"], ["preference", "critique"]):
+        said = iter([CRITIQUE, revision])
+        method = make_method(panel, STRATEGIES["critique"], kinds)
+        room = Room({"student": [FIRST]}, lambda request, to, said=said: next(said))  # type: ignore[misc]
+        outcome = outcome_of(method, ITEM, room)
+        made = [record for records in (outcome.records, *outcome.others) for record in records]
+        if kinds == ["preference"]:
+            assert (outcome.status, outcome.reason) == ("rejected", reason)
+        else:
+            assert [record["completion"][0]["content"] for record in made] == [CRITIQUE]
+            assert len(kinds) == 1 or outcome.dropped[f"preference: {reason}"] == 1
+
+
 def test_without_a_critique_nothing_is_revised() -> None:
     judged, asked = critique([{"text": CRITIQUE, "finish": "length"}])
     assert (judged.reason, judged.detail) == ("not-revised", "truncated") and len(asked) == 1
@@ -121,6 +141,15 @@ def test_one_student_is_drawn_of_several() -> None:
 def test_the_answer_of_a_column_is_shown_in_fences_only() -> None:
     judged, asked = critique([CRITIQUE, SECOND], column="draft", roles=("teacher",))
     assert judged.responses[0].role == "draft" and FIRST not in text(asked[0]).replace(fence(FIRST), "")
+
+
+def test_of_several_answers_of_a_column_the_first_is_criticised_and_the_others_are_counted() -> None:
+    turn = iter([CRITIQUE, SECOND])
+    room = Room({}, lambda request, to: next(turn))
+    item = ITEM._replace(row={**ITEM.row, "drafts": [FIRST, "Why not?", "Yes."]})
+    judged = judged_by(make_critiquing(open_panel("critique", column="drafts", roles=("teacher",))), item, room)
+    assert [each.text for each in judged.responses] == [FIRST, SECOND] and judged.raw[0] == FIRST
+    assert judged.dropped == {"not-used": 2}
 
 
 @pytest.mark.parametrize("given", [{"rounds": 0}, {"rounds": 5}, {"principles": []}, {"samples": 2}])

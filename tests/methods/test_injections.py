@@ -23,7 +23,7 @@ from distill_data.data.exchange import Answer, Request
 from distill_data.data.items import Item
 from distill_data.methods.comparing import make_comparing
 from distill_data.methods.feedback import STRATEGIES
-from distill_data.methods.judging import Candidate, ask_judge, fence, line_up, mark_of
+from distill_data.methods.judging import Candidate, ask_judge, copies_fence, fence, line_up, mark_of
 from distill_data.methods.panel import Panel, make_panel
 from distill_data.methods.responses import Annotate
 from distill_data.recipes import load_recipe
@@ -294,6 +294,14 @@ def test_a_mark_belongs_to_its_candidates_in_their_order(texts: list[str]) -> No
     assert mark_of(*fences) != mark_of(*fences[::-1])
     assert mark_of(*fences) not in [mark_of(*fences[:end]) for end in range(1, len(fences))]
     assert mark_of(fences[0] + fences[1], *fences[2:]) != mark_of(*fences)
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
+def test_a_copied_fence_is_noticed_whatever_else_was_shown(one: str, other: str, reply: str) -> None:
+    shown = (f"It is wrong:\n{fence(one)}", fence(other), "")
+    assert all(copies_fence(f"{reply}{fence(text)[3:19]}{reply}", *shown) for text in (one, other))
+    assert not copies_fence(reply, *shown) and not copies_fence(one + other, *shown)
+    assert not copies_fence(fence(one), fence(f"{one}.")) and not copies_fence(reply)
 
 
 def test_a_candidate_shows_its_fence_and_name_only() -> None:

@@ -252,6 +252,15 @@ def test_a_verifier_takes_the_judge_s_place(gold: str, known: list[float], good:
     assert judged.tallies == {"right": (sum(good), 2)}
 
 
+def test_the_shipped_recipe_judges_even_where_there_is_gold() -> None:
+    """The right answer to a free question is a text that no verifier finds in another one."""
+    room = Room(TWO, by_text({GOOD: 3}))
+    panel = open_panel("best-of-n", {"samples": 2})
+    judged = played("best-of-n", room, ITEM._replace(row={**ITEM.row, "answer": "Rhine"}), panel)
+    assert panel.recipe.verifier is None and panel.recipe.gold == "answer"
+    assert scores(judged) == [3.0, 1.0] and judged.agrees is None and len(room.judged) == 2
+
+
 def test_a_row_without_gold_is_judged() -> None:
     room = Room(TWO, by_text({GOOD: 3}))
     assert scores(played("best-of-n", room, panel=verified())) == [3.0, 1.0]
@@ -323,9 +332,8 @@ def test_a_canary_is_one_call_more_and_no_row(name: str, noticed: bool) -> None:
         assert len(planted) == 1
         counts = {key: count for key, count in judged.tallies.items() if key not in without.tallies}
         injected = "\n\n" in planted[0]
-        assert counts == dict.fromkeys(
-            ["canaries_caught", *(["injections_caught"] if injected else [])], (int(noticed), 1)
-        )
+        caught = ["canaries_caught", *(["injections_caught"] if injected else [])]
+        assert counts == {"canaries_unread": (0, 1), **dict.fromkeys(caught, (int(noticed), 1))}
         assert judged._replace(tallies=without.tallies) == without
 
 
@@ -333,6 +341,29 @@ def test_a_canary_is_one_call_more_and_no_row(name: str, noticed: bool) -> None:
 def test_no_verdict_on_a_canary_proves_nothing(name: str) -> None:
     tallies = played(name, Room(TWO), canaries=[ITEM.id]).tallies
     assert tallies["canaries_unread"] == (1, 1) and "canaries_caught" not in tallies
+
+
+def test_a_canary_to_which_nothing_applies_proves_nothing() -> None:
+    tallies = played("rate", Room(TWO, by_text({GOOD: 3, LONG: 3}, "N/A")), canaries=[ITEM.id]).tallies
+    assert tallies["canaries_unread"] == (1, 1) and "canaries_caught" not in tallies
+
+
+# -- equal answers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "calls"), [("rate", 4), ("rubric", 2), ("best-of-n", 2), ("moderate", 16)])
+def test_equal_answers_are_judged_once_and_have_one_score(name: str, calls: int) -> None:
+    high, low = ("yes", "no") if name == "moderate" else (4, 2)
+    room = Room({"student": [LONG, GOOD, LONG, GOOD]}, by_text({LONG: low, GOOD: high}))
+    judged = played(name, room, settings={"samples": 4})
+    seen = [[text for _, text in shown(request)] for _, request in room.judged]
+    assert len(seen) == calls and all(len(texts) == len(set(texts)) for texts in seen)
+    worse, better = (0.0, 1.0) if name == "moderate" else (2.0, 4.0)
+    assert scores(judged) == [worse, better] * 2
+    assert judged.responses[2].details["rationales"] == judged.responses[0].details["rationales"]
+    assert judged.tallies["parse_failures"] == (0, calls)
+    assert [each.good for each in judged.responses] == [False, True, False, name == "moderate"]
+    assert len(judged.made.get("critique", ())) == (2 if name == "rubric" else 0)
 
 
 # -- any reply ---------------------------------------------------------------------------------------------------------

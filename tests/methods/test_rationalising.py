@@ -109,6 +109,13 @@ def test_the_student_scores_where_there_is_none() -> None:
     assert fence("2 + 3 = 5\n\n5") in said(asked[2]) and "6" not in said(asked[2]).split("Solution")[0]
 
 
+def test_equal_solutions_are_judged_once_and_score_alike() -> None:
+    """Those that reason alike are one anyway; by the judge's calls this was found out too late."""
+    judged, asked = rest([WRONG, RIGHT, WRONG, RIGHT, grade(2), grade(4)], 4, {"question": ROW["question"]})
+    assert [each.score for each in judged.responses] == [0.25, 0.75] and len(asked) == 6
+    assert judged.dropped == {"same-reasoning": 2} and judged.tallies == {"parse_failures": (0, 2)}
+
+
 @pytest.mark.parametrize(("number", "kept"), [(0, 3), (1, 3), (2, 2), (3, 1), (9, 1)])
 def test_the_threshold_rises_with_the_round(number: int, kept: int) -> None:
     replies = [RIGHT, LONG, solution("four and one", "5"), grade(3), grade(4), grade(5)]

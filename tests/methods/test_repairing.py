@@ -152,6 +152,7 @@ def test_the_first_answer_of_a_column_is_repaired_and_shown_in_a_fence_only() ->
     shown = said(asked.messages)
     assert fence("It is 11.") in shown and "It is 51." not in shown and shown.count("It is 11.") == 1
     assert said(judged.made["sft"][1].columns["prompt"]).count("It is 11.") == 1
+    assert judged.dropped == {"not-used": 1}
 
 
 def test_code_is_repaired_where_its_tests_fail(tmp_path: Path) -> None:

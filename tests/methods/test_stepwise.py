@@ -154,6 +154,11 @@ def test_the_lines_of_a_column_are_its_steps() -> None:
     assert "So it is" not in said(asked.messages)
 
 
+def test_of_several_answers_of_a_column_the_first_is_labelled_and_the_others_are_counted() -> None:
+    judged, _ = label("", {}, open_steps(roles=("teacher",), column="drafts"), {**ROW, "drafts": ["53", "54", "55"]})
+    assert judged.made["steps"][0].columns["completions"] == ["53"] and judged.dropped == {"not-used": 2}
+
+
 def test_one_step_needs_no_continuation() -> None:
     judged, _ = label("", {}, open_steps(roles=("teacher",), column="draft"), {**ROW, "draft": "53"})
     assert judged.made["steps"][0].columns["labels"] == [True]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -266,6 +268,70 @@ def test_any_gold_is_tests_or_an_error(text: str) -> None:
 def test_an_answer_that_is_too_long_is_wrong() -> None:
     assert run("#" * 100_001, "assert True").error == "it has more than 100000 characters"
     assert run("#" + "é" * 99_999, "assert True").passed
+
+
+LOOKED_INTO = """
+import ctypes, os
+from distill_data.quality import make_verifier, sandbox
+{make}
+libc, user = ctypes.CDLL(None), 54321
+print(libc.prctl(3, 0, 0, 0, 0))
+if os.getuid() == 0:
+    os.setresuid(user, user, user)
+
+def environment_seen():
+    # By another process of the same user.
+    mine, child = os.getpid(), os.fork()
+    if child == 0:
+        try:
+            os._exit(b"SECRET=" in open(f"/proc/{{mine}}/environ", "rb").read())
+        except PermissionError:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+libc.prctl(4, 1, 0, 0, 0)
+print(environment_seen())
+sandbox.hide_environment()
+print(environment_seen())
+"""
+"""Prints whether the process can be looked into, and whether another one can read its environment before and after that
+is hidden."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the setting")
+@pytest.mark.parametrize(
+    ("make", "seen"),
+    [("", ["1", "1", "2"]), ("make_verifier('tests', None, allow_code=True)", ["0", "1", "2"])],
+)
+def test_no_process_of_the_same_user_reads_our_environment(make: str, seen: list[str]) -> None:
+    script = [sys.executable, "-c", LOOKED_INTO.format(make=make)]
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(script, env={"SECRET": "key", "PYTHONPATH": root}, capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == (seen, "")
+
+
+def test_where_the_network_is_open_the_user_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for network in (True, False):
+        monkeypatch.setattr(sandbox, "try_out", lambda _, network=network: sandbox.Protection(network, network))
+        verify = make_verifier("tests", {"seconds": 1, "memory_mb": 256}, allow_code=True)
+        assert verify(SUM, TEST) and verify(SUM, TEST)
+        told = [record.getMessage() for record in caplog.records if record.name == sandbox.__name__]
+        assert [("has the network here" in message) for message in told] == [True] * (not network)
+
+
+def test_what_is_left_behind_at_exit_is_removed(tmp_path: Path) -> None:
+    script = (
+        "import threading, time\nfrom pathlib import Path\nfrom distill_data.quality.sandbox import Limits, run_tests\n"
+        "arguments = ('import time; time.sleep(60)', 'assert True', Limits(seconds=1))\n"
+        "threading.Thread(target=run_tests, args=arguments, daemon=True).start()\n"
+        f"while not list(Path({str(tmp_path)!r}).iterdir()): time.sleep(0.01)\n"
+        "time.sleep(0.3)\n"
+    )
+    environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr, list(tmp_path.iterdir())) == (0, "", [])
 
 
 def test_it_is_off_until_the_user_says_so() -> None:
