@@ -102,7 +102,8 @@ def tests(args: Any) -> Verify:
 
     Gold is Python: asserts, functions `test…` without parameters, and `unittest.TestCase` classes; it sees the answer's
     names, and can import it as `answer`. Raises UsageError where code cannot be run here. The verifier raises SeedError
-    for a gold that is no Python or tests nothing, and VerifierFailed where the sandbox breaks.
+    for a gold that is no Python or tests nothing, and VerifierFailed where the sandbox breaks. Hides this process's
+    environment for good, and warns where the code will have the network.
     """
     given = settings("verifier 'tests'", args, ("seconds", "memory_mb"))
     chosen = {name: whole_setting("verifier 'tests'", given, name) for name in given}
@@ -112,8 +113,8 @@ def tests(args: Any) -> Verify:
     hide_environment()
     if not try_out(limits).network:
         LOG.warning(
-            "this machine gives no namespaces: the code that models write has the network here, and can read, change "
-            "and delete what your user can; a container that allows namespaces, or a virtual machine, shuts it in"
+            "no namespaces can be had here, so the code that models write has the network, and can send away what it "
+            "reads; a container that allows namespaces, or a virtual machine without a network, prevents that"
         )
     free = threading.BoundedSemaphore(os.cpu_count() or 1)
 

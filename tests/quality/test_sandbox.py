@@ -318,7 +318,7 @@ def test_where_the_network_is_open_the_user_is_told_once(
         verify = make_verifier("tests", {"seconds": 1, "memory_mb": 256}, allow_code=True)
         assert verify(SUM, TEST) and verify(SUM, TEST)
         told = [record.getMessage() for record in caplog.records if record.name == sandbox.__name__]
-        assert [("has the network here" in message) for message in told] == [True] * (not network)
+        assert [("has the network" in message) for message in told] == [True] * (not network)
 
 
 def test_what_is_left_behind_at_exit_is_removed(tmp_path: Path) -> None:

@@ -102,6 +102,19 @@ def test_who_answers_is_part_of_a_run_to_stdout(server: Server, place: Place, mo
     assert run(*do).ended(0).out != one.out
 
 
+def test_an_edited_verifier_judges_again_and_pays_nothing(
+    server: Server, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.path)
+    do = place.do(REST, server.url, place.out(), "--verifier", "mine:f")
+    (place.path / "mine.py").write_text("def f(answer, gold):\n    return True\n")
+    run(*do).ended(0)
+    asked, lenient = server.asked(), place.out().manifest()["result"]["records"]
+    (place.path / "mine.py").write_text("def f(answer, gold):\n    return answer == gold\n")
+    run(*do).ended(0)
+    assert server.asked() == asked and place.out().manifest()["result"]["records"] < lenient
+
+
 def test_options_that_would_do_nothing_are_refused(
     server: Server, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
