@@ -18,7 +18,6 @@ from distill_data.data.items import Item, Row, canonical, digest
 from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
 from distill_data.engine.publish import file_digest
 from distill_data.errors import DriftError, SeedError, UsageError
-from distill_data.quality.imported import fingerprint
 from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
 
 
@@ -150,5 +149,9 @@ def _annotation(options: Options) -> list[Any]:
     """The options that decide what becomes of students' answers."""
     previous = [options.previous.name, file_digest(options.previous)] if options.previous else []
     kinds = [options.kind, *options.other_kinds]
-    verifier = [options.verifier, fingerprint(options.verifier)] if options.verifier else []
+    verifier: list[str] = []
+    if options.verifier:
+        from distill_data.quality.imported import fingerprint
+
+        verifier = [options.verifier, fingerprint(options.verifier)]
     return [kinds, options.answers_column, options.canaries, verifier, options.round, previous]

@@ -6,17 +6,15 @@ To add one: write a maker `name(args)` in the module that fits, and add it to it
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from distill_data.errors import UsageError
 from distill_data.parsing.arguments import look_up
 from distill_data.quality.checks import no_echo, refusal, word_count
 from distill_data.quality.heuristics import ending, keywords, leak, opening, substance
-from distill_data.quality.imported import function
 from distill_data.quality.language import language
-from distill_data.quality.mathematics import math
 from distill_data.quality.protocol import Check, Verify
-from distill_data.quality.sandbox import tests
 from distill_data.quality.verifiers import exact, normalised, numeric, regex, same_json, same_set, schema
 
 __all__ = ["CHECKS", "RUN_CODE", "SLOW", "VERIFIERS", "Check", "Verify", "make_check", "make_verifier"]
@@ -34,6 +32,17 @@ CHECKS: dict[str, Callable[[Any], Check]] = {
 }
 """What a recipe's `checks:` may name, to the maker that takes its arguments."""
 
+
+def _late(module: str, name: str) -> Callable[[Any], Verify]:
+    """A verifier with a process of its own, imported where it is made: no other run pays for its start."""
+
+    def make(args: Any) -> Verify:
+        made: Verify = getattr(import_module(f"distill_data.quality.{module}"), name)(args)
+        return made
+
+    return make
+
+
 VERIFIERS: dict[str, Callable[[Any], Verify]] = {
     "exact": exact,
     "normalised": normalised,
@@ -42,9 +51,9 @@ VERIFIERS: dict[str, Callable[[Any], Verify]] = {
     "schema": schema,
     "set": same_set,
     "json": same_json,
-    "math": math,
-    "tests": tests,
-    "function": function,
+    "math": _late("mathematics", "math"),
+    "tests": _late("sandbox", "tests"),
+    "function": _late("imported", "function"),
 }
 """What a recipe's `verifier:` may name, to the maker that takes its arguments."""
 
