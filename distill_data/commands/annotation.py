@@ -18,7 +18,7 @@ from distill_data.engine.schedule import Method
 from distill_data.errors import SeedError, UsageError
 from distill_data.methods.annotating import Strategy, find_strategy, make_method
 from distill_data.methods.panel import Panel, make_panel
-from distill_data.quality import SLOW, Verify, make_verifier
+from distill_data.quality import BY_JUDGE, SLOW, Verify, make_verifier
 from distill_data.recipes import Recipe
 
 LEAST_CANARIES = 4
@@ -104,7 +104,7 @@ def _find_verifier(recipe: Recipe, options: Options) -> tuple[Verify | None, boo
         raise UsageError(f"--verifier: the recipe {recipe.name} compares with no gold column, so nothing is verified.")
     if options.verifier:
         return make_verifier("function", options.verifier, allow_code=True), "function" in SLOW
-    if recipe.verifier is None:
+    if recipe.verifier is None or recipe.verifier.name == BY_JUDGE:
         return None, False
     verify = make_verifier(recipe.verifier.name, recipe.verifier.args, allow_code=options.allow_code)
     return verify, recipe.verifier.name in SLOW

@@ -14,7 +14,7 @@ from distill_data.methods.annotating import Strategy, make_method
 from distill_data.methods.judging import Candidate, fence
 from distill_data.methods.panel import Panel, make_panel
 from distill_data.parsing import fields_of
-from distill_data.quality import RUN_CODE, make_verifier
+from distill_data.quality import BY_JUDGE, RUN_CODE, make_verifier
 from distill_data.recipes import Recipe
 from distill_data.recipes.nearest import hint
 from distill_data.recipes.template import MAIN
@@ -54,7 +54,7 @@ def problems_of(recipe: Recipe) -> Iterator[str]:
 def _panel(recipe: Recipe) -> Panel:
     """A panel of one of each role."""
     verifier, verify = recipe.verifier, None
-    if verifier is not None:
+    if verifier is not None and verifier.name != BY_JUDGE:
         runs = verifier.name in RUN_CODE  # the file may come from anybody
         verify = _never if runs else make_verifier(verifier.name, verifier.args)
     models = {"student": "example", "teacher": "example"}

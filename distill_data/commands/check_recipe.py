@@ -18,7 +18,7 @@ from distill_data.commands.roles import FROM_STUDENTS
 from distill_data.commands.rounds import grows
 from distill_data.errors import DistillError, ParseError, UsageError
 from distill_data.parsing import fields_of, make_parser
-from distill_data.quality import RUN_CODE, make_check, make_verifier
+from distill_data.quality import BY_JUDGE, RUN_CODE, make_check, make_verifier
 from distill_data.recipes import Recipe, command_of
 from distill_data.recipes.declare import references
 from distill_data.recipes.load import read_recipe
@@ -138,7 +138,10 @@ def _unused(recipe: Recipe) -> Iterator[str]:
 def _broken(recipe: Recipe) -> Iterator[str]:
     """Parser, checks and verifier that don't exist, or that refuse their arguments."""
     wanted = [("parser", make_parser, recipe.parser), *(("checks", make_check, spec) for spec in recipe.checks)]
-    if recipe.verifier is not None and recipe.verifier.name not in RUN_CODE:  # the file may come from anybody
+    if recipe.verifier is not None and recipe.verifier.name not in {
+        *RUN_CODE,
+        BY_JUDGE,
+    }:  # the file may come from anybody
         wanted.append(("verifier", make_verifier, recipe.verifier))
     for key, make, spec in wanted:
         try:
@@ -204,7 +207,7 @@ def _judged(recipe: Recipe, row: Mapping[str, Any]) -> Iterator[str]:
 
 def _verified(recipe: Recipe, fields: Mapping[str, Any]) -> Iterator[str]:
     """Whether the example's answer is right by its own gold."""
-    if recipe.verifier is None or recipe.verifier.name in RUN_CODE:
+    if recipe.verifier is None or recipe.verifier.name in {*RUN_CODE, BY_JUDGE}:
         return
     verify = make_verifier(recipe.verifier.name, recipe.verifier.args)
     gold, answer = recipe.example["row"].get(recipe.gold, ""), fields.get(recipe.record.answer, "")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Item, Outcome, kept, rejected
 from distill_data.errors import UsageError
+from distill_data.methods.entailing import verified_by_judge
 from distill_data.methods.kinds import make_kind
 from distill_data.methods.panel import Panel
 from distill_data.methods.responses import Annotate
@@ -51,7 +52,7 @@ def make_method(panel: Panel, strategy: Strategy, kinds: Sequence[str]) -> Calla
 
     Raises UsageError for what cannot work: too few samples, no verifier, a kind that is not offered.
     """
-    recipe = panel.recipe
+    panel, recipe = verified_by_judge(panel), panel.recipe
     if panel.samples < strategy.samples and not panel.column:
         raise UsageError(
             f"the recipe {recipe.name} compares samples, so it needs at least {strategy.samples}: "

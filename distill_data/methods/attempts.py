@@ -60,17 +60,17 @@ def has_gold(panel: Panel, row: Row) -> bool:
     return panel.right is not None and row.get(panel.recipe.gold) not in (None, "")
 
 
-async def agrees(panel: Panel, text: str, row: Row) -> bool | None:
+async def agrees(panel: Panel, text: str, row: Row, ask: Ask) -> bool | None:
     """Whether the answer is right by the row's gold; None where there is none."""
     if panel.right is None or not has_gold(panel, row):
         return None
-    return await panel.right(text, row)
+    return await panel.right(text, row, ask)
 
 
-async def score_by_gold(panel: Panel, responses: Sequence[Response], row: Row) -> list[Response]:
+async def score_by_gold(panel: Panel, responses: Sequence[Response], row: Row, ask: Ask) -> list[Response]:
     """The responses with 1 for a right answer and 0 for a wrong one. Raises SeedError for a row without gold."""
     assert panel.right is not None
-    found = await together([panel.right(response.text, row) for response in responses])
+    found = await together([panel.right(response.text, row, ask) for response in responses])
     return [response._replace(score=float(right)) for response, right in zip(responses, found, strict=True)]
 
 

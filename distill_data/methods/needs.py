@@ -71,7 +71,7 @@ OWN_Y: frozenset[str] = frozenset(
 """Strategies whose y is neither the reply of the stage `answer` nor a part of x as the teacher wrote it."""
 
 SHOWN: frozenset[str] = frozenset(
-    {"affix", "aspect", "critique", "error", "feedback", "format", "meaning", "principle", "response", "steps"}
+    {"affix", "aspect", "gold", "critique", "error", "feedback", "format", "meaning", "principle", "response", "steps"}
 )
 """Texts that strategies over students' answers show to templates, beside `answers` and `mark`."""
 SETTINGS: Mapping[str, frozenset[str]] = {

@@ -22,8 +22,9 @@ from distill_data.quality import Verify, make_check
 from distill_data.recipes import Recipe
 from distill_data.recipes.template import MAIN
 
-Right = Callable[[str, Row], Awaitable[bool]]
-"""(answer, seed row) -> whether the answer is right by the row's gold."""
+Right = Callable[[str, Row, Ask], Awaitable[bool]]
+"""(answer, seed row, ask) -> whether the answer is right by the row's gold. Raises VerifierFailed, and where a judge is
+asked AnswerFailed."""
 
 
 class Answers(NamedTuple):
@@ -202,7 +203,7 @@ def make_panel(
 def _make_right(recipe: Recipe, verify: Verify, slow: bool) -> Right:
     """By the recipe's verifier and the gold column. One that takes long runs beside the loop."""
 
-    async def right(answer: str, row: Row) -> bool:
+    async def right(answer: str, row: Row, ask: Ask) -> bool:
         gold = row.get(recipe.gold)
         if gold is None or gold == "":
             raise SeedError(f"the verifier needs the right answer, and the column {recipe.gold} is empty")

@@ -49,7 +49,7 @@ def make_rating(panel: Panel) -> Annotate:
         rated = await ask_ratings(panel, item, ask, _texts(answers), aspects)
         means = [rated.means(index) for index in range(len(answers.responses))]
         scores = [mean([*each.values()]) if len(each) >= least else None for each in means]
-        return await _judge(panel, item, answers, rated, scores)
+        return await _judge(panel, item, ask, answers, rated, scores)
 
     return rate
 
@@ -70,7 +70,7 @@ def make_rubric(panel: Panel) -> Annotate:
     async def rubric(item: Item, ask: Ask) -> Judged:
         answers = await panel.answers(item, ask)
         rated = await ask_ratings(panel, item, ask, _texts(answers), {RUBRIC: {}}, apart=True)
-        judged = await _judge(panel, item, answers, rated, _rubric_scores(answers, rated))
+        judged = await _judge(panel, item, ask, answers, rated, _rubric_scores(answers, rated))
         return judged._replace(made={"critique": tuple(_critiques(panel, item, answers, rated))})
 
     return rubric
@@ -88,9 +88,9 @@ def make_best(panel: Panel) -> Annotate:
     async def best(item: Item, ask: Ask) -> Judged:
         answers = await panel.answers(item, ask)
         if panel.right is not None and has_gold(panel, item.row):
-            return await _verify(panel, panel.right, item, answers)
+            return await _verify(panel, panel.right, item, ask, answers)
         rated = await ask_ratings(panel, item, ask, _texts(answers), {RUBRIC: {}}, apart=True)
-        return await _judge(panel, item, answers, rated, _rubric_scores(answers, rated))
+        return await _judge(panel, item, ask, answers, rated, _rubric_scores(answers, rated))
 
     return best
 
@@ -114,7 +114,7 @@ def make_moderating(panel: Panel) -> Annotate:
             else mean([float(name not in names) for name in principles])
             for index, names in enumerate(broken)
         ]
-        judged = await _judge(panel, item, answers, rated, scores)
+        judged = await _judge(panel, item, ask, answers, rated, scores)
         responses = [
             response._replace(good=response.score == 1, details={**response.details, "broken": names})
             for response, names in zip(judged.responses, broken, strict=True)
@@ -137,7 +137,7 @@ def _broken(means: Mapping[str, float]) -> list[str]:
     return [principle for principle, share in means.items() if share <= 0.5]
 
 
-async def _judge(panel: Panel, item: Item, answers: Answers, rated: Rated, scores: Scores) -> Judged:
+async def _judge(panel: Panel, item: Item, ask: Ask, answers: Answers, rated: Rated, scores: Scores) -> Judged:
     """The answers with their scores; the first of the best is good. Rejected where none has a score."""
     judged = Judged(
         panel.prompt(item),
@@ -157,7 +157,7 @@ async def _judge(panel: Panel, item: Item, answers: Answers, rated: Rated, score
     if not known:
         return judged._replace(reason=NO_VERDICT, detail=rated.failure)
     best = -max(known)[1]
-    right = await agrees(panel, answers.responses[best].text, item.row)
+    right = await agrees(panel, answers.responses[best].text, item.row, ask)
     responses = [each._replace(good=index == best) for index, each in enumerate(judged.responses)]
     return judged._replace(responses=tuple(responses), agrees=right)
 
@@ -205,12 +205,12 @@ def _critiques(panel: Panel, item: Item, answers: Answers, rated: Rated) -> Iter
         )
 
 
-async def _verify(panel: Panel, right: Right, item: Item, answers: Answers) -> Judged:
+async def _verify(panel: Panel, right: Right, item: Item, ask: Ask, answers: Answers) -> Judged:
     """The best score for right answers, the worst for wrong ones, and no judge. The first right one is good."""
     judged = Judged(panel.prompt(item), (), dropped=answers.dropped, raw=answers.raw)
     if not answers.responses:
         return judged._replace(reason=answers.reason)
-    verdicts = await together([right(text, item.row) for text in _texts(answers)])
+    verdicts = await together([right(text, item.row, ask) for text in _texts(answers)])
     first = verdicts.index(True) if True in verdicts else -1
     worths = worths_of(panel).values()
     responses = [

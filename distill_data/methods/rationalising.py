@@ -51,7 +51,7 @@ def make_star(panel: Panel) -> Annotate:
 
     async def star(item: Item, ask: Ask) -> Judged:
         answers = await panel.answers(item, ask)
-        scored = await score_by_gold(panel, answers.responses, item.row)
+        scored = await score_by_gold(panel, answers.responses, item.row, ask)
         different = each_once(scored, lambda each: each.score)
         dropped = answers.dropped + Counter({"same-reasoning": len(scored) - len(different)})
         responses = tuple(each._replace(good=each.score == 1) for each in different)
@@ -62,7 +62,7 @@ def make_star(panel: Panel) -> Annotate:
         if any(each.good for each in responses):
             return judged
         said = await panel.stages.ask(ask, HINT, panel.open_row(item.row), to=panel.students[0])
-        reason, hinted = await _read_hinted(panel, item, said, markers)
+        reason, hinted = await _read_hinted(panel, item, ask, said, markers)
         return judged._replace(
             responses=(*responses, *hinted),
             raw=(*answers.raw, said.answer.text),
@@ -76,13 +76,13 @@ def make_star(panel: Panel) -> Annotate:
 
 
 async def _read_hinted(
-    panel: Panel, item: Item, said: Said, markers: Sequence[str]
+    panel: Panel, item: Item, ask: Ask, said: Said, markers: Sequence[str]
 ) -> tuple[str, tuple[Response, ...]]:
     """What the student wrote when it was shown the right answer: why it doesn't count, or the one response."""
     if said.reason:
         return said.reason, ()
     response = panel.response(said, panel.students[0], panel.samples)
-    (hinted,) = await score_by_gold(panel, [response], item.row)
+    (hinted,) = await score_by_gold(panel, [response], item.row, ask)
     if not hinted.score:
         return "not-verified", ()
     asked = "\n".join(str(message["content"]) for message in panel.prompt(item))
@@ -158,7 +158,7 @@ def _make_grade(panel: Panel) -> Grade:
 
     async def grade(item: Item, ask: Ask, responses: Sequence[Response]) -> Graded:
         if has_gold(panel, item.row) or not judged:
-            scored = await score_by_gold(panel, responses, item.row)
+            scored = await score_by_gold(panel, responses, item.row, ask)
             return Graded(scored, {"right": count_right(scored)})
         rated = await ask_ratings(panel, item, ask, list(map(whole_of, responses)), ALONE, apart=True)
         graded = list(responses)
@@ -180,7 +180,7 @@ def make_shortest(panel: Panel) -> Annotate:
 
     async def shortest(item: Item, ask: Ask) -> Judged:
         answers = await panel.answers(item, ask)
-        scored = await score_by_gold(panel, answers.responses, item.row)
+        scored = await score_by_gold(panel, answers.responses, item.row, ask)
         right = [each for each in scored if each.score == 1]
         lengths = [len(words(whole_of(each))) for each in right]
         reason, detail = _no_pair(answers, scored, lengths)

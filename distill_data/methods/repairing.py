@@ -47,7 +47,7 @@ def make_correcting(panel: Panel) -> Annotate:
         if not answers.responses:
             return Judged(panel.prompt(item), (), dropped=answers.dropped, raw=answers.raw, reason=answers.reason)
         answer = answers.responses[0]
-        if await panel.right(answer.text, item.row):
+        if await panel.right(answer.text, item.row, ask):
             right = answer._replace(score=1.0)
             return Judged(
                 panel.prompt(item), (right,), dropped=answers.dropped, raw=answers.raw, reason="already-right",
@@ -67,7 +67,7 @@ async def _repair(panel: Panel, item: Item, ask: Ask, answers: Answers) -> Judge
     row = panel.open_row(item.row) if panel.setting(SHOW_GOLD, False) else without_gold(panel, item.row)
     said = await panel.stages.ask(ask, REPAIR, row, shown, to=repairer)
     reason, fix = _read(panel, said, repairer, shown["response"], shown["error"])
-    if fix and not await panel.right(fix.text, item.row):
+    if fix and not await panel.right(fix.text, item.row, ask):
         reason, fix = "not-verified", None
     judged = Judged(
         panel.prompt(item), (wrong._replace(score=0.0),), dropped=answers.dropped, raw=(*answers.raw, said.answer.text),

@@ -67,7 +67,7 @@ def make_steps(panel: Panel) -> Annotate:
         if not answers.responses:
             return Judged(prompt, (), dropped=answers.dropped, raw=answers.raw, reason=answers.reason)
         solution = answers.responses[0]
-        right = await panel.right(solution.text, item.row)
+        right = await panel.right(solution.text, item.row, ask)
         judged = Judged(
             prompt, (solution._replace(score=float(right)),), dropped=answers.dropped, raw=answers.raw,
             tallies={"right": (int(right), 1)}, agrees=right,
@@ -135,7 +135,7 @@ async def _continue(panel: Panel, item: Item, ask: Ask, steps: Sequence[str], co
         for sample in range(completions)
     ]
     said: list[Said] = await together(asked)
-    right: list[bool | None] = await together([_ends_right(panel, item, each) for each in said])
+    right: list[bool | None] = await together([_ends_right(panel, item, ask, each) for each in said])
     unread = [each.reason for each in said if each.reason]
     shares = [_share(right[at : at + completions]) for at in range(0, len(right), completions)]
     return Tried(shares, len(unread), len(said), unread[0] if unread else "")
@@ -146,7 +146,7 @@ def _share(right: Sequence[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-async def _ends_right(panel: Panel, item: Item, said: Said) -> bool | None:
+async def _ends_right(panel: Panel, item: Item, ask: Ask, said: Said) -> bool | None:
     """Whether a continuation's answer is right; None where it could not be read."""
     assert panel.right is not None
-    return None if said.reason else await panel.right(panel.response(said, panel.judge, 0).text, item.row)
+    return None if said.reason else await panel.right(panel.response(said, panel.judge, 0).text, item.row, ask)

@@ -49,7 +49,7 @@ def make_majority(panel: Panel) -> Annotate:
         return Judged(
             panel.prompt(item), tuple(each._replace(good=each.score == 1) for each in different), details=details,
             dropped=+dropped, raw=_raw(counted), tallies=_tally(voters),
-            agrees=await agrees(panel, next(each.text for each in scored if each.score), item.row),
+            agrees=await agrees(panel, next(each.text for each in scored if each.score), item.row, ask),
         )  # fmt: skip
 
     return majority
@@ -85,7 +85,7 @@ def make_consistency(panel: Panel) -> Annotate:
             panel.prompt(item, {"format": formats[first.sample]}), (first,),
             details={"agreement": share, "formats": len(formats), "format": first.sample},
             dropped=+(_dropped(said) + Counter(others)), raw=_raw(said), tallies=_tally(voters),
-            agrees=await agrees(panel, first.text, item.row),
+            agrees=await agrees(panel, first.text, item.row, ask),
         )  # fmt: skip
 
     return consistency

@@ -17,7 +17,7 @@ from distill_data.quality.language import language
 from distill_data.quality.protocol import Check, Verify
 from distill_data.quality.verifiers import exact, normalised, numeric, regex, same_json, same_set, schema
 
-__all__ = ["CHECKS", "RUN_CODE", "SLOW", "VERIFIERS", "Check", "Verify", "make_check", "make_verifier"]
+__all__ = ["BY_JUDGE", "CHECKS", "RUN_CODE", "SLOW", "VERIFIERS", "Check", "Verify", "make_check", "make_verifier"]
 
 CHECKS: dict[str, Callable[[Any], Check]] = {
     "words": word_count,
@@ -62,6 +62,10 @@ SLOW = frozenset({"math", "tests", "function"})
 
 RUN_CODE = frozenset({"tests", "function"})
 """Verifiers that run code from outside this package: a model's, or a module that a recipe names."""
+
+
+BY_JUDGE = "entailment"
+"""The verifier that is asked of a judge and not made here; see methods.entailing."""
 
 
 def make_check(name: str, args: Any) -> Check:
