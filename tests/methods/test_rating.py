@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_data.data.exchange import Answer, Request
+from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.items import Item, Row
 from distill_data.errors import SeedError, UsageError
 from distill_data.methods.annotating import RANKED
@@ -232,7 +232,7 @@ def test_the_best_is_good_and_the_first_of_equals() -> None:
 
 
 def verified() -> Panel:
-    async def right(text: str, row: Row) -> bool:
+    async def right(text: str, row: Row, ask: Ask) -> bool:
         return str(row["answer"]) in text
 
     return replace(open_panel("best-of-n", {"samples": 2}), right=right)
