@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from distill_data.commands.ending import end_run, warnings_of
 from distill_data.commands.job import Job
 from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
-from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, read_recipe
+from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, questions_digest, read_recipe
 from distill_data.commands.roles import FROM_STUDENTS, find_profiles
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
 from distill_data.commands.work import Work
@@ -135,7 +135,8 @@ def _plan(
         resolved = loop.run(seating.resolve_teachers(profiles, needs, stored))
     identities = {role: [names[role], each.to_json()] for role, each in resolved.items()}
     plan = plan_digest(recipe, seeds, pool, identities, options)
-    return Job(recipe, seeds, options, output, profiles, resolved, make_work, plan, say)
+    questions = questions_digest(recipe, options)
+    return Job(recipe, seeds, options, output, profiles, resolved, make_work, plan, questions, say)
 
 
 def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
@@ -158,7 +159,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     spill = None
     try:
         if len(journal):
-            _check_drift(loop, job, journal, run.load().get("teachers", {}))
+            _check_drift(loop, job, journal, run.load())
         run.save(
             {
                 "created_by": __version__,
@@ -166,6 +167,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
                 "rows": job.options.rows,
                 "recipe": job.recipe.name,
                 "plan": job.plan,
+                "questions": job.questions,
                 "teachers": seating.facts_of(job.profiles, job.resolved),
             }
         )
@@ -187,8 +189,18 @@ def _pass(job: Job, journal: Journal) -> Run:
     return Run(job.make_work(), seating.seat(job.profiles, job.resolved), journal, reuse, job.options)
 
 
-def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, known: Collection[str]) -> None:
-    """Raise DriftError where this run's answers belong to other requests than the ones asked for now."""
+def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, stored: Mapping[str, Any]) -> None:
+    """Raise DriftError where this run's answers belong to other requests than the ones asked for now.
+
+    A plan that was begun goes on unseen. Where the questions and all who were asked are the same, samples and roles may
+    have come to them.
+    """
+    if (stored.get("plan"), stored.get("created_by")) == (job.plan, __version__):
+        return
+    facts = orjson.loads(orjson.dumps(seating.facts_of(job.profiles, job.resolved)))
+    before: Mapping[str, Any] = stored.get("teachers", {})
+    same = stored.get("questions") == job.questions and all(facts.get(role) == each for role, each in before.items())
+    known = before.keys() if same else None
     trial = _pass(job, journal)
     parking, drifted = loop.run(run_parked(trial, watch=True, known=known))
     if drifted and not job.options.accept_drift:

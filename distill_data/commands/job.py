@@ -31,6 +31,8 @@ class Job:
     resolved: Mapping[str, Resolved]
     make_work: Callable[[], Work]
     plan: str
+    questions: str
+    """What is asked, whoever is asked, about whatever and how often; see `plan.questions_digest`."""
     say: Callable[[Progress], None]
 
     def facts(self) -> dict[str, Any]:

@@ -25,7 +25,10 @@ def lineage_facts(options: Options) -> dict[str, Any]:
             raise UsageError(f"--round {options.round} needs --previous OUT.jsonl: the dataset of the round before.")
         return {"round": options.round} if options.round else {}
     before = _previous(options.previous)
-    number = options.round or int(before.get("round", 1)) + 1
+    last = int(before.get("round", 1))
+    number = options.round or last + 1
+    if number <= last:
+        raise UsageError(f"--round {number}: {options.previous} is of round {last} already.")
     digest = before["files"]["dataset"]["sha256"]
     lineage = [*before.get("lineage", ()), {"name": options.previous.name, "sha256": digest}]
     then = before.get("diversity") or measure(islice(_completions(options.previous), MEASURED))
@@ -56,6 +59,8 @@ def _with_majority(result: Mapping[str, Any], measures: Mapping[str, float]) -> 
 
 def _previous(path: Path) -> dict[str, Any]:
     """The manifest's result of the dataset. Raises UsageError where file and manifest do not fit."""
+    if path.suffix != ".jsonl":
+        raise UsageError(f"--previous {path}: a dataset's name ends in .jsonl.")
     manifest = read_manifest(files_of(path).manifest)
     if manifest is None or not path.is_file():
         raise UsageError(f"--previous {path}: there is no such dataset with its manifest beside it.")

@@ -145,6 +145,13 @@ def plan_digest(recipe: Recipe, seeds: Seeds, pool: list[Row], identities: Mappi
     return hashlib.sha256(canonical(parts)).hexdigest()
 
 
+def questions_digest(recipe: Recipe, options: Options) -> str:
+    """One digest over what decides the questions, besides seeds, samples and who is asked."""
+    shown = recipe.demonstrations
+    parts = [recipe.digest, recipe.command, recipe.settings, recipe.sampling, options.seed, options.answers_column]
+    return digest([*parts, [shown.source, shown.k, shown.pick, shown.by] if shown else []])
+
+
 def _annotation(options: Options) -> list[Any]:
     """The options that decide what becomes of students' answers."""
     previous = [options.previous.name, file_digest(options.previous)] if options.previous else []

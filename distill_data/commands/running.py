@@ -140,12 +140,13 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
     return sender.stopping
 
 
-async def run_parked(run: Run, *, watch: bool, known: Collection[str] = ()) -> tuple[Parking, int]:
+async def run_parked(run: Run, *, watch: bool, known: Collection[str] | None = None) -> tuple[Parking, int]:
     """Run the method with sending off: what it would send, and how many items drifted.
 
     An item has drifted where it would send something while answers that it owns on disk go unused. So removed seeds,
     a stricter stop rule or fewer samples are no drift, and a new prompt is. Nor are more samples, or a role that is not
-    among the `known` ones: what waits for their answers was not looked at. What works in rounds drifts as a whole.
+    among the `known` ones, unless these are None: what waits for their answers was not looked at. What works in rounds
+    drifts as a whole.
     """
     parking, drifted = Parking(), 0
     ask_for = make_ask(

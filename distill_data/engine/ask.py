@@ -112,16 +112,17 @@ def make_ask(
     tally: Tally,
     *,
     watch: bool = False,
-    known: Collection[str] = (),
+    known: Collection[str] | None = None,
     final: bool = False,
 ) -> Callable[[str], Ask]:
-    """A maker of `ask` functions, one for each item. `watch` records which answers on disk are used; `known` are the
-    roles that were asked before.
+    """A maker of `ask` functions, one for each item. `watch` records which answers on disk are used. `known` are the
+    roles that were asked before, where nothing but samples and roles can have come to them; else None.
 
     With `final` a refusal that is on disk stands as an answer does: what was built on it stays reachable.
     """
     identities = {role: canonical(seat.teacher.identity) for role, seat in seats.items()}
     in_flight: dict[str, list[Turn]] = {}
+    answered = set[tuple[str, str]]()
 
     def find(key: str) -> Entry | None:
         entry = journal.find(key)
@@ -134,11 +135,16 @@ def make_ask(
                 return entry
         return None
 
-    def extends(request: Request, to: str) -> bool:
+    def extends(owner: str, request: Request, to: str) -> bool:
+        """Whether this merely comes to what the item has: another sample, or the same to somebody new."""
+        if known is None:
+            return False
+        if to not in known:
+            return (owner, same(request)) in answered
         fewer = (request._replace(sample=sample) for sample in range(request.sample % RESAMPLED))
         teacher, identity = seats[to].teacher, identities[to]
         keys = (request_key(identity, canonical(teacher.lower(each)), each.sample) for each in fewer)
-        return to not in known or any(journal.find(key) is not None for key in keys)
+        return any(journal.find(key) is not None for key in keys)
 
     async def ask(owner: str, request: Request, to: str = "teacher") -> Answer:
         seat = seats[to]
@@ -148,6 +154,8 @@ def make_ask(
             entry = find(key)
             if entry is not None:
                 tally.reused += 1
+                if known is not None:
+                    answered.add((owner, same(request)))
                 return _read(entry.body, key)
             if final and (refusal := journal.find_failure(key)) is not None:
                 raise _refused(refusal)
@@ -161,10 +169,8 @@ def make_ask(
                 return answer
             # Whoever was buying went away, and we did not: look again.
         credited = owner if request.sample < RESAMPLED else NOBODY
-        call = Call(
-            key, credited, to, seat, body, *estimate(body, request.sampling), owner, watch and extends(request, to)
-        )  # fmt: skip
-        return await buy(call)
+        more = watch and extends(owner, request, to)
+        return await buy(Call(key, credited, to, seat, body, *estimate(body, request.sampling), owner, more))
 
     async def buy(call: Call) -> Answer:
         """Let the policy answer, and equal requests that come meanwhile share what it says."""
@@ -181,6 +187,11 @@ def make_ask(
         return answer
 
     return lambda owner: partial(ask, owner)
+
+
+def same(request: Request) -> str:
+    """The request, whoever is asked."""
+    return hashlib.sha256(canonical([request.messages, dict(request.sampling), request.sample])).hexdigest()
 
 
 def _tell(waiting: list[Turn], result: Answer | BaseException | None) -> None:

@@ -197,8 +197,8 @@ def publish(
         for name in reversed(drafts):
             if wanted[name]:
                 drafts[name].publish()
-            elif name != "dataset":
-                paths[name].unlink(missing_ok=True)  # of an earlier plan
+            elif name in _made(files):
+                paths[name].unlink()  # by an earlier plan
         for directory in dict.fromkeys(path.parent for path in paths.values()):
             sync_directory(directory)
         manifest = {"result": result, "history": history}
@@ -257,8 +257,20 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _made(files: Files) -> dict[str, Path]:
+    """The files of further kinds that lie there as a run wrote them, by the manifest beside the dataset."""
+    manifest = read_manifest(files.manifest)
+    described = manifest["result"]["files"] if manifest else {}
+    return {
+        kind: path
+        for kind, path in files.others.items()
+        if described.get(kind) and path.is_file() and file_digest(path) == described[kind]["sha256"]
+    }
+
+
 def withdraw(files: Files) -> None:
-    """Remove what an earlier, partial ending left, once the whole is there."""
-    for path in (files.manifest, *files.datasets().values(), files.rejects):
+    """Remove what an earlier, partial ending left, once the whole is there. Files of further kinds have names of the
+    user's choice, so only those that a run wrote."""
+    for path in (*_made(files).values(), files.manifest, files.dataset, files.rejects):
         with suppress(FileNotFoundError):
             path.unlink()

@@ -22,6 +22,8 @@ from distill_data.quality import Verify, make_check
 from distill_data.recipes import Recipe
 from distill_data.recipes.template import MAIN
 
+WAITING = 8
+"""Slow verifiers at work or waiting for a process, each in a thread."""
 Right = Callable[[str, Row, Ask], Awaitable[bool]]
 """(answer, seed row, ask) -> whether the answer is right by the row's gold. Raises VerifierFailed, and where a judge is
 asked AnswerFailed."""
@@ -203,12 +205,15 @@ def make_panel(
 def _make_right(recipe: Recipe, verify: Verify, slow: bool) -> Right:
     """By the recipe's verifier and the gold column. One that takes long runs beside the loop."""
 
+    free = asyncio.Semaphore(WAITING)
+
     async def right(answer: str, row: Row, ask: Ask) -> bool:
         gold = row.get(recipe.gold)
         if gold is None or gold == "":
             raise SeedError(f"the verifier needs the right answer, and the column {recipe.gold} is empty")
         if slow:
-            return await _beside(verify, answer, str(gold))
+            async with free:
+                return await _beside(verify, answer, str(gold))
         return verify(answer, str(gold))
 
     return right

@@ -71,7 +71,7 @@ async def _repair(panel: Panel, item: Item, ask: Ask, answers: Answers) -> Judge
         reason, fix = "not-verified", None
     judged = Judged(
         panel.prompt(item), (wrong._replace(score=0.0),), dropped=answers.dropped, raw=(*answers.raw, said.answer.text),
-        tallies={"right": (0, 1), "repaired": (int(fix is not None), 1)}, agrees=fix is not None,
+        tallies={"right": (0, 1), "repaired": (int(fix is not None), 1)}, agrees=False,
     )  # fmt: skip
     if fix is None:
         return judged._replace(reason="not-repaired", detail=reason)

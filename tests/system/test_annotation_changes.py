@@ -11,7 +11,7 @@ import pytest
 from tests.annotators import SEEDED, serve
 from tests.faultserver import Server
 from tests.system.command import run
-from tests.system.test_annotation import COMPARE, RATE, REST, ROWS, Place, place, told, write_rows
+from tests.system.test_annotation import COMPARE, CORRECT, RATE, REST, ROWS, Place, place, told, write_rows
 
 __all__ = ["place"]
 
@@ -49,6 +49,47 @@ def test_another_student_is_no_drift_and_another_criterion_is(server: Server, pl
     asked = server.asked()
     run(*do, "-s", "parrot", "--set", "criterion=Better is the longer one.").complained(5, "drift|changed")
     assert server.asked() == asked
+
+
+def test_more_samples_hide_no_other_change(server: Server, place: Place) -> None:
+    do = asked_of(place, "compare", server.url, "out")
+    run(*do, "-n", "2").ended(0)
+    asked = server.asked()
+    run(*do, "-n", "3", "--set", "criterion=Better is the longer one.").complained(5, "changed")
+    do[do.index("judge")] = "gullible"
+    run(*do, "-n", "3").complained(5, "changed")
+    assert server.asked() == asked
+
+
+def test_a_judge_of_several_that_takes_an_item_over_is_drift(server: Server, place: Place) -> None:
+    """The repairer is drawn for each item, so another judge would leave repairs unused."""
+    do = place.do(CORRECT, server.url, place.out())
+    run(*do).ended(0)
+    run(*do, "-t", "gullible").complained(5, "changed")
+
+
+@pytest.mark.parametrize("more", [("-s", "parrot"), ("-n", "3")], ids=["student", "samples"])
+def test_what_came_to_a_run_and_was_stopped_goes_on(more: tuple[str, str], server: Server, place: Place) -> None:
+    do = asked_of(place, "compare", server.url, "out")
+    run(*do).ended(0)
+    run(*do, *more, "--max-tokens-total", "1").ended(4)
+    run(*do, *more).ended(0)
+
+
+def test_a_file_of_somebody_else_is_left_alone(server: Server, place: Place) -> None:
+    mine = [place.path / name for name in ("mine.jsonl", "mine.partial.jsonl")]
+    for path in mine:
+        path.write_text("mine\n")
+    kinds = ("--kind", "ranked", "--kind", f"preference={mine[0]}", "--set", "margin=2")
+    run(*asked_of(place, "compare", server.url, "out", *kinds)).ended(0)
+    assert [path.read_text() for path in mine] == ["mine\n", "mine\n"]
+
+
+def test_rounds_count_up(server: Server, place: Place) -> None:
+    first, second = place.out("r1"), place.out("r2")
+    run(*place.do(REST, server.url, first, "--round", "4")).complained(2, "--previous")
+    run(*place.do(REST, server.url, first)).ended(0)
+    run(*place.do(REST, server.url, second, "--round", "1", "--previous", first.path)).complained(2, "round 1 already")
 
 
 def test_kinds_without_a_row_are_told(server: Server, place: Place) -> None:
