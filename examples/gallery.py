@@ -64,8 +64,10 @@ SEEDS = {
     "self-knowledge/shortest": "@arithmetic",
     "self-knowledge/self-reward": "@tasks",
     "self-knowledge/instruct": "@tasks",
+    "self-knowledge/spin": "@tasks",
 }
 """What each recipe reads; the others read topics in `curate` and instructions elsewhere."""
+RENAMED = {"self-knowledge/spin": ["--map", "response=output"]}
 SMALLER = {
     "expand/alpaca": ["per_call=3", "max_tokens=400"],
     "expand/evol-breadth": ["max_tokens=200"],
@@ -81,6 +83,7 @@ SMALLER = {
     "feedback/moderate": ["max_tokens=120"],
     "feedback/rate": ["max_tokens=120", "samples=2"],
     "self-knowledge/instruct": ["per_call=3", "max_tokens=200"],
+    "self-knowledge/rest": ["samples=4", "max_tokens=300"],
     "self-knowledge/self-reward": ["per_call=3", "max_tokens=150", "answers=2", "judgements=1"],
 }
 """Settings that make a request small enough for a small model."""
@@ -121,7 +124,7 @@ def play(recipe: Recipe, rows: int, work: Path) -> tuple[list[str], Ended]:
     if recipe.command in FROM_STUDENTS and "rationale" in recipe.settings:
         settings.append("rationale=false")
     size += [part for each in settings for part in ("--set", each)]
-    command = [recipe.command, seeds_of(name), "-r", recipe.name, *models_of(recipe), *size]
+    command = [recipe.command, seeds_of(name), "-r", recipe.name, *models_of(recipe), *RENAMED.get(name, ()), *size]
     began = time.monotonic()
     try:
         done = subprocess.run(  # noqa: S603 - our own command line
