@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from threading import Thread
 from typing import BinaryIO
@@ -30,6 +31,8 @@ def main() -> None:
     path, place, loading, calling = sys.argv[1:]
     sys.path[:] = json.loads(path)
     asked, told = take_streams()
+    with suppress(PermissionError):  # the parent sees to it, and nobody else's group may ever end with this process
+        os.setsid()
     Thread(target=end_with_parent, args=(asked.fileno(),), daemon=True).start()
     try:
         signal.alarm(int(loading) + SPARE)

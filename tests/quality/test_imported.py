@@ -162,24 +162,50 @@ def test_a_call_that_never_ends_is_given_up_and_holds_nobody_else(
     assert all(verify("a", "b") for _ in range(imported.AT_ONCE))
 
 
-@pytest.mark.parametrize(("place", "lines"), [("my_checks:locks", 1), ("my_loop:same", 0)])
-def test_a_child_whose_parent_is_gone_ends_itself(here: Path, place: str, lines: int) -> None:
-    """Its own limits are longer than the parent's, so less than nothing is given to have them short."""
+@pytest.mark.parametrize(
+    ("place", "lines", "ended"), [("my_checks:locks", 1, signal.SIGALRM), ("my_loop:same", 0, signal.SIGKILL)]
+)
+def test_a_child_whose_parent_is_gone_ends_itself(here: Path, place: str, lines: int, ended: int) -> None:
+    """At once, and where the interpreter's lock is held by its alarm. Its own limits are longer than the parent's, so
+    less than nothing is given to have them short."""
     (here / "my_loop.py").write_text("while True: pass")
     limits = [str(1 - caller.SPARE)] * 2 if lines == 0 else ["10", str(1 - caller.SPARE)]
     child = [sys.executable, "-P", caller.__file__, json.dumps(sys.path), place, *limits]
-    done = subprocess.run(child, input=b'["loop", ""]\n', stdout=subprocess.PIPE, timeout=10)
-    assert done.returncode == -signal.SIGALRM
-    assert done.stdout.count(b"\n") == lines
+    with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(b'["loop", ""]\n')
+        process.stdin.flush()
+        time.sleep(0.5)
+        process.stdin.close()
+        assert process.stdout.read().count(b"\n") == lines
+    assert process.returncode == -ended
 
 
 def test_a_child_that_waits_for_work_is_not_ended(here: Path) -> None:
     limits = [str(1 - caller.SPARE)] * 2
     child = [sys.executable, "-P", caller.__file__, json.dumps(sys.path), "my_checks:same", *limits]
     with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
         time.sleep(1.2)
-        told, _ = process.communicate(b'["a", "a"]\n')
-    assert told == b'{}\n{"verdict": true}\n'
+        process.stdin.write(b'["a", "a"]\n')
+        process.stdin.flush()
+        told = [process.stdout.readline() for _ in range(2)]
+    assert told == [b"{}\n", b'{"verdict": true}\n']
+
+
+def test_what_a_function_started_ends_with_its_parent(here: Path) -> None:
+    (here / "my_sleeper.py").write_text(
+        "import subprocess\ndef same(a, b):\n    subprocess.run(['sleep', '97531'])\n    return True\n"
+    )
+    child = [sys.executable, "-P", caller.__file__, json.dumps(sys.path), "my_sleeper:same", "10", "10"]
+    with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(b'["a", "a"]\n')
+        process.stdin.flush()
+        process.stdout.readline()
+        time.sleep(0.5)
+    assert process.returncode == -signal.SIGKILL
+    assert "97531" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
 def test_the_time_limit_is_half_a_minute() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from distill_data.methods.panel import make_panel
+from distill_data.data.exchange import Answer, Request
+from distill_data.methods.panel import WAITING, make_panel
 from distill_data.recipes import load_recipe
 from tests.annotators import SEEDED, serve
 from tests.faultserver import Server
@@ -119,7 +120,7 @@ def test_slow_verdicts_are_waited_for_together(server: Server, place: Path) -> N
 
 
 def test_neither_the_loop_nor_its_end_waits_for_a_verdict() -> None:
-    """`asyncio.run` joins the threads of `asyncio.to_thread`; the verdicts' are not among them, however many wait."""
+    """`asyncio.run` joins the threads of `asyncio.to_thread`; the verdicts' are not such."""
     never = threading.Event()
 
     def verify(answer: str, gold: str) -> bool:
@@ -131,11 +132,14 @@ def test_neither_the_loop_nor_its_end_waits_for_a_verdict() -> None:
     assert panel.right
     right = panel.right
 
+    async def nobody(request: Request, to: str = "teacher") -> Answer:
+        raise LookupError("a verifier asks no model")
+
     async def wait() -> bool:
         async with asyncio.timeout(5):
-            stuck = [asyncio.ensure_future(right("1", {"answer": "2"})) for _ in range(50)]
+            stuck = [asyncio.ensure_future(right("1", {"answer": "2"}, nobody)) for _ in range(WAITING - 1)]
             await asyncio.sleep(0)
-            verdict = await right("2", {"answer": "2"})
+            verdict = await right("2", {"answer": "2"}, nobody)
         assert not any(each.done() for each in stuck)
         return verdict
 
