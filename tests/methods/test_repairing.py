@@ -89,7 +89,7 @@ def test_a_fix_is_two_rows_and_preferred_to_the_wrong_answer() -> None:
     assert fix.columns["completion"] == [{"role": "assistant", "content": "51", "reasoning_content": "20 + 31 = 51"}]
     assert (fix.part, repair.part) == ("fix", "repair")
     assert fix.columns["prompt"] == judged.prompt == [{"role": "user", "content": ROW["question"]}]
-    assert judged.tallies == {"right": (0, 1), "repaired": (1, 1)} and judged.agrees is True
+    assert judged.tallies == {"right": (0, 1), "repaired": (1, 1)} and judged.agrees is False
 
 
 def test_the_row_of_repair_shows_task_answer_and_error_as_they_are() -> None:
