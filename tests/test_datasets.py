@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from distill_data.formats import Source, make_record
-from tests.golden import GOLDEN, folders
+from tests.golden import GOLDEN
 
 pytestmark = pytest.mark.datasets
 
@@ -42,18 +42,21 @@ def messages(names: Iterable[str]) -> Any:
     return List({name: Value("string") for name in names})
 
 
-@pytest.mark.parametrize("folder", folders())
-def test_every_recipes_records_load(folder: str, tmp_path: Path) -> None:
-    path = GOLDEN / folder / "records.jsonl"
+@pytest.mark.parametrize("file", sorted(str(path.relative_to(GOLDEN)) for path in GOLDEN.glob("*/*/records*.jsonl")))
+def test_every_recipes_records_load(file: str, tmp_path: Path) -> None:
+    path = GOLDEN / file
     rows = [orjson.loads(line) for line in path.read_bytes().split(b"\n") if line]
     loaded = load(path, tmp_path / "cache")
     assert loaded.column_names == list(rows[0])
     assert [dict(row) for row in loaded] == rows
-    for column in ("prompt", "completion"):
+    for column in ("prompt", "completion", "chosen", "rejected"):
+        if column not in rows[0] or isinstance(rows[0][column], str):
+            continue
         # Calls and image parts are objects of several shapes: these come back as they were, which is tested above.
         if all(isinstance(value, str) for row in rows for message in row[column] for value in message.values()):
             assert loaded.features[column] == messages(rows[0][column][0])
-    assert list(rows[0]["completion"][0])[:2] == ["role", "content"]
+        if column != "prompt":
+            assert list(rows[0][column][0])[:2] == ["role", "content"]
 
 
 def test_a_column_that_first_has_a_value_after_eleven_megabytes(tmp_path: Path) -> None:
