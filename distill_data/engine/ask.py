@@ -135,17 +135,6 @@ def make_ask(
                 return entry
         return None
 
-    def extends(owner: str, request: Request, to: str) -> bool:
-        """Whether this merely comes to what the item has: another sample, or the same to somebody new."""
-        if known is None:
-            return False
-        if to not in known:
-            return (owner, same(request)) in answered
-        fewer = (request._replace(sample=sample) for sample in range(request.sample % RESAMPLED))
-        teacher, identity = seats[to].teacher, identities[to]
-        keys = (request_key(identity, canonical(teacher.lower(each)), each.sample) for each in fewer)
-        return any(journal.find(key) is not None for key in keys)
-
     async def ask(owner: str, request: Request, to: str = "teacher") -> Answer:
         seat = seats[to]
         body = canonical(seat.teacher.lower(request))
@@ -155,7 +144,7 @@ def make_ask(
             if entry is not None:
                 tally.reused += 1
                 if known is not None:
-                    answered.add((owner, same(request)))
+                    answered.add((owner, _asked(request)))
                 return _read(entry.body, key)
             if final and (refusal := journal.find_failure(key)) is not None:
                 raise _refused(refusal)
@@ -169,7 +158,9 @@ def make_ask(
                 return answer
             # Whoever was buying went away, and we did not: look again.
         credited = owner if request.sample < RESAMPLED else NOBODY
-        more = watch and extends(owner, request, to)
+        more = known is not None and (
+            _has_fewer(journal, seat.teacher, request) if to in known else (owner, _asked(request)) in answered
+        )
         return await buy(Call(key, credited, to, seat, body, *estimate(body, request.sampling), owner, more))
 
     async def buy(call: Call) -> Answer:
@@ -189,9 +180,17 @@ def make_ask(
     return lambda owner: partial(ask, owner)
 
 
-def same(request: Request) -> str:
+def _asked(request: Request) -> str:
     """The request, whoever is asked."""
-    return hashlib.sha256(canonical([request.messages, dict(request.sampling), request.sample])).hexdigest()
+    return hashlib.sha256(canonical(list(request._replace(sampling=dict(request.sampling))))).hexdigest()
+
+
+def _has_fewer(journal: Journal, teacher: Teacher, request: Request) -> bool:
+    """Whether the same question has an earlier sample on disk."""
+    identity = canonical(teacher.identity)
+    fewer = (request._replace(sample=sample) for sample in range(request.sample % RESAMPLED))
+    keys = (request_key(identity, canonical(teacher.lower(each)), each.sample) for each in fewer)
+    return any(journal.find(key) is not None for key in keys)
 
 
 def _tell(waiting: list[Turn], result: Answer | BaseException | None) -> None:
