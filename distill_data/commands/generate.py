@@ -28,7 +28,7 @@ from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest
 from distill_data.commands.roles import FROM_STUDENTS, find_profiles
 from distill_data.commands.running import Run, run_live, run_parked, run_replay
 from distill_data.commands.work import Work
-from distill_data.data.items import Row
+from distill_data.data.items import Row, digest
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import is_published, withdraw
 from distill_data.engine.rundir import RunDirectory
@@ -168,6 +168,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
                 "recipe": job.recipe.name,
                 "plan": job.plan,
                 "questions": job.questions,
+                "reuse": _shelves(job.options),
                 "teachers": seating.facts_of(job.profiles, job.resolved),
             }
         )
@@ -195,7 +196,8 @@ def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, stored: Mappi
     A plan that was begun goes on unseen. Where the questions and all who were asked are the same, samples and roles may
     have come to them.
     """
-    if (stored.get("plan"), stored.get("created_by")) == (job.plan, __version__):
+    begun = (stored.get("plan"), stored.get("created_by")) == (job.plan, __version__)
+    if begun and set(stored.get("reuse", ())) <= set(_shelves(job.options)):
         return
     facts = orjson.loads(orjson.dumps(seating.facts_of(job.profiles, job.resolved)))
     before: Mapping[str, Any] = stored.get("teachers", {})
@@ -212,6 +214,11 @@ def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, stored: Mappi
             f"{parking.completion_tokens} completion tokens). "
             "Give --accept-drift to go on, another -o to keep both, or undo the change."
         )
+
+
+def _shelves(options: Options) -> list[str]:
+    """The runs that answers are taken from, by digests of their places."""
+    return [digest(str(path.resolve()))[:16] for path in options.reuse]
 
 
 def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:

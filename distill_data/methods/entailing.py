@@ -1,7 +1,7 @@
 """Entailment: an answer is right where a judge says that the right answer follows from it, whatever its words.
 
 The verifier `entailment` of recipes with a stage `entails`, whose parser is `choice: [yes, no]`: its block sees the
-answer in a fence and the right one as `gold`. Without a verdict the item fails: the sample counts neither as right nor
+answer in a fence and the right one as `gold`. Without a verdict the whole item fails, rather than to count as right or
 as wrong. Knows no strategy.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from distill_data.data.exchange import Ask
 from distill_data.data.items import Row
-from distill_data.errors import UsageError, VerifierFailed
+from distill_data.errors import SeedError, UsageError, VerifierFailed
 from distill_data.methods.judging import Candidate, allowed_by, ask_judge, fence
 from distill_data.methods.panel import Panel
 from distill_data.quality import BY_JUDGE
@@ -32,7 +32,10 @@ def verified_by_judge(panel: Panel) -> Panel:
         )
 
     async def right(answer: str, row: Row, ask: Ask) -> bool:
-        shown = {"gold": str(row[panel.recipe.gold])}
+        gold = str(row.get(panel.recipe.gold) or "").strip()
+        if not gold:
+            raise SeedError(f"the verifier needs the right answer, and the column {panel.recipe.gold} is empty")
+        shown = {"gold": gold}
         candidate = Candidate("K", fence(answer))
         verdict = await ask_judge(
             panel, ask, ENTAILS, row, [candidate], allowed_by(panel, ENTAILS), shown, to=panel.judge

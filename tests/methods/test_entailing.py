@@ -11,7 +11,7 @@ import pytest
 from distill_data.data.exchange import Answer, Request
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.schedule import settle
-from distill_data.errors import UsageError
+from distill_data.errors import SeedError, UsageError
 from distill_data.methods.annotating import make_method
 from distill_data.methods.entailing import verified_by_judge
 from distill_data.methods.panel import Panel, make_panel
@@ -61,3 +61,14 @@ def test_a_recipe_needs_the_stage() -> None:
     assert verified_by_judge(open_panel()).right is not None
     with pytest.raises(UsageError, match="needs the stage entails"):
         verified_by_judge(open_panel("shortest"))
+
+
+@pytest.mark.parametrize("gold", ["", " ", None])
+def test_nothing_is_asked_about_no_gold(gold: Any) -> None:
+    async def nobody(request: Request, to: str = "teacher") -> Answer:
+        raise LookupError("asked")
+
+    right = verified_by_judge(open_panel()).right
+    assert right
+    with pytest.raises(SeedError, match="column answer is empty"):
+        asyncio.run(right("2 km", {**ROW, "answer": gold}, nobody))  # type: ignore[arg-type]

@@ -76,6 +76,17 @@ def test_what_came_to_a_run_and_was_stopped_goes_on(more: tuple[str, str], serve
     run(*do, *more).ended(0)
 
 
+def test_a_run_that_lost_what_it_reused_is_told(server: Server, place: Place) -> None:
+    run(*asked_of(place, "compare", server.url, "a")).ended(0)
+    do = asked_of(place, "compare", server.url, "b", "--set", "criterion=Better is the longer one.")
+    reuse = ("--reuse", place.out("a").run)
+    run(*do, *reuse, "--max-tokens-total", "1500").ended(4)
+    asked = server.asked()
+    run(*do).complained(5, "changed")
+    assert server.asked() == asked
+    run(*do, *reuse).ended(0)
+
+
 def test_a_file_of_somebody_else_is_left_alone(server: Server, place: Place) -> None:
     mine = [place.path / name for name in ("mine.jsonl", "mine.partial.jsonl")]
     for path in mine:
