@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from distill_data.commands.options import Options
-from distill_data.engine.publish import file_digest, files_of, read_manifest
+from distill_data.engine.durable import file_digest
+from distill_data.engine.publish import files_of, read_manifest
 from distill_data.errors import UsageError
 from distill_data.quality.diversity import collapse, measure
 

@@ -16,7 +16,7 @@ from distill_data.commands.roles import FROM_STUDENTS
 from distill_data.data.documents import list_documents
 from distill_data.data.items import Item, Row, canonical, digest
 from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
-from distill_data.engine.publish import file_digest
+from distill_data.engine.durable import file_digest
 from distill_data.errors import DriftError, SeedError, UsageError
 from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
 

@@ -18,7 +18,8 @@ from distill_data.data.items import Item, Outcome
 from distill_data.engine.ask import Parking, Seat, Tally, add_cost, make_ask, make_park, make_refuse
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
-from distill_data.engine.publish import Count, encode_outcome
+from distill_data.engine.outcomes import encode_outcome
+from distill_data.engine.publish import Count
 from distill_data.engine.send import Sender
 from distill_data.engine.spill import Spill
 from distill_data.errors import DiskError, DistillError, Interrupted
@@ -136,6 +137,7 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
         run.count.items = run.work.items
         for seat in run.seats.values():
             await seat.teacher.aclose()
+        await sender.blobs.aclose()
     say(run.progress())
     return sender.stopping
 

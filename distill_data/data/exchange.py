@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
+
+from distill_data.errors import DamageError
 
 Message = dict[str, Any]
 Kind = Literal["chat", "complete", "score", "embed"]
@@ -23,6 +28,10 @@ class Request(NamedTuple):
     """A JSON schema for the answer, on the same terms."""
     sample: int = 0
     """Which of several samples of the same question this is. Part of the key, never sent."""
+    completion: tuple[Message, ...] = ()
+    """y, where it is given: what a request of kind `score` is about. Without `messages` its text is scored as it is."""
+    feature: Mapping[str, Any] | None = None
+    """φ, for a request of kind `score`: what the teacher is to give of itself, such as `{"of": "topk", "k": 64}`."""
 
 
 RESAMPLED = 1 << 20
@@ -36,6 +45,36 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    blob: bytes = b""
+    """Arrays that belong to it, one after the other; the body's `feature.arrays` says which."""
+
+
+class Blob(NamedTuple):
+    """Bytes of arrays in a file, found again by place and known by their digest."""
+
+    path: Path
+    offset: int
+    length: int
+    sha256: str
+
+    def read(self) -> bytes:
+        """The bytes. Raises DamageError where they are not the ones that were written."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found = os.pread(fd, self.length, self.offset)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise DamageError(
+                f"{self.path}: arrays that the journal names cannot be read: {error.strerror}."
+            ) from error
+        if hashlib.sha256(found).hexdigest() != self.sha256:
+            raise DamageError(
+                f"{self.path}: the {self.length} bytes at {self.offset} are not those that the journal names. Restore "
+                "the file from a copy, or start anew with another output."
+            )
+        return found
 
 
 class Answer(NamedTuple):
@@ -52,6 +91,10 @@ class Answer(NamedTuple):
     completion_tokens: int
     cached_tokens: int = 0
     logprobs: Any = None
+    feature: Mapping[str, Any] | None = None
+    """Of a request of kind `score`: what the teacher says about its arrays, as the body's `feature`."""
+    blob: Blob | None = None
+    """Where these arrays are."""
 
 
 class Lost(Exception):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import orjson
+
+from distill_data.data.exchange import Blob
 
 Row = dict[str, Any]
 Record = dict[str, Any]
@@ -32,6 +34,14 @@ class Item(NamedTuple):
         return random.Random(f"{self.seed}:{self.id}")
 
 
+class Arrays(NamedTuple):
+    """Arrays that belong to a record: what there is, and the bytes one after the other."""
+
+    header: Mapping[str, Sequence[Any]]
+    """Name to [dtype, shape], in the order of the bytes."""
+    source: Blob | bytes
+
+
 class Outcome(NamedTuple):
     """How an item ended. `pending` means that the run stopped before it did."""
 
@@ -50,6 +60,8 @@ class Outcome(NamedTuple):
     """Records of further kinds, for a file each."""
     tallies: Mapping[str, tuple[int, int]] = MappingProxyType({})
     """Name to (how often, of how many), summed over the run."""
+    arrays: tuple[Arrays, ...] = ()
+    """Of each record, where records have a side file; none otherwise."""
 
 
 def kept(*records: Record, dropped: Mapping[str, int] | None = None, agrees: bool | None = None) -> Outcome:

@@ -20,6 +20,7 @@ import orjson
 
 from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request
 from distill_data.data.items import canonical
+from distill_data.engine.blobs import blob_at
 from distill_data.engine.journal import Entry, Journal, Usage
 from distill_data.engine.limiter import Limiter
 from distill_data.errors import AnswerFailed, DamageError, MissingAnswer
@@ -145,7 +146,7 @@ def make_ask(
                 tally.reused += 1
                 if known is not None:
                     answered.add((owner, _asked(request)))
-                return _read(entry.body, key)
+                return _read(entry, key)
             if final and (refusal := journal.find_failure(key)) is not None:
                 raise _refused(refusal)
             waiting = in_flight.get(key)
@@ -205,11 +206,14 @@ def _tell(waiting: list[Turn], result: Answer | BaseException | None) -> None:
             turn.set_result(result)
 
 
-def _read(body: bytes, key: str) -> Answer:
+def _read(entry: Entry, key: str) -> Answer:
     try:
-        return read_answer(body)
+        answer = read_answer(entry.body)
     except BadReply as error:
         raise DamageError(f"the stored answer {key[:16]} cannot be read: {error}") from error
+    if answer.feature is None or "blob" not in answer.feature:
+        return answer
+    return answer._replace(blob=blob_at(entry.blobs, answer.feature["blob"]))
 
 
 def _refused(entry: Entry) -> AnswerFailed:

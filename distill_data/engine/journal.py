@@ -96,6 +96,8 @@ class Entry:
 
     owner: str
     body: bytes
+    blobs: Path = field(default=Path(), compare=False)
+    """Where the arrays lie that the body names, if it does."""
 
 
 class Journal:
@@ -107,6 +109,7 @@ class Journal:
         Raises DiskError where a segment cannot be read.
         """
         self.directory = directory
+        self.blobs = directory.with_name("blobs")
         self.totals = Totals()
         self.owned: dict[int, int] = {}
         """Answers found on disk at the start, by their item."""
@@ -192,7 +195,7 @@ class Journal:
         if not segments.intact(line):
             raise DamageError(f"{self._segments[number]}: the line at byte {offset} changed while the run was open.")
         body = segments.body_of(line, key)
-        return None if body is None else Entry(segments.head_of(line).owner, body)
+        return None if body is None else Entry(segments.head_of(line).owner, body, self.blobs)
 
     def _reader(self, number: int) -> int:
         fd = self._readers.get(number)

@@ -9,20 +9,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import orjson
 
-from distill_data.data.items import Item, Outcome
-from distill_data.engine.durable import disk_error, sync_directory, write_atomically
+from distill_data.data.items import Outcome
+from distill_data.engine.durable import disk_error, file_digest, sync_directory, write_atomically
+from distill_data.engine.outcomes import WITH_ARRAYS, records_with_arrays
+from distill_data.engine.shards import Shards, are_whole, discard_shards, folder_of
 from distill_data.errors import DamageError, DistillError, UsageError
-from distill_data.teachers.replies import encodable
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +56,6 @@ def files_of(output: Path, *, partial: bool = False, others: Mapping[str, Path] 
 
     dataset, rejects, manifest = (named(output, end) for end in (".jsonl", ".rejects.jsonl", ".manifest.json"))
     return Files(dataset, rejects, manifest, {kind: named(path, ".jsonl") for kind, path in others.items()})
-
-
-def encode_outcome(item: Item, outcome: Outcome) -> bytes:
-    """A blob for the spill: a line with the status, then the lines of the dataset or of the rejects.
-
-    With several kinds of records the first line also says how many lines there are of each.
-    """
-    head = outcome.status.encode()
-    if outcome.status == "kept":
-        rows: Iterable[Mapping[str, Any]] = outcome.records
-        if outcome.others:
-            head += b"".join(b" %d" % len(records) for records in (outcome.records, *outcome.others))
-            rows = chain(outcome.records, *outcome.others)
-    else:
-        rows = [
-            {
-                "item": item.id,
-                "outcome": outcome.status,
-                "reason": outcome.reason,
-                "detail": encodable(outcome.detail),
-                "answers": [encodable(answer) for answer in outcome.answers],
-                "seed": orjson.dumps(item.row).decode(),
-            }
-        ]
-    return b"\n".join((head, *map(orjson.dumps, rows), b""))
 
 
 class Count:
@@ -182,16 +157,19 @@ def publish(
     Raises DiskError. Until the first rename nothing that was there before has changed.
     """
     drafts: dict[str, Draft] = {}
+    shards = Shards(folder_of(files.dataset))
     paths = {**files.datasets(), "rejects": files.rejects}
     try:
         for name, path in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             drafts[name] = Draft(path)  # one by one: the first is discarded where the second cannot be made
-        ended = _fill(blobs, drafts["rejects"], [drafts[name] for name in files.datasets()])
+        ended = _fill(blobs, drafts["rejects"], [drafts[name] for name in files.datasets()], shards)
         if ended != count.ended():
             raise DistillError(f"{ended} items ended and {count.ended()} were counted; please report this.")
         sums, sealed = count.to_json(), {name: draft.seal() for name, draft in drafts.items()}
         result = {**sums, "records": drafts["dataset"].rows, **result}
+        if shards.described:
+            result["features"] = shards.describe()
         wanted = {name: draft.rows > 0 or name == "rejects" for name, draft in drafts.items()}
         result["files"] = {name: sealed[name] if wanted[name] else None for name in drafts}
         for name in reversed(drafts):
@@ -203,6 +181,7 @@ def publish(
             sync_directory(directory)
         manifest = {"result": result, "history": history}
         write_atomically(files.manifest, orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n", mode=0o644)
+        discard_shards(shards.folder, frozenset(shard["name"] for shard in shards.described))
     except OSError as error:
         raise disk_error(error, files.dataset) from error
     finally:
@@ -211,13 +190,17 @@ def publish(
     return result
 
 
-def _fill(blobs: Iterator[bytes], rejects: Draft, datasets: list[Draft]) -> int:
+def _fill(blobs: Iterator[bytes], rejects: Draft, datasets: list[Draft], shards: Shards) -> int:
     """Write every outcome's lines where they belong; how many outcomes there were."""
     ended = 0
     for blob in blobs:
         ended += 1
         head, lines = blob.split(b"\n", 1)
-        if head == b"kept":
+        if head.startswith(WITH_ARRAYS):
+            for record, arrays in records_with_arrays(head, lines):
+                for line in shards.add(record, arrays):
+                    datasets[0].write(line)
+        elif head == b"kept":
             datasets[0].write(lines)
         elif head.startswith(b"kept "):
             for draft, rows in zip(datasets, head.split()[1:], strict=True):
@@ -226,6 +209,8 @@ def _fill(blobs: Iterator[bytes], rejects: Draft, datasets: list[Draft]) -> int:
                     draft.write(line + b"\n")
         else:
             rejects.write(lines)
+    for line in shards.flush():
+        datasets[0].write(line)
     return ended
 
 
@@ -249,12 +234,9 @@ def is_published(files: Files, plan: str) -> dict[str, Any] | None:
             continue  # this run keeps nothing of that kind
         if described is None or not path.is_file() or file_digest(path) != described["sha256"]:
             return None
+    if not are_whole(manifest["result"].get("features"), files.dataset.parent):
+        return None
     return manifest
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _made(files: Files) -> dict[str, Path]:
@@ -274,3 +256,4 @@ def withdraw(files: Files) -> None:
     for path in (*_made(files).values(), files.manifest, files.dataset, files.rejects):
         with suppress(FileNotFoundError):
             path.unlink()
+    discard_shards(folder_of(files.dataset))

@@ -10,8 +10,11 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
 from distill_data.data.exchange import Answer, Lost, Reply
 from distill_data.engine.ask import Call, Seat, Tally, add_cost
+from distill_data.engine.blobs import Blobs, place_of
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
 from distill_data.engine.retry import Verdict, backoff, judge, judge_bad_reply, judge_lost
@@ -43,6 +46,10 @@ class Sender:
     settled: asyncio.Event | None = None
     """Made by who waits for a reserve to be given back; set, and taken away, when one is."""
     draw: Callable[[], float] = random.random
+    blobs: Blobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.blobs = Blobs(self.journal.blobs)
 
     async def send(self, call: Call) -> Answer:
         """The answer, on disk. Raises AnswerFailed where this request is refused for good, Stopped where the run
@@ -89,6 +96,8 @@ class Sender:
             usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
             self._settle(expected, cost, used, add_cost(0.0, call.seat.price, *usage[:2]))
             try:
+                if reply.blob:
+                    reply, answer = await self._keep_blob(reply, answer)
                 await self.journal.commit(call.key, call.owner, usage, reply.body)
             except DiskError:
                 self._doubt(call)
@@ -98,6 +107,13 @@ class Sender:
         self.succeeded.add(call.role)
         self.tally.add(usage)
         return answer
+
+    async def _keep_blob(self, reply: Reply, answer: Answer) -> tuple[Reply, Answer]:
+        """Arrays go to the disk before the line that names them. Raises DiskError."""
+        blob = await self.blobs.put(reply.blob)
+        body = orjson.loads(reply.body)
+        body["feature"]["blob"] = place_of(blob)
+        return reply._replace(body=orjson.dumps(body), blob=b""), answer._replace(blob=blob)
 
     async def _reserve(self, call: Call, expected: int) -> float | None:
         """Set the most that this may cost aside. What others have set aside may come back, so it waits for them."""

@@ -216,10 +216,12 @@ REQUESTS = st.builds(
         st.fixed_dictionaries({"role": st.sampled_from(["user", "system"]), "content": JSON}), max_size=2
     ),
     sampling=st.dictionaries(st.sampled_from(["temperature", "stop", "seed"]), JSON, max_size=2),
-    kind=st.sampled_from(["chat", "complete"]),
+    kind=st.sampled_from(["chat", "complete", "score"]),
     choices=st.lists(st.text(max_size=2), max_size=2).map(tuple),
     schema=st.none() | st.dictionaries(st.text(max_size=2), JSON, max_size=1),
     sample=st.integers(0, 12),
+    completion=st.lists(st.fixed_dictionaries({"role": st.just("assistant"), "content": JSON}), max_size=2).map(tuple),
+    feature=st.none() | st.dictionaries(st.sampled_from(["of", "k"]), JSON, max_size=2),
 )
 IDENTITIES = st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2)
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from distill_data.data.items import Item, Outcome, failed, kept, rejected
 from distill_data.engine import publish as module
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.engine.publish import (
     Count,
     Files,
-    encode_outcome,
     file_digest,
     files_of,
     is_published,

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from distill_data.data.seeds import make_items, open_seeds, read_rows
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.methods.labeling import make_labeling
 from distill_data.recipes import load_recipe
 from tests.golden.growth import play_growth

@@ -23,7 +23,7 @@ import orjson
 
 from distill_data.data.exchange import Answer, Request
 from distill_data.data.seeds import make_items, open_seeds, read_rows
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.engine.schedule import settle
 from distill_data.methods import feedback, self_knowledge
 from distill_data.methods.annotating import find_strategy, make_method

@@ -18,7 +18,7 @@ from distill_data.commands.work import InRounds
 from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.growth import Draft, Draw
 from distill_data.data.items import Item, Outcome, canonical
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.errors import AnswerFailed, UsageError
 from distill_data.formats.contracts import faults
 from distill_data.methods.adversarial import AHEAD, make_balance

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from distill_data.data.exchange import Answer, Request
 from distill_data.data.items import Item, canonical
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.methods.labeling import make_labeling
 from distill_data.recipes import list_recipes
 from distill_data.recipes.recipe import Recipe

@@ -18,7 +18,7 @@ from distill_data.commands.work import InRounds
 from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.items import Item, Outcome, Row, canonical
 from distill_data.data.seeds import make_items, open_seeds, read_rows
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.errors import SeedError, UsageError
 from distill_data.methods.curation import make_curation
 from distill_data.recipes import apply_settings, load_recipe

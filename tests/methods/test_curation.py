@@ -22,7 +22,7 @@ from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.growth import Draft, Draw
 from distill_data.data.items import Item, Outcome, canonical
 from distill_data.data.seeds import make_items
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.errors import SeedError, UsageError
 from distill_data.methods.curation import make_curation
 from distill_data.methods.fragments import fragment

@@ -21,7 +21,7 @@ from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.growth import Draw
 from distill_data.data.items import Item, Outcome, canonical
 from distill_data.data.seeds import make_items, open_seeds, read_rows
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.errors import SeedError, UsageError
 from distill_data.methods.expansion import bad_instance, make_expansion
 from distill_data.methods.growing import make_propose

@@ -19,7 +19,7 @@ from distill_data.commands.work import InRounds
 from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request
 from distill_data.data.items import Item, Outcome, canonical
 from distill_data.data.seeds import make_items, open_seeds, read_rows
-from distill_data.engine.publish import encode_outcome
+from distill_data.engine.outcomes import encode_outcome
 from distill_data.errors import SeedError, UsageError
 from distill_data.formats.contracts import TRAINERS, faults
 from distill_data.methods.judging import fence
