@@ -28,6 +28,7 @@ __all__ = [
 BACKENDS: Mapping[str, str] = {
     "openai": "distill_data.teachers.openai",
     "local": "distill_data.teachers.local",
+    "transformers": "distill_data.teachers.transformers",
     "echo": "distill_data.teachers.echo",
 }
 """Backend name to the module that speaks for it; imported when a profile names it."""
@@ -42,8 +43,9 @@ class Resolved:
 
     def to_json(self) -> dict[str, Any]:
         capabilities = asdict(self.capabilities)
-        if not self.capabilities.vision:
-            del capabilities["vision"]  # runs from before there were images keep their plan's digest
+        for name, absent in (("vision", False), ("scoring", "none"), ("layers", 0), ("tokenizer", None)):
+            if capabilities[name] == absent:
+                del capabilities[name]  # runs from before there was this one keep their plan's digest
         return {"identity": dict(self.identity), "capabilities": capabilities}
 
     @classmethod
@@ -76,7 +78,8 @@ def _backend(profile: Profile) -> Backend:
 
 
 async def resolve(profile: Profile, needs: frozenset[str]) -> Resolved:
-    """Identity and capabilities of the model. `needs` is a subset of choice, json_schema, logprobs, seed.
+    """Identity and capabilities of the model. `needs` is a subset of choice, json_schema, logprobs, seed, vision,
+    score.
 
     Sends at most one tiny request, and only where a need is not declared in the profile. Raises UsageError where a
     key, a package or weights are missing, ProbeFailed where the probe got no usable reply.

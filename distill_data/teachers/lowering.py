@@ -17,6 +17,7 @@ RESERVED = {
     "model": "name the model with --teacher",
     "messages": "the messages come from the recipe's body",
     "prompt": "the prompt comes from the recipe's body",
+    "feature": "the command feature asks for scores of given texts",
 }
 """Body fields that no recipe may set, and what to do instead."""
 
@@ -31,7 +32,7 @@ def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[s
     """
     if request.kind not in ("chat", "complete"):
         raise UsageError(f"{name}: a request of kind {request.kind!r} cannot be sent yet; chat and complete can.")
-    if not capabilities.vision and any(map(_has_image, request.messages)):
+    if not capabilities.vision and any(map(has_image, request.messages)):
         raise UsageError(blind(name))
     raw = request.kind == "complete"
     body: dict[str, Any] = {"prompt": request.messages[0]["content"]} if raw else {"messages": request.messages}
@@ -144,7 +145,8 @@ def blind(name: str) -> str:
     )
 
 
-def _has_image(message: Mapping[str, Any]) -> bool:
+def has_image(message: Mapping[str, Any]) -> bool:
+    """Whether one of the message's parts is an image."""
     content = message.get("content")
     return isinstance(content, list) and any(part.get("type") == "image_url" for part in content)
 

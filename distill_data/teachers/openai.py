@@ -1,6 +1,6 @@
 """Any server with an OpenAI-shaped `/chat/completions`: OpenAI, vLLM, SGLang, Ollama, llama.cpp, gateways.
 
-Raw text goes to `/completions` beside it.
+Raw text goes to `/completions` beside it; what a given text's scores take is server_scoring's.
 
 Posts JSON with aiohttp and gives back what came, once: retrying, pacing and judging are the engine's.
 """
@@ -27,9 +27,10 @@ from distill_data.teachers.endpoint import OPENAI_HOST, base_url_of, proxy_of, r
 from distill_data.teachers.lowering import chat_body, is_raw
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
 from distill_data.teachers.replies import BadReply, read_answer
+from distill_data.teachers.server_scoring import CHAT, RAW, SCORE_CAP, is_score, probe_scoring, score, score_body
 
 BODY_CAP = 16 * 2**20
-"""Bytes of a decoded body. A longer one is no answer."""
+"""Bytes of a decoded body. A longer one is no answer; scores of a given text have a cap of their own."""
 CONNECT = 10.0
 """Seconds to get a connection: name, TCP, TLS and proxy."""
 IDLE = 120.0
@@ -45,7 +46,7 @@ _PROBE = Request(
 
 
 async def resolve(profile: Profile, needs: frozenset[str]) -> Resolved:
-    """See `distill_data.teachers.resolve`. Only choice and json_schema are probed; seed and logprobs are declared."""
+    """See `distill_data.teachers.resolve`. Choice, json_schema and score are probed; seed and logprobs are declared."""
     base_url = base_url_of(profile)
     read_credentials(profile, base_url)  # this and the next, so that mistakes show before anything is sent
     proxy_of(base_url)
@@ -57,6 +58,8 @@ async def resolve(profile: Profile, needs: frozenset[str]) -> Resolved:
     if unknown and "json_schema" not in declared:
         declared["json_schema"] = await _probe(profile, identity, declared)
     declared.setdefault("choice", "json_schema" if declared.get("json_schema") else "none")
+    if "score" in needs and not declared.get("tokenizer"):
+        declared["scoring"], declared["tokenizer"] = await _probe_scoring(profile, identity, declared)
     return Resolved(identity, Capabilities(**declared))
 
 
@@ -77,22 +80,31 @@ class OpenAITeacher:
         self._capabilities = resolved.capabilities
         self._model = profile.model.partition("/")[2]
         self._base_url = resolved.identity["base_url"]
-        self._url = URL(self._base_url + "/chat/completions", encoded=True)
-        self._raw_url = URL(self._base_url + "/completions", encoded=True)
+        self._urls = {path: URL(self._base_url + path, encoded=True) for path in (CHAT, RAW)}
         self._session: aiohttp.ClientSession | None = None
         self._deadlines = Deadlines(profile.timeout)
 
     def lower(self, request: Request) -> dict[str, Any]:
-        return {"model": self._model, **chat_body(self._profile.name, self._capabilities, request)}
+        make = score_body if request.kind == "score" else chat_body
+        return {"model": self._model, **make(self._profile.name, self._capabilities, request)}
 
     async def send(self, body: bytes) -> Reply:
         """Post the body. Raises Lost where no whole reply came, UsageError where a key is missing."""
+        if is_score(body):
+            return await score(self.post_for_scores, self._capabilities, body)
+        return await self._exchange(RAW if is_raw(body) else CHAT, body, BODY_CAP)
+
+    async def post_for_scores(self, path: str, fields: Mapping[str, Any]) -> Reply:
+        """One of the posts that a text's scores take. Raises as `send` does."""
+        return await self._exchange(path, orjson.dumps(fields), SCORE_CAP)
+
+    async def _exchange(self, path: str, body: bytes, cap: int) -> Reply:
         session = self._session or self._connect()
         used = self._credentials
         try:
-            reply = await self._post(session, body)
+            reply = await self._post(session, path, body, cap)
             if reply.status == 401 and self._renew(session, used.headers):
-                reply = await self._post(session, body)
+                reply = await self._post(session, path, body, cap)
             return reply
         except (aiohttp.ClientError, OSError) as error:
             lost = _lost(error, used.redact_text(str(error)), self._profile.timeout)
@@ -103,12 +115,12 @@ class OpenAITeacher:
         if session is not None:
             await session.close()
 
-    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> Reply:
+    async def _post(self, session: aiohttp.ClientSession, path: str, body: bytes, cap: int) -> Reply:
         data = io.BytesIO(body) if len(body) > _LARGE else body
-        hide, url = self._credentials, self._raw_url if is_raw(body) else self._url
+        hide = self._credentials
         with self._deadlines:
-            async with session.post(url, data=data, allow_redirects=False) as response:
-                content = await _read(response)
+            async with session.post(self._urls[path], data=data, allow_redirects=False) as response:
+                content = await _read(response, cap)
         headers: Mapping[str, str] = response.headers  # looks names up in any case
         if response.status != OK:
             headers = {name.lower(): hide.redact_text(value) for name, value in headers.items()}
@@ -154,14 +166,14 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes:
     """The whole decoded body. Raises Lost past the cap, and where the body stalls."""
     content = response.content
-    if content.is_eof() and content.total_bytes <= BODY_CAP:
+    if content.is_eof() and content.total_bytes <= cap:
         return content.read_nowait()  # all of it is here: the usual case, and worth neither timer nor coroutine
     pieces: list[bytes] = []
     size = 0
-    while max(size, response.content_length or 0) <= BODY_CAP:
+    while max(size, response.content_length or 0) <= cap:
         try:
             async with asyncio.timeout(IDLE) as idle:
                 piece = await content.readany()
@@ -173,7 +185,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             return b"".join(pieces)
         pieces.append(piece)
         size += len(piece)
-    raise Lost(f"the reply is longer than {BODY_CAP} bytes", sent=True)
+    raise Lost(f"the reply is longer than {cap} bytes", sent=True)
 
 
 def _lost(error: Exception, text: str, timeout: float) -> Lost:
@@ -207,6 +219,18 @@ async def _probe(profile: Profile, identity: Mapping[str, str], declared: Mappin
         return _honours(read_answer(reply.body))
     except BadReply:
         raise ProbeFailed(reply) from None
+
+
+async def _probe_scoring(
+    profile: Profile, identity: Mapping[str, str], declared: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """How the endpoint scores a given text, and its tokenizer's fingerprint."""
+    model = profile.model.partition("/")[2]
+    teacher = OpenAITeacher(profile, Resolved(identity, Capabilities()))
+    try:
+        return await probe_scoring(profile.name, model, teacher.post_for_scores, declared.get("scoring"))
+    finally:
+        await teacher.aclose()
 
 
 def _honours(answer: Answer) -> bool:

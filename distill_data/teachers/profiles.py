@@ -32,13 +32,14 @@ from distill_data.teachers.protocol import Profile
 DEFAULT_TEACHER = "local/smollm2"
 ON_THE_WIRE = frozenset({"openai"})
 """Backends that have a base URL, a key and headers."""
-FREE = frozenset({"local", "echo"})
+FREE = frozenset({"local", "transformers", "echo"})
 """Backends that cost nothing."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CHOICES = ("grammar", "json_schema", "guided_choice", "none")
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
+_SCORING = ("prompt_logprobs", "echo", "none")
 
 
 def _is_text(value: Any) -> bool:
@@ -94,6 +95,7 @@ CAPABILITIES: Mapping[str, Check] = {
     "seed": (_is_flag, "true or false"),
     "logprobs": (_is_flag, "true or false"),
     "vision": (_is_flag, "true or false"),
+    "scoring": (lambda value: value in _SCORING, "one of " + ", ".join(_SCORING)),
     "max_tokens_field": (lambda value: value in _TOKEN_FIELDS, "one of " + ", ".join(_TOKEN_FIELDS)),
 }
 

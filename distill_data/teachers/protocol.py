@@ -23,6 +23,14 @@ class Capabilities:
     vision: bool = False
     """Whether messages may hold images."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    scoring: Literal["none", "local", "prompt_logprobs", "echo"] = "none"
+    """How log-probabilities of a given text are had: `local` is a forward pass here, the others are a server's ways."""
+    layers: int = 0
+    """Of a model that runs here: its transformer layers; 0 where nobody knows. Hidden states are numbered 0 (the
+    embeddings) to `layers`."""
+    tokenizer: Mapping[str, Any] | None = None
+    """The tokenizer's fingerprint, resolved where text is to be scored: `name`, `vocab_size` (0 is unknown), `template`
+    and `probe`, 16 hex digits over the chat template and over the ids of a fixed text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ def test_a_name_without_a_profile(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("opneai/gpt-x", "no backend 'opneai'; did you mean 'openai'.*openai, local, echo"),
+        ("opneai/gpt-x", "no backend 'opneai'; did you mean 'openai'.*openai, local, transformers, echo"),
         ("openai", "openai/MODEL"),
         ("local/", "local/MODEL"),
         ("bgi", r"no profile of this name \(profiles: big\); did you mean 'big'"),
