@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from distill_data.cli.datasets import CHECK_EXAMPLES, EXPORT_EXAMPLES, VERIFY_EXAMPLES, check, export, verify
 from distill_data.cli.generate import (
     CURATE_EXAMPLES,
     EXPAND_EXAMPLES,
@@ -28,6 +29,9 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("curate", curate, CURATE_EXAMPLES),
     ("feedback", feedback, FEEDBACK_EXAMPLES),
     ("self-knowledge", self_knowledge, SELF_EXAMPLES),
+    ("verify", verify, VERIFY_EXAMPLES),
+    ("check", check, CHECK_EXAMPLES),
+    ("export", export, EXPORT_EXAMPLES),
     ("recipes", list_recipes, ""),
     ("show", show, SHOW_EXAMPLES),
     ("check-recipe", check_recipe, ""),
