@@ -13,6 +13,7 @@ from distill_data.cli.options import (
     AnswersColumn,
     AnswerTeacher,
     Canaries,
+    Data,
     Kinds,
     MaxCandidates,
     Meta,
@@ -59,6 +60,10 @@ SELF_EXAMPLES = """\
 Examples:
   distill-data self-knowledge @arithmetic -r majority -s local/smollm2 -o voted.jsonl
   distill-data self-knowledge @arithmetic -r rest -s big --round 2 --previous r1.jsonl -o r2.jsonl"""
+FEATURE_EXAMPLES = """\
+Examples:
+  distill-data feature answers.jsonl -r topk -t transformers/smollm2 -o logits.jsonl
+  distill-data feature answers.jsonl -r hidden -t transformers/./model --set layers=[0,-1] -o states.jsonl"""
 LABEL_EXAMPLES = """\
 Examples:
   distill-data label @sentiment -r annotate -o sentiment.jsonl
@@ -118,6 +123,17 @@ def curate(
         meta, options, rows=rows, max_candidates=max_candidates, answer_teacher=answer_teacher, answers=not no_answer
     )
     _run(run, meta, recipe, output, built, verbose=verbose, quiet=quiet)
+
+
+@takes_options
+def feature(
+    data: Data, recipe: RecipeName, output: Output, verbose: Verbose = False, quiet: Quiet = False, **options: Any
+) -> None:
+    """Open the teacher: its distribution or states at each token of a given y. More in docs/options.md."""
+    from distill_data.commands.feature import feature as run
+
+    refuse_typing(data)
+    _run(run, data, recipe, output, build_options(**options), verbose=verbose, quiet=quiet, announce=False)
 
 
 @takes_options

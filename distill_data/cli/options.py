@@ -77,6 +77,9 @@ Meta = Annotated[
     ),
 ]
 
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="rows with prompt and completion, messages, or text", show_default=False)
+]
 Prompts = Annotated[
     str, typer.Argument(metavar="PROMPTS", help="what students are asked: a file, as SEEDS are", show_default=False)
 ]

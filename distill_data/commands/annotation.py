@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from distill_data.commands.generate import MakeWork
 from distill_data.commands.lineage import lineage_facts
 from distill_data.commands.options import Options
 from distill_data.commands.plan import Seeds
 from distill_data.commands.rounds import GROWTHS, grows, make_growth_of, prepare_rounds
-from distill_data.commands.work import OverSeeds, Work
+from distill_data.commands.work import OverSeeds
 from distill_data.data.items import Row
 from distill_data.engine.schedule import Method
 from distill_data.errors import SeedError, UsageError
@@ -27,7 +28,7 @@ LEAST_CANARIES = 4
 
 def prepare_annotation(
     recipe: Recipe, models: Mapping[str, str], seeds: Seeds, pool: Sequence[Row], options: Options
-) -> Callable[[], Work]:
+) -> MakeWork:
     """Makes works over every seed, or in rounds for a strategy that grows. A `commands.generate.Prepare`."""
     if grows(recipe):
         _refuse_for_growths(recipe, options)
@@ -43,7 +44,7 @@ def prepare_annotation(
     _check_rows(seeds, panel)
     if canaries:
         facts["canaries"] = len(canaries)
-    return lambda: OverSeeds(seeds, method, facts=facts)
+    return lambda _: OverSeeds(seeds, method, facts=facts)
 
 
 def make_annotation(

@@ -90,6 +90,10 @@ def problems(path: Path, command: str = "") -> list[str]:
         from distill_data.commands.check_annotation import problems_of
 
         found += () if broken else problems_of(recipe)
+    elif recipe.command == "feature":
+        from distill_data.commands.check_feature import problems_of as problems_of_feature
+
+        found += problems_of_feature(recipe)
     else:
         found += () if broken else _fields(recipe)
         found += _example(recipe, judge=not broken)
@@ -118,6 +122,10 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         read.add(recipe.demonstrations.by)
         if "demonstrations" not in body.names:
             yield str(front["demonstrations"].error("no template shows them; write a loop over demonstrations"))
+    if recipe.command == "feature":
+        from distill_data.methods.feature import GIVEN
+
+        read |= GIVEN
     for column in recipe.columns:
         if column not in read and "row" not in body.whole:
             yield str(front["columns"][column].error("no template uses this column"))
@@ -130,6 +138,10 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         from distill_data.methods.needs import SETTINGS
 
         read |= SETTINGS.get("", frozenset()) | SETTINGS.get(recipe.strategy, frozenset())
+    if recipe.command == "feature":
+        from distill_data.commands.check_feature import read_settings as read_by_strategy
+
+        read |= read_by_strategy(recipe)
     for setting in recipe.settings:
         if setting not in read:
             yield str(front["settings"][setting].error("nothing uses this setting"))

@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ from distill_data.reporting import Progress
 from distill_data.teachers import Resolved
 from distill_data.teachers.protocol import Profile
 
-Prepare = Callable[[Recipe, Mapping[str, str], Seeds, Sequence[Row], Options], Callable[[], Work]]
+MakeWork = Callable[[Mapping[str, Resolved]], Work]
+"""From role to what was found out about its model, to the work of one pass."""
+Prepare = Callable[[Recipe, Mapping[str, str], Seeds, Sequence[Row], Options], MakeWork]
 """From recipe, role to model, seeds, demonstrations and options to a maker of works, one for each pass.
 
 Checks all that can be checked without asking. Raises UsageError, RecipeError and SeedError.
@@ -133,10 +136,12 @@ def _plan(
     if resolved is None:
         needs = seating.needs_of(recipe) if probe else frozenset[str]()
         resolved = loop.run(seating.resolve_teachers(profiles, needs, stored))
+        resolved = resolved if probe else seating.take_for_granted(resolved, recipe)
     identities = {role: [names[role], each.to_json()] for role, each in resolved.items()}
     plan = plan_digest(recipe, seeds, pool, identities, options)
     questions = questions_digest(recipe, options)
-    return Job(recipe, seeds, options, output, profiles, resolved, make_work, plan, questions, say)
+    work = partial(make_work, resolved)
+    return Job(recipe, seeds, options, output, profiles, resolved, work, plan, questions, say)
 
 
 def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
@@ -226,8 +231,7 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
     live = _pass(job, journal)
     try:
         parking, _ = loop.run(run_parked(live, watch=False))
-        body = orjson.loads(parking.first_body or b"{}")
-        first = body.get("messages") or [{"role": "user", "content": body["prompt"]}] if body else ()
+        first = _first_messages(orjson.loads(parking.first_body or b"{}"))
     finally:
         journal.close()
     history = {
@@ -240,6 +244,12 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
     }
     message = _uncounted(job, live.work) if parking.keys else ""
     return Summary("planned", 0, message, str(job.output), live.count.to_json(), history, tuple(first))
+
+
+def _first_messages(body: Mapping[str, Any]) -> list[Any]:
+    """What a body asks about, as chat messages: a prompt, and y where that is given."""
+    raw = [{"role": "user", "content": body["prompt"]}] if "prompt" in body else []
+    return [*(body.get("messages") or raw), *body.get("completion", ())]
 
 
 def _uncounted(job: Job, work: Work) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from distill_data.commands.generate import generate
+from distill_data.commands.generate import MakeWork, generate
 from distill_data.commands.options import Options, Summary
 from distill_data.commands.plan import Seeds
-from distill_data.commands.work import OverSeeds, Work
+from distill_data.commands.work import OverSeeds
 from distill_data.data.items import Row
 from distill_data.methods.labeling import make_labeling
 from distill_data.recipes import Recipe
@@ -33,9 +33,9 @@ def label(
 
 def _prepare(
     recipe: Recipe, teachers: Mapping[str, str], seeds: Seeds, pool: Sequence[Row], options: Options
-) -> Callable[[], Work]:
+) -> MakeWork:
     """The work, once the first row's prompt was seen to render."""
     method = make_labeling(recipe, teachers, pool, options.resample)
     shown = pool[: recipe.demonstrations.k] if pool and recipe.demonstrations else []
     recipe.render("main", seeds.first().row, demonstrations=shown)
-    return lambda: OverSeeds(seeds, method)
+    return lambda _: OverSeeds(seeds, method)

@@ -14,6 +14,8 @@ from distill_data.teachers.profiles import DEFAULT_TEACHER, ON_THE_WIRE, find_pr
 from distill_data.teachers.protocol import Profile
 
 LOG = logging.getLogger(__name__)
+SCORING_TEACHER = "transformers/smollm2"
+"""Who is asked where no teacher is named and a given text is to be scored: the embedded weights, in full."""
 FROM_STUDENTS = ("feedback", "self-knowledge")
 """The commands in which a student writes y. Their strategies are imported when they run."""
 
@@ -27,6 +29,10 @@ class Roles(NamedTuple):
 
 def roles_of(recipe: Recipe, options: Options) -> Roles:
     """Who the recipe asks under its command. Raises UsageError where that contradicts the options."""
+    if recipe.command == "feature":
+        from distill_data.methods.feature import strategy_of
+
+        return Roles(students=False, teachers=bool(strategy_of(recipe).needs))
     if recipe.command not in FROM_STUDENTS:
         return Roles(students=False, teachers=True)
     if recipe.command == "self-knowledge":
@@ -49,7 +55,7 @@ def find_profiles(options: Options, recipe: Recipe) -> dict[str, Profile]:
     """Role to profile: teacher, teacher-2, …, student, student-2, …, answerer. Raises UsageError."""
     roles = roles_of(recipe, options)
     students = _students(options, recipe) if roles.students else ()
-    teachers = _teachers(options) if roles.teachers else ()
+    teachers = _teachers(options, recipe) if roles.teachers else ()
     answerers = tuple(filter(None, [options.answer_teacher]))
     if recipe.command in FROM_STUDENTS and roles.teachers and teachers == (DEFAULT_TEACHER,) != options.teachers:
         LOG.warning("no teacher is named (-t, DISTILL_TEACHER); the embedded one judges: %s", DEFAULT_TEACHER)
@@ -91,8 +97,9 @@ def _make_find(options: Options, names: Sequence[str]) -> Callable[[Sequence[str
     return find
 
 
-def _teachers(options: Options) -> Sequence[str]:
-    return options.teachers or tuple(filter(None, [os.environ.get("DISTILL_TEACHER", "")])) or (DEFAULT_TEACHER,)
+def _teachers(options: Options, recipe: Recipe) -> Sequence[str]:
+    named = options.teachers or tuple(filter(None, [os.environ.get("DISTILL_TEACHER", "")]))
+    return named or (SCORING_TEACHER if recipe.command == "feature" else DEFAULT_TEACHER,)
 
 
 def _students(options: Options, recipe: Recipe) -> Sequence[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from distill_data.commands.generate import Prepare
+from distill_data.commands.generate import MakeWork, Prepare
 from distill_data.commands.options import Options
 from distill_data.commands.plan import Seeds
 from distill_data.commands.work import InRounds, Work
@@ -14,6 +14,7 @@ from distill_data.data.items import Item, Row
 from distill_data.errors import UsageError
 from distill_data.methods.needs import SCORE
 from distill_data.recipes import Recipe
+from distill_data.teachers import Resolved
 
 IN_ROUNDS = ("expand", "curate")
 """The commands that write x themselves. Their strategies are imported when they run: `label` starts without them."""
@@ -80,7 +81,7 @@ def prepare_rounds(make_growth: MakeGrowth, facts: Mapping[str, Any] = {}) -> Pr
 
     def prepare(
         recipe: Recipe, teachers: Mapping[str, str], seeds: Seeds, pool: Sequence[Row], options: Options
-    ) -> Callable[[], Work]:
+    ) -> MakeWork:
         rows = require_rows(options)
         if options.answer_teacher and not recipe.stages.keys() - {SCORE}:
             raise UsageError(f"--answer-teacher: the recipe {recipe.name} writes x and y in one call.")
@@ -89,11 +90,11 @@ def prepare_rounds(make_growth: MakeGrowth, facts: Mapping[str, Any] = {}) -> Pr
             raise UsageError(f"--max-candidates {cap} is less than --rows {rows}.")
         items = list(seeds.items())
 
-        def make() -> Work:
+        def make(_: Mapping[str, Resolved]) -> Work:
             growth = make_growth(recipe, teachers, items, options.seed, options.resample, answers=options.answers)
             return InRounds(growth, rows, cap, options.seed, facts)
 
-        make()  # what cannot work is said before anything is asked
+        make({})  # what cannot work is said before anything is asked
         return make
 
     return prepare

@@ -19,6 +19,10 @@ from distill_data.teachers.protocol import Profile
 
 def needs_of(recipe: Recipe) -> frozenset[str]:
     """What the recipe wants of a model beyond plain text."""
+    if recipe.command == "feature":
+        from distill_data.methods.feature import strategy_of
+
+        return strategy_of(recipe).needs
     wanted = {
         "choice": recipe.choices,
         "json_schema": recipe.schema,
@@ -47,7 +51,29 @@ async def _resolve(profile: Profile, needs: frozenset[str], known: Mapping[str, 
         raise TeacherError(f"{profile.name}: {verdict.detail or verdict.reason}") from None
     if "vision" in needs and not resolved.capabilities.vision:
         raise UsageError(blind(profile.name))
+    if "score" in needs and resolved.capabilities.scoring == "none":
+        raise UsageError(
+            f"{profile.name}: cannot score a given text; a model that runs here can, -t transformers/smollm2 or "
+            "transformers/ORG/NAME, and a server that gives prompt_logprobs, or echo with logprobs."
+        )
+    if "logprobs" in needs and profile.capabilities.get("logprobs") is False:
+        raise UsageError(f"{profile.name}: its profile says logprobs = false, and this recipe is about them.")
     return resolved
+
+
+def take_for_granted(resolved: Mapping[str, Resolved], recipe: Recipe) -> dict[str, Resolved]:
+    """For a dry run: models that nobody has asked yet are taken to be able to score, so that requests can be counted.
+
+    How a server scores is no part of what it is asked.
+    """
+    if "score" not in needs_of(recipe):
+        return dict(resolved)
+    return {
+        role: replace(each, capabilities=replace(each.capabilities, scoring="prompt_logprobs"))
+        if each.capabilities.scoring == "none"
+        else each
+        for role, each in resolved.items()
+    }
 
 
 def facts_of(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) -> dict[str, Any]:

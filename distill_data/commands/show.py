@@ -29,7 +29,8 @@ def show(
     row: int = 1,
     options: Options = Options(),  # noqa: B008
 ) -> list[dict[str, Any]]:
-    """The first requests for a row, one for each sample that is asked at once: messages, sampling, choices, schema.
+    """The first requests for a row, one for each sample that is asked at once: messages, sampling, choices, schema;
+    completion and feature where y is given.
 
     `row` counts from 1; of a growing command it is the proposal in the first round. Without `command` it is the one
     that the recipe is for. Without seeds the row is the recipe's own example, and a growth needs seeds. Raises
@@ -40,7 +41,7 @@ def show(
         roles = {"student": "the student", "teacher": "the teacher"}
     else:
         roles = {role: profile.name for role, profile in find_profiles(options, made).items()}
-    ask_first = _grow if grows(made) else _annotate if made.command in FROM_STUDENTS else _label
+    ask_first = _grow if grows(made) else _annotate if made.command in FROM_STUDENTS else BY_COMMAND[made.command]
     first = ask_first(made, roles, seeds, row, options)
     asked: list[dict[str, Any]] = []
 
@@ -70,6 +71,22 @@ def _annotate(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, op
     item, _ = _example(recipe) if not seeds else _row(recipe, seeds, row, options)
     method, _ = make_annotation(recipe, roles, options)
     return lambda ask: method(item, ask)
+
+
+def _feature(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, options: Options) -> First:
+    from distill_data.methods.feature import Run, make_feature
+    from distill_data.methods.given import Annotator
+
+    item, _ = _example(recipe) if not seeds else _row(recipe, seeds, row, options)
+    alone = item._replace(ordinal=0)
+    method = make_feature(recipe, Run(Annotator(recipe, roles, {}), lambda: iter([alone]), options.teachers))
+    return lambda ask: method(alone, ask)
+
+
+BY_COMMAND: Mapping[str, Callable[[Recipe, Mapping[str, str], str, int, Options], First]] = {
+    "label": _label,
+    "feature": _feature,
+}
 
 
 def _grow(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, options: Options) -> First:
@@ -110,5 +127,7 @@ def _describe(request: Request, teacher: str) -> dict[str, Any]:
         described["choices"] = list(request.choices)
     if request.schema is not None:
         described["schema"] = dict(request.schema)
+    if request.feature is not None:
+        described |= {"completion": list(request.completion), "feature": dict(request.feature)}
     described["sample"] = request.sample
     return described

@@ -241,3 +241,63 @@ def _united(ids: Array, mass: Array) -> tuple[Array, Array]:
     union[first] = sums[: int(first.sum())]
     union[ids < 0] = -1
     return ids, union
+
+
+# -- draws -------------------------------------------------------------------------------------------------------------
+
+
+def share_out(draws: int, weights: Sequence[float]) -> list[int]:
+    """The draws among teachers, by largest remainder, earlier ones first. Weights sum to 1."""
+    exact = [draws * weight for weight in weights]
+    shares = [int(each) for each in exact]
+    order = sorted(range(len(weights)), key=lambda at: (shares[at] - exact[at], at))
+    for at in order[: draws - sum(shares)]:
+        shares[at] += 1
+    return shares
+
+
+def merge_draws(each: Sequence[Mapping[str, Array]], weights: Sequence[float], vocab_size: int) -> dict[str, Array]:
+    """Several teachers' draws of the same tokens together: an estimate of their weighted mean distribution.
+
+    It is unbiased where the draws were shared out by the weights, up to the rounding of `share_out`.
+    """
+    import numpy as np
+
+    tokens = each[0]["tokens"]
+    place = np.concatenate([np.repeat(np.arange(len(tokens)), one["counts_per_token"]) for one in each])
+    ids = np.concatenate([one["ids"] for one in each]).astype(np.int64)
+    counts = np.concatenate([one["counts"] for one in each]).astype(np.int64)
+    pairs, at = np.unique(np.stack([place, ids]), axis=1, return_inverse=True)
+    sums = np.bincount(at.ravel(), weights=counts).astype(np.int64)
+    order = np.lexsort((pairs[1], -sums, pairs[0]))
+    chosen = sum(
+        w * np.exp(logprobs_of(one["chosen"]).astype(np.float64)) for w, one in zip(weights, each, strict=True)
+    )
+    return {
+        "tokens": tokens,
+        "chosen": quantise(np.log(chosen)),
+        "counts_per_token": np.bincount(pairs[0], minlength=len(tokens)).astype(np.uint16),
+        "ids": narrow(pairs[1][order], vocab_size),
+        "counts": sums[order].astype(np.uint16),
+    }
+
+
+# -- tokens without ids ------------------------------------------------------------------------------------------------
+
+
+def spell_out(tokens: Sequence[bytes]) -> dict[str, Array]:
+    """The bytes of tokens that have no ids, one after the other, and where each one ends. See `spellings_of`."""
+    import numpy as np
+
+    return {
+        "spellings": np.frombuffer(b"".join(tokens), np.uint8),
+        "spelling_ends": np.cumsum([len(token) for token in tokens]).astype(np.int32),
+    }
+
+
+def spellings_of(arrays: Mapping[str, Array]) -> list[bytes] | None:
+    """What each number in `tokens` and `ids` spells, where they are the record's own; None where they are real ids."""
+    if "spellings" not in arrays:
+        return None
+    data, ends = arrays["spellings"].tobytes(), arrays["spelling_ends"].tolist()
+    return [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

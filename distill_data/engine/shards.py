@@ -36,6 +36,8 @@ class Shards:
     described: list[dict[str, Any]] = field(default_factory=list)
     """What the manifest says of each shard."""
     tokens: int = 0
+    tail: float | None = None
+    """The mass that was not kept, summed over tokens, where records say it."""
     tokenizer: Mapping[str, Any] | None = None
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _arrays: list[tuple[str, Arrays]] = field(default_factory=list)
@@ -58,7 +60,10 @@ class Shards:
         for record in self._rows:
             features = record["features"]
             features["file"] = name
-            self.tokens += features.get("tokens", 0)
+            tokens = features.get("tokens", 0)
+            self.tokens += tokens
+            if "tail" in features:
+                self.tail = (self.tail or 0.0) + features["tail"] * tokens
             self.tokenizer = self.tokenizer or features.get("tokenizer")
             yield orjson.dumps(record) + b"\n"
         self._rows, self._arrays, self._size = [], [], 0
@@ -77,6 +82,7 @@ class Shards:
         temporary = self.folder / f".{os.getpid()}.tmp"
         try:
             save_file(tensors, temporary, METADATA)
+            temporary.chmod(0o644)  # as the dataset beside it
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
             digest = file_digest(temporary)
@@ -101,6 +107,7 @@ class Shards:
             "bytes": size,
             "tokens": self.tokens,
             "bytes_per_token": round(size / self.tokens, 2) if self.tokens else 0.0,
+            **({} if self.tail is None else {"tail": round(self.tail / max(self.tokens, 1), 6)}),
             **({"tokenizer": self.tokenizer} if self.tokenizer else {}),
         }
 

@@ -22,8 +22,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "ranked": ("prompt", "responses", "scores"),
     "steps": ("prompt", "completions", "labels"),
     "critique": ("prompt", "completion"),
+    "logits": ("prompt", "completion", "features"),
+    "hidden": ("prompt", "completion", "features"),
+    "attention": ("prompt", "completion", "features"),
+    "relations": ("prompt", "completion", "batch", "features"),
+    "triple": ("anchor", "positive", "negative", "positive_score", "negative_score"),
+    "prompt": ("prompt", "teacher_id", "privileged_context"),
 }
-"""Kind to the columns between `kind` and `meta`, in their order. A recipe may add `answer` to sft."""
+"""Kind to the columns between `kind` and `meta`, in their order. A recipe may add `answer` to sft. Where y is raw text,
+`text` stands in place of `prompt` and `completion`. With --no-answer `expand` and `curate` make a `prompt` alone."""
 
 
 class Source(NamedTuple):

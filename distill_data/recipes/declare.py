@@ -17,7 +17,16 @@ from distill_data.recipes.recipe import REQUIRED, Demonstrations, Recipe, Record
 from distill_data.recipes.tags import ROLES
 from distill_data.recipes.template import Body
 
-RECORD_KINDS = ("sft", "preference", "unpaired", "ranked", "steps", "critique", "logits", "hidden", "prompt")
+RECORD_KINDS = (
+    *("sft", "preference", "unpaired", "ranked", "steps", "critique"),
+    *("logits", "hidden", "attention", "relations", "triple", "prompt"),
+)
+NOT_PARSED = frozenset(RECORD_KINDS[6:])
+"""Kinds whose rows hold nothing that a parser gives."""
+NEEDED = ("about", "columns", "sampling", "parser", "record")
+NEEDED_BY_COMMAND = {"feature": ("about", "columns", "record")}
+"""Where y is given nothing is sampled and nothing is parsed."""
+EXAMPLE = ("row", "reply", "x")
 COMPLETION = ("content", "reasoning_content", "tool_calls")
 PICKS = ("fixed", "random", "nearest")
 RESERVED = frozenset({"row", "demonstrations", "range", "loop"})
@@ -28,13 +37,18 @@ REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 def declared(front: Field, body: Body, name: str, command: str, path: Path, digest: str) -> Recipe:
     """Checks the whole front matter. Raises RecipeError at the first thing that's wrong, with its line."""
-    entries = front.entries(KEYS, required=("about", "columns", "sampling", "parser", "record"))
+    entries = front.entries(KEYS, required=NEEDED_BY_COMMAND.get(command, NEEDED))
     settings = _settings(entries["settings"]) if "settings" in entries else {}
     values: dict[str, Any] = {}
     for key, read in KEYS.items():
         if key in entries:
             entry = entries[key]
             values[key] = read(entry if key in LITERAL else Field(_resolved(entry, settings), entry.path, entry.places))
+    if command not in NEEDED_BY_COMMAND:
+        if "max_tokens" not in values["sampling"]:
+            raise entries["sampling"].error("lacks max_tokens; every request carries a token limit")
+        if "example" in entries:
+            entries["example"].entries(EXAMPLE, required=("row", "reply"))
     columns = values["columns"]
     for column in columns:
         if column in settings:
@@ -183,10 +197,7 @@ SAMPLING: dict[str, Callable[[Field], Any]] = {
 
 
 def _sampling(entry: Field) -> dict[str, Any]:
-    sampling = {key: SAMPLING[key](value) for key, value in entry.entries(SAMPLING).items()}
-    if "max_tokens" not in sampling:
-        raise entry.error("lacks max_tokens; every request carries a token limit")
-    return sampling
+    return {key: SAMPLING[key](value) for key, value in entry.entries(SAMPLING).items()}
 
 
 def _choices(entry: Field) -> tuple[str, ...]:
@@ -229,7 +240,10 @@ def _record(entry: Field) -> RecordShape:
     kind = entries["kind"].text()
     if kind not in RECORD_KINDS:
         raise entries["kind"].error(f'"{kind}" is not a kind of record{hint(kind, RECORD_KINDS)}')
-    if ("completion" in entries) is ("parts" in entries):
+    if kind in NOT_PARSED:
+        if "completion" in entries or "parts" in entries:
+            raise entry.error(f"of the kind {kind} takes neither completion nor parts: nothing is parsed")
+    elif ("completion" in entries) is ("parts" in entries):
         raise entry.error("needs one of the keys completion and parts")
     completion = _completion(entries["completion"]) if "completion" in entries else {}
     parts = _parts(entries["parts"]) if "parts" in entries else {}
@@ -283,11 +297,12 @@ def _combine(entry: Field) -> dict[str, tuple[Any, ...]]:
 
 
 def _example(entry: Field) -> dict[str, Any]:
-    entries = entry.entries(("row", "reply", "x"), required=("row", "reply"))
+    entries = entry.entries(EXAMPLE, required=("row",))
     entries["row"].entries()
     if "x" in entries:
         entries["x"].entries()
-    entries["reply"].text()
+    if "reply" in entries:
+        entries["reply"].text()
     return dict(entry.value)
 
 
@@ -321,6 +336,8 @@ LITERAL = frozenset(
 """Keys in which `$name` is just text."""
 ABSENT: dict[str, Any] = {
     "paper": "",
+    "sampling": {},
+    "parser": Spec("text"),
     "strategy": "single",
     "settings": {},
     "draw": (),

@@ -95,7 +95,7 @@ class Recipe:
     lists: frozenset[str]
     """The columns that hold a list of texts, or JSON text of one."""
     sampling: Mapping[str, Any]
-    """As in `Request.sampling`; always has `max_tokens`."""
+    """As in `Request.sampling`; always has `max_tokens` where anything is sampled."""
     settings: Mapping[str, Any]
     """Named values that `--set` may change."""
     draw: tuple[str, ...]

@@ -44,6 +44,7 @@ def closing_lines(summary: RunSummary, *, verbose: bool = False) -> list[str]:
             *_coverage(result),
             *_gold(result),
             *_measures(result),
+            *_arrays(result),
             *_spent(summary),
             *_files(summary),
         ]
@@ -110,6 +111,19 @@ def _measures(result: Mapping[str, object]) -> list[str]:
         if _count(each, "of")
     ]
     return [f"measured: {', '.join(said)}"] if said else []
+
+
+def _arrays(result: Mapping[str, object]) -> list[str]:
+    """The side files: how many tokens have arrays, what these take, and what was left out of distributions."""
+    features = _part(result, "features")
+    if not features:
+        return []
+    shards = features.get("shards")
+    files = len(shards) if isinstance(shards, Sequence) else 0
+    tail, each = features.get("tail"), features.get("bytes_per_token")
+    lost = f"; {100 * tail:.2f} % of the mass lies outside what is kept" if isinstance(tail, float) else ""
+    size = f"{_count(features, 'bytes'):,} bytes in {files} side file{'' if files == 1 else 's'}"
+    return [f"arrays: {_count(features, 'tokens'):,} tokens, {size}, {each} a token{lost}"]
 
 
 def _spent(summary: RunSummary) -> list[str]:

@@ -49,7 +49,7 @@ def _resolve(profile: Profile, needs: frozenset[str]) -> Resolved:
     identity = identify(profile)
     known = {"choice": "grammar", "json_schema": True, "logprobs": True, **profile.capabilities}
     known |= {"seed": True, "vision": False, "scoring": "local", "layers": count_layers(profile)}
-    if "score" in needs and not known.get("tokenizer"):
+    if needs & {"score", "tokenizer"} and not known.get("tokenizer"):
         known["tokenizer"] = read_fingerprint(profile)
     return Resolved(identity, Capabilities(**known))
 
