@@ -63,7 +63,9 @@ class Run:
         """The dearest of the teachers': the journal does not tell which of several was paid."""
         prices = [seat.price for seat in self.seats.values()]
         known = [price for price in prices if price is not None]
-        return (max(p[0] for p in known), max(p[1] for p in known)) if len(known) == len(prices) else None
+        if len(known) < len(prices):
+            return None
+        return max((p[0] for p in known), default=0.0), max((p[1] for p in known), default=0.0)
 
     def spent(self) -> tuple[int, float | None]:
         """Tokens and USD over all invocations, what is in doubt included."""
@@ -116,7 +118,7 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
     budget = Budget(run.options.max_cost, run.options.max_tokens_total, tokens, cost)
     sender = Sender(list(run.seats.values()), run.journal, budget, run.tally)
     ask_for = make_ask(run.seats, run.journal, run.reuse, sender.send, run.tally, final=run.final)
-    width = 2 * sum(seat.limiter.ceiling for seat in run.seats.values())
+    width = 2 * sum(seat.limiter.ceiling for seat in run.seats.values()) or 1  # some methods ask nobody
 
     def finish(item: Item, outcome: Outcome) -> None:
         try:

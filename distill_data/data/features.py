@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OPEN_SHARDS = 8
 """How many side files are held open; the one that was not read for longest makes room."""
-FORMAT = ("distill-data-features", "1")
+FORMAT, VERSION = "distill-data-features", "1"
 
 
 class Features:
@@ -126,7 +126,7 @@ class _Shard:
             keys = list(self.tensors.keys())
         except (SafetensorError, OSError) as error:
             raise self._damage(str(error)) from error
-        if (metadata.get("format"), metadata.get("version")) != FORMAT:
+        if metadata.get(FORMAT) != VERSION:
             raise DamageError(f"{path}: not a side file that this version reads; its metadata are {metadata}.")
         self.names: dict[str, list[str]] = {}
         for key in keys:

@@ -23,7 +23,8 @@ from distill_data.engine.durable import file_digest, sync_directory
 SHARD_BYTES = 64 << 20
 """A shard is closed once it holds as many; all of it is in memory while it is written."""
 SHARD_ROWS = 4096
-METADATA = {"format": "distill-data-features", "version": "1"}
+METADATA = {"distill-data-features": "1"}
+"""One entry: safetensors writes several in any order, and equal arrays are to make equal bytes."""
 ENDING = ".safetensors"
 _SHARD = re.compile(r"[0-9]{5,}-[0-9a-f]{12}")
 

@@ -95,8 +95,7 @@ def test_a_missing_and_a_cut_side_file(tmp_path: Path) -> None:
     assert "bytes, and the manifest says" in findings(output)
     shard.unlink()
     told = findings(output)
-    assert f"{shard}: is missing" in told
-    assert f"{output}:1: record {0:016x} cannot be read" in told
+    assert told == f"{shard}: is missing.", "said once, and not again for each record"
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------------
@@ -216,8 +215,8 @@ def test_the_command_says_ok_or_ends_with_5(tmp_path: Path, capsys: pytest.Captu
     output = make_dataset(tmp_path, rows=14)
     assert main(["verify", str(output)]) == 0
     assert capsys.readouterr().out == f"ok {output}: 3 files, 15 rows, 1 shards, 133 tokens\n"
-    for shard in (tmp_path / "out.features").iterdir():
-        shard.unlink()
+    (shard,) = (tmp_path / "out.features").iterdir()
+    shard.write_bytes(shard.read_bytes()[:-1])
     assert main(["verify", str(output)]) == 5
     told = capsys.readouterr()
     assert told.out == ""

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from distill_data.data.features import OPEN_SHARDS, open_features
 from distill_data.errors import DamageError, UsageError
 
-METADATA = {"format": "distill-data-features", "version": "1"}
+METADATA = {"distill-data-features": "1"}
 
 
 def write(folder: Path, rows: int, per_shard: int = 3) -> list[dict[str, Any]]:
