@@ -115,8 +115,8 @@ class Annotator:
         return Request(list(given.messages), kind="score", completion=given.completion, feature=feature)
 
     def tokenizer(self, role: str) -> dict[str, Any]:
-        """The fingerprint; empty where it is not known."""
-        return dict(self.tokenizers.get(role) or {})
+        """The fingerprint; empty where it is not known. In one order, also where it comes from a run's own notes."""
+        return dict(sorted((self.tokenizers.get(role) or {}).items()))
 
     def vocab_size(self, role: str) -> int:
         """Ids that the model has; 0 where it is not known."""
