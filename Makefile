@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow test-local test-data check fix fixtures golden record gallery bench clean help
+.PHONY: run test test-slow test-local test-data test-white-box check fix fixtures golden record gallery bench clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -20,14 +20,18 @@ test: $(VENV)/.test ## run the core suite, as many tests at once as there are pr
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
-	$(BIN)/python -m pytest -m "slow and not local and not datasets"
+	$(BIN)/python -m pytest -m "slow and not local and not datasets and not white_box"
 
 test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
 	$(BIN)/distill-data models pull smollm2
-	$(BIN)/python -m pytest -m "local and not datasets"
+	$(BIN)/python -m pytest -m "local and not datasets and not white_box"
 
 test-data: $(VENV)/.test $(VENV)/.data ## run the tests that load what was written with the datasets library
 	$(BIN)/python -m pytest -m "datasets and not local"
+
+test-white-box: $(VENV)/.test $(VENV)/.white-box ## run the tests of models that run here on torch and transformers
+	$(BIN)/distill-data models pull smollm2
+	$(BIN)/python -m pytest -m "white_box and not slow"
 
 check: $(VENV)/.dev ## check format, lint, types and documents
 	$(BIN)/ruff format --check .
@@ -76,4 +80,12 @@ $(VENV)/.created:
 
 $(VENV)/.test $(VENV)/.dev $(VENV)/.local $(VENV)/.data: $(VENV)/.%: pyproject.toml $(VENV)/.created
 	$(PIP) install --editable '.[$*]'
+	@touch $@
+
+# torch alone is gigabytes of CUDA on Linux; TORCH names another build, for example: make TORCH=torch test-white-box
+
+TORCH ?= torch==2.13.0
+$(VENV)/.white-box: pyproject.toml $(VENV)/.created
+	$(PIP) install '$(TORCH)'
+	$(PIP) install --editable '.[white-box]'
 	@touch $@

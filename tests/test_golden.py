@@ -39,6 +39,17 @@ def test_golden_folders_of_growths_show_both_ends(folder: str) -> None:
     assert rejects
 
 
+@pytest.mark.parametrize("folder", [folder for folder in folders() if folder.startswith("feature/")])
+def test_golden_folders_of_knowledge_show_both_ends(folder: str) -> None:
+    """Something kept, something rejected, and arrays for every record of a kind that has a side file."""
+    read = {name: (GOLDEN / folder / name).read_bytes() for name in ("records.jsonl", "rejects.jsonl")}
+    records, rejects = ([json.loads(line) for line in text.split(b"\n") if line] for text in read.values())
+    assert records and rejects
+    described = GOLDEN / folder / "arrays.json"
+    arrays = json.loads(described.read_bytes()) if described.is_file() else []
+    assert [each["id"] for each in arrays] == [record["id"] for record in records if "features" in record]
+
+
 @pytest.mark.parametrize("folder", [folder for folder in folders() if (GOLDEN / folder / "plan.json").is_file()])
 def test_golden_folders_of_students_show_every_kind(folder: str) -> None:
     """A file of records for every kind that the strategy offers, and something rejected."""
