@@ -27,7 +27,7 @@ from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, questions_digest, read_recipe
 from distill_data.commands.roles import FROM_STUDENTS, find_profiles
-from distill_data.commands.running import Run, run_live, run_parked, run_replay
+from distill_data.commands.running import Run, rehearse, run_live, run_parked, run_replay
 from distill_data.commands.work import Work
 from distill_data.data.items import Row, digest
 from distill_data.engine.journal import Journal
@@ -165,6 +165,8 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     try:
         if len(journal):
             _check_drift(loop, job, journal, run.load())
+        else:
+            loop.run(rehearse(_pass(job, journal)))
         run.save(
             {
                 "created_by": __version__,

@@ -176,6 +176,15 @@ async def run_parked(run: Run, *, watch: bool, known: Collection[str] | None = N
     return parking, drifted
 
 
+async def rehearse(run: Run) -> None:
+    """Run the method on the first item with sending off: what no teacher can be asked shows before a file is there.
+
+    Raises UsageError for a request that its teacher cannot express.
+    """
+    ask_for = make_ask(run.seats, run.journal, run.reuse, make_park(Parking()), run.tally)
+    await run.work.run(ask_for, lambda item, outcome: None, REPLAY_WIDTH, lambda: True, _raise)
+
+
 async def run_replay(run: Run, spill: Spill, group_by: str) -> None:
     """Run the method on answers that are there. Raises MissingAnswer where one is not."""
     ask_for = make_ask(run.seats, run.journal, run.reuse, make_refuse([run.journal]), run.tally)

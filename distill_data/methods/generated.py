@@ -7,6 +7,7 @@ entries of `spellings` (data/arrays.py). Log-probabilities are as the server giv
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from distill_data.recipes import Recipe
 
 MOST = 20
 """The most `top_logprobs` that servers commonly give."""
+_BROKEN = re.compile("\ufffd+")
 ROUNDED = 1e-3
 """How far above 0 a log-probability may be by the server's rounding."""
 
@@ -176,6 +178,10 @@ def _logprob(entry: Mapping[str, Any]) -> float:
 
 
 def _spells(tokens: Sequence[bytes], text: str) -> bool:
-    """Whether the tokens are the answer, the one that ends the turn and white space around it aside."""
-    answer = text.encode("utf-8", "backslashreplace").strip()
-    return any(b"".join(part).strip() == answer for part in (tokens, tokens[:-1]))
+    """Whether the tokens are the answer, the one that ends the turn and white space around it aside.
+
+    What is no UTF-8 is written as any number of U+FFFD.
+    """
+    answer = _BROKEN.sub("\ufffd", text).strip()
+    spoken = (b"".join(part).decode("utf-8", "replace") for part in (tokens, tokens[:-1]))
+    return any(_BROKEN.sub("\ufffd", each).strip() == answer for each in spoken)

@@ -122,9 +122,15 @@ class Annotator:
         """Ids that the model has; 0 where it is not known."""
         return int(self.tokenizer(role).get("vocab_size") or 0)
 
+    def most_ids(self) -> int:
+        """Ids of the teacher that has the most: models under one tokenizer may be padded to other sizes."""
+        return max(map(self.vocab_size, self.teachers), default=0)
+
     def described(self, role: str, of: str, tokens: int, **more: Any) -> dict[str, Any]:
         """The column `features`. The side file is named when it is written."""
-        tokenizer = self.tokenizer(role)
+        tokenizer = self.tokenizer(next(iter(self.teachers)) if role == ALL else role)
+        if tokenizer and role == ALL:
+            tokenizer["vocab_size"] = self.most_ids()
         return {"file": "", "tokens": tokens, **({"tokenizer": tokenizer} if tokenizer else {}), "kind": of, **more}
 
     def record(

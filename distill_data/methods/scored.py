@@ -80,8 +80,7 @@ class Scoring:
             "prompt_tokens": first.prompt_tokens,
             **counted,
         }
-        tokenizer_of = next(iter(self.annotator.teachers))
-        described = self.annotator.described(tokenizer_of, of, tokens, **outside)
+        described = self.annotator.described(role, of, tokens, **outside)
         columns = {**given.columns(), "features": described}
         return kept(self.annotator.record(item, first, columns, details, role=role))._replace(arrays=(arrays,))
 
@@ -97,7 +96,7 @@ class Scoring:
         decoded = [_read(answer) for answer in answers]
         if any((one["tokens"] != decoded[0]["tokens"]).any() for one in decoded[1:]):
             return None, None
-        size = max(map(self.annotator.vocab_size, self.annotator.teachers))
+        size = self.annotator.most_ids()
         if self.feature["of"] == "sampled":
             return Arrays(*encode(merge_draws(decoded, self.weights, size))), None
         found = decoded[0]

@@ -14,6 +14,7 @@ from typing import Any
 from distill_data.recipes.frontmatter import Field
 from distill_data.recipes.nearest import hint
 from distill_data.recipes.recipe import REQUIRED, Demonstrations, Recipe, RecordShape, Spec, Stage
+from distill_data.recipes.sampling import SAMPLING, read_sampling
 from distill_data.recipes.tags import ROLES
 from distill_data.recipes.template import Body
 
@@ -176,30 +177,6 @@ def _strategy(entry: Field) -> str:
     return strategy
 
 
-def _stop(entry: Field) -> str | list[str]:
-    return entry.text() if isinstance(entry.value, str) else [text.text() for text in entry.elements()]
-
-
-SAMPLING: dict[str, Callable[[Field], Any]] = {
-    "temperature": lambda entry: entry.number(0),
-    "top_p": lambda entry: entry.number(0, 1),
-    "top_k": lambda entry: entry.integer(-1),
-    "min_p": lambda entry: entry.number(0, 1),
-    "max_tokens": lambda entry: entry.integer(1),
-    "stop": _stop,
-    "seed": Field.integer,
-    "frequency_penalty": lambda entry: entry.number(-2, 2),
-    "presence_penalty": lambda entry: entry.number(-2, 2),
-    "logprobs": Field.flag,
-    "top_logprobs": lambda entry: entry.integer(0),
-    "extra_body": lambda entry: dict(entry.entries() and entry.value),
-}
-
-
-def _sampling(entry: Field) -> dict[str, Any]:
-    return {key: SAMPLING[key](value) for key, value in entry.entries(SAMPLING).items()}
-
-
 def _choices(entry: Field) -> tuple[str, ...]:
     if isinstance(entry.value, dict):
         choices = tuple(entry.entries())
@@ -319,7 +296,7 @@ KEYS: dict[str, Callable[[Field], Any]] = {
     "parser": _spec,
     "checks": _checks,
     "verifier": _spec,
-    "sampling": _sampling,
+    "sampling": read_sampling,
     "demonstrations": _demonstrations,
     "gold": Field.text,
     "gold_by": Field.text,

@@ -10,10 +10,11 @@ from typing import Any
 
 from distill_data.errors import RecipeError
 from distill_data.recipes import shipped
-from distill_data.recipes.declare import SAMPLING, declared
+from distill_data.recipes.declare import declared
 from distill_data.recipes.frontmatter import Field, Steps, read, read_value, split
 from distill_data.recipes.nearest import hint
 from distill_data.recipes.recipe import Recipe
+from distill_data.recipes.sampling import SAMPLING
 from distill_data.recipes.template import compile_body
 
 MAX_BYTES = 1 << 20

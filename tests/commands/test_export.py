@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import orjson
 import pytest
 
-import distill_data.commands.export as export_module
 from distill_data.cli import main
 from distill_data.commands.export import EXPORTS, export
 from distill_data.errors import DamageError, DiskError, UsageError
@@ -88,7 +88,7 @@ def test_a_full_disk(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export_module, "EXPORTS", {"npz": EXPORTS["npz"]._replace(write=full)})
+    monkeypatch.setattr(sys.modules[export.__module__], "EXPORTS", {"npz": EXPORTS["npz"]._replace(write=full)})
     with pytest.raises(DiskError, match="No space"):
         export(str(dataset), to="npz", output=str(tmp_path / "a.npz"))
     assert left_over(tmp_path) == []

@@ -79,7 +79,7 @@ def describe(identity: str, arrays: Arrays) -> dict[str, str]:
     """What a record's arrays are."""
     shown = {}
     for name, array in stored(arrays).items():
-        numbers = " ".join(f"{each:.4g}" for each in array.ravel()[:SHOWN].tolist())
+        numbers = " ".join(f"{each:.4g}" if array.dtype.kind == "f" else f"{each}" for each in array.ravel()[:SHOWN])
         shown[name] = f"{array.dtype.name} {list(array.shape)}: {numbers}{' …' if array.size > SHOWN else ''}"
     return {"id": identity, **shown}
 

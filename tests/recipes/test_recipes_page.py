@@ -9,7 +9,8 @@ from distill_data.commands.check_recipe import STRATEGY_SETTINGS, check_recipe
 from distill_data.parsing import PARSERS
 from distill_data.quality import CHECKS, VERIFIERS
 from distill_data.recipes import list_recipes
-from distill_data.recipes.declare import KEYS, LITERAL, SAMPLING
+from distill_data.recipes.declare import KEYS, LITERAL
+from distill_data.recipes.sampling import SAMPLING
 from distill_data.recipes.sandbox import CHARACTERS, FILTERS, STEPS, TESTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
