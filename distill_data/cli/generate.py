@@ -63,7 +63,7 @@ Examples:
 FEATURE_EXAMPLES = """\
 Examples:
   distill-data feature answers.jsonl -r topk -t transformers/smollm2 -o logits.jsonl
-  distill-data feature answers.jsonl -r hidden -t transformers/./model --set layers=[0,-1] -o states.jsonl"""
+  distill-data feature answers.jsonl -r hidden -t transformers/./m --set layers=[0,-1] -o h.jsonl"""
 LABEL_EXAMPLES = """\
 Examples:
   distill-data label @sentiment -r annotate -o sentiment.jsonl
@@ -129,7 +129,7 @@ def curate(
 def feature(
     data: Data, recipe: RecipeName, output: Output, verbose: Verbose = False, quiet: Quiet = False, **options: Any
 ) -> None:
-    """Open the teacher: its distribution or states at each token of a given y. More in docs/options.md."""
+    """Open a teacher: its distribution or states along a given y. More in docs/options.md."""
     from distill_data.commands.feature import feature as run
 
     refuse_typing(data)

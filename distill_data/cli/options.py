@@ -100,7 +100,8 @@ Previous = Annotated[Path | None, _option(_STUDENT, "the round before, to compar
 SomeRows = Annotated[int | None, _option(_RECIPE, "how many rows to keep, where prompts are new", "N", "--rows")]
 
 Teachers = Annotated[
-    Texts, _option(_TEACHER, "openai/M, local/M, echo, or a profile; repeatable", "MODEL", "-t", "--teacher")
+    Texts,
+    _option(_TEACHER, "openai/M, transformers/M, local/M, echo, or a profile; repeatable", "MODEL", "-t", "--teacher"),
 ]
 BaseUrl = Annotated[str, _option(_TEACHER, "where the server is, without /chat/completions", "URL", "--base-url")]
 ApiKeyEnv = Annotated[str, _option(_TEACHER, "the environment variable that holds the key", "NAME", "--api-key-env")]

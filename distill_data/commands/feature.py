@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from distill_data.commands.generate import generate
 from distill_data.commands.options import Options, Summary
+from distill_data.errors import UsageError
 from distill_data.reporting import Progress
 
 
@@ -23,5 +24,8 @@ def feature(
     summary and errors are those of `label`; `data.features.open_features` reads the arrays.
     """
     from distill_data.commands.knowledge import prepare_feature
+
+    if output == "-":
+        raise UsageError("feature writes side files beside the dataset, so stdout will not do; give -o OUT.jsonl.")
 
     return generate("feature", data, recipe, output, options, prepare_feature, progress)

@@ -23,6 +23,7 @@ COMMANDS = [
     "label",
     "expand",
     "curate",
+    "feature",
     "feedback",
     "self-knowledge",
     "verify",

@@ -168,7 +168,7 @@ VALUES = st.one_of(
 ROWS = st.dictionaries(st.sampled_from(COLUMNS) | st.text(max_size=5), VALUES, max_size=4)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(ROWS)
 def test_any_row_has_x_and_y_or_an_error_in_words(row: dict[str, Any]) -> None:
     before = canonical(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from distill_data.data.exchange import Answer, Request
 from distill_data.data.items import Item, Outcome
 from distill_data.errors import AnswerFailed, DamageError, UsageError
 from distill_data.formats import COLUMNS
+from distill_data.methods.given import Annotator
+from distill_data.methods.scored import make_scored
 from tests.methods.knowing import (
     TOKENIZER,
     Array,
@@ -230,6 +233,14 @@ def test_a_record_of_several_teachers(tmp_path: Path) -> None:
     assert details_of(outcome)["weights"] == [0.5, 0.5]
 
 
+def test_vocabularies_that_are_padded_to_other_sizes(tmp_path: Path) -> None:
+    sizes = {"teacher": TOKENIZER, "teacher-2": {**TOKENIZER, "vocab_size": 1 << 17}}
+    annotator = Annotator(open_recipe("topk"), dict.fromkeys(sizes, "toy"), sizes)
+    outcome = outcome_of(make_scored(annotator.recipe, annotator), ITEM, Knowing(tmp_path))
+    assert outcome.records[0]["features"]["tokenizer"] == {**TOKENIZER, "vocab_size": 1 << 17}
+    assert stored(outcome.arrays[0])["ids"].dtype == np.int32
+
+
 def test_temperature_is_the_teachers(tmp_path: Path) -> None:
     ask = Knowing(tmp_path)
     outcome = scored(ask, "topk", teachers=2, k=VOCAB_SIZE, temperature=4)
@@ -307,12 +318,20 @@ def test_a_reply_without_arrays_is_a_reject() -> None:
     assert (outcome.reason, outcome.detail) == ("no-feature", "the reply holds no arrays")
 
 
-@pytest.mark.parametrize("teachers", [1, 2])
-def test_a_refusal_passes_through_after_all_were_asked(tmp_path: Path, teachers: int) -> None:
-    ask = Knowing(tmp_path, refuses=[Y])
+def test_a_refusal_passes_through_when_all_have_answered(tmp_path: Path) -> None:
+    """What the other teachers' answers cost is on disk then."""
+    knowing = Knowing(tmp_path, delays=random.Random(0))
+
+    async def ask(request: Request, to: str = "teacher") -> Answer:
+        if to == "teacher":
+            raise AnswerFailed("bad-request")
+        return await knowing(request, to)
+
     with pytest.raises(AnswerFailed, match="bad-request"):
-        scored(ask, "topk", teachers=teachers)
-    assert len(ask.asked) == teachers
+        outcome_of(open_method("topk", 3), ITEM, ask)
+    assert sorted(answer.model for answer in knowing.answers) == ["teacher-2-model", "teacher-3-model"]
+    with pytest.raises(AnswerFailed, match="bad-request"):
+        scored(Knowing(tmp_path, refuses=[Y]), "topk")
 
 
 @pytest.mark.parametrize(
