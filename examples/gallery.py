@@ -54,6 +54,13 @@ SEEDS = {
     "curate/roleplay": "@roles",
     "curate/tools": "@tools",
     "curate/vision-qa": "@images",
+    "feature/topk": "@tasks",
+    "feature/sampled": "@tasks",
+    "feature/hidden": "@documents",
+    "feature/attention": "@documents",
+    "feature/relations": "@documents",
+    "feature/triples": "@sentiment",
+    "feature/prompts": "@questions",
     "feedback/correct": "@arithmetic",
     "feedback/steps": "@arithmetic",
     "feedback/adversarial": "@tasks",
@@ -67,7 +74,13 @@ SEEDS = {
     "self-knowledge/spin": "@tasks",
 }
 """What each recipe reads; the others read topics in `curate` and instructions elsewhere."""
-RENAMED = {"self-knowledge/spin": ["--map", "response=output"]}
+RENAMED = {
+    "self-knowledge/spin": ["--map", "response=output"],
+    "feature/topk": ["--map", "prompt=instruction", "--map", "completion=output"],
+    "feature/sampled": ["--map", "prompt=instruction", "--map", "completion=output"],
+    "feature/generated": ["--map", "prompt=instruction"],
+    "feature/prompts": ["--map", "prompt=question", "--map", "privileged_context=answer"],
+}
 SMALLER = {
     "expand/alpaca": ["per_call=3", "max_tokens=400"],
     "expand/evol-breadth": ["max_tokens=200"],
@@ -79,6 +92,7 @@ SMALLER = {
     "curate/roleplay": ["max_tokens=120"],
     "curate/tools": ["max_tokens=200"],
     "curate/oss-instruct": ["max_tokens=300"],
+    "feature/generated": ["max_tokens=120"],
     "feedback/adversarial": ["max_tokens=150"],
     "feedback/moderate": ["max_tokens=120"],
     "feedback/rate": ["max_tokens=120", "samples=2"],
@@ -88,6 +102,8 @@ SMALLER = {
 }
 """Settings that make a request small enough for a small model."""
 MODEL = "local/smollm2"
+OPEN_MODEL = "transformers/smollm2"
+"""The same weights, in full, where arrays are wanted."""
 ROWS = 5
 LINE = 160
 """Characters of the rows that are shown in a line."""
@@ -147,6 +163,8 @@ def play(recipe: Recipe, rows: int, work: Path) -> tuple[list[str], Ended]:
 
 def models_of(recipe: Recipe) -> list[str]:
     """The embedded model in every role that the recipe asks."""
+    if recipe.command == "feature":
+        return [] if recipe.name == "prompts" else ["-t", OPEN_MODEL]
     if recipe.command not in FROM_STUDENTS:
         return ["-t", MODEL]
     judged = recipe.command == "feedback" and roles_of(recipe, Options()).teachers
@@ -177,6 +195,8 @@ def others(ended: Ended) -> list[str]:
 def taught(record: dict[str, Any]) -> str:
     """What a record teaches."""
     said = record.get("completion") or record.get("chosen") or record.get("responses") or record.get("completions")
+    if not said and ("text" in record or "anchor" in record):
+        return str(record.get("text") or f"{record['anchor']} / {record['positive']} / {record['negative']}")
     last = said[-1] if said else record["prompt"][-1]
     return str(last["content"] if isinstance(last, dict) else last)
 

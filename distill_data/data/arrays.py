@@ -200,8 +200,9 @@ def pack_topk(arrays: Mapping[str, Array], vocab_size: int) -> dict[str, Array]:
 def average_topk(each: Sequence[TopK], weights: Sequence[float], k: int, vocab_size: int = 0) -> dict[str, Array]:
     """The plain arrays of several teachers' mean distribution, of which the k most likely are kept.
 
-    An id outside a teacher's k counts 0 there; its mass stays in the tail. Weights are relative. Raises UsageError
-    where the teachers were asked about other tokens, or the weights are no weights.
+    An id outside a teacher's k counts 0 there, y's own token aside, whose probability each teacher says; its mass stays
+    in the tail. Weights are relative. Raises UsageError where the teachers were asked about other tokens, or the
+    weights are no weights.
     """
     import numpy as np
 
@@ -211,6 +212,7 @@ def average_topk(each: Sequence[TopK], weights: Sequence[float], k: int, vocab_s
     if not all(np.array_equal(tokens, one.tokens) for one in each):
         raise UsageError("the teachers' tokens differ, so their distributions cannot be averaged.")
     shares = [weight / sum(weights) for weight in weights]
+    each = [_with_own(one) for one in each]
     mass = [share * np.exp(one.logprobs, dtype=np.float64) for share, one in zip(shares, each, strict=True)]
     ids, union = _united(np.concatenate([one.ids for one in each], axis=1), np.concatenate(mass, axis=1))
     order = np.argsort(-union, axis=1, kind="stable")[:, :k]
@@ -226,6 +228,21 @@ def average_topk(each: Sequence[TopK], weights: Sequence[float], k: int, vocab_s
             "logprobs": quantise(np.log(kept)),
             "tail": np.clip(tail, 0, 1).astype(np.float16),
         }
+
+
+def _with_own(found: TopK) -> TopK:
+    """With an entry more, for y's own token where it is none of the k."""
+    import numpy as np
+
+    listed = (found.ids == found.tokens[:, None]).any(axis=1)
+    ids = np.where(listed, -1, found.tokens).astype(np.int32)
+    own = np.where(listed, np.float32(-np.inf), found.chosen)
+    tail = np.maximum(found.tail - np.exp(own), 0)
+    return found._replace(
+        ids=np.concatenate([found.ids, ids[:, None]], axis=1),
+        logprobs=np.concatenate([found.logprobs, own[:, None]], axis=1),
+        tail=tail,
+    )
 
 
 def _united(ids: Array, mass: Array) -> tuple[Array, Array]:
@@ -300,4 +317,4 @@ def spellings_of(arrays: Mapping[str, Array]) -> list[bytes] | None:
     if "spellings" not in arrays:
         return None
     data, ends = arrays["spellings"].tobytes(), arrays["spelling_ends"].tolist()
-    return [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [data[start:end] for start, end in zip([0, *ends][:-1], ends, strict=True)]

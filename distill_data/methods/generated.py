@@ -111,18 +111,21 @@ class _Vocabulary:
 def read_logprobs(answer: Answer, k: int, vocab_size: int) -> Spoken | str:
     """The arrays of a reply's log-probabilities, or why there are none.
 
-    `no-logprobs`: there are none, or an entry that is none. `unaligned`: the tokens do not spell the answer, as where a
-    reasoning part was cut off it.
+    `no-logprobs`: there are none, or an entry that is none, or more mass than 1. `unaligned`: the tokens do not spell
+    the answer, as where a reasoning part was cut off it. `empty-completion`: there is no answer.
     """
     import numpy as np
 
     content = answer.logprobs.get("content") if isinstance(answer.logprobs, Mapping) else None
     if not isinstance(content, list) or not content or not all(map(_is_entry, content)):
         return "no-logprobs"
+    if not answer.text.strip():
+        return "empty-completion"
     if not _spells([_bytes(entry) for entry in content], answer.text):
         return "unaligned"
     every = [entry for token in content for entry in (token, *token["top_logprobs"])]
-    words = _Vocabulary(all(type(entry.get("id")) is int and 0 <= entry["id"] < 1 << 31 for entry in every))
+    size = vocab_size or 1 << 31
+    words = _Vocabulary(all(type(entry.get("id")) is int and 0 <= entry["id"] < size for entry in every))
     own = [words.number(token) for token in content]
     ids = np.zeros((len(content), k), np.int64)
     steps = np.full((len(content), k), LEAST, np.uint16)
@@ -131,7 +134,10 @@ def read_logprobs(answer: Answer, k: int, vocab_size: int) -> Spoken | str:
         likely = _most_likely(token, words, k)
         ids[at, : len(likely)] = [number for number, _ in likely]
         steps[at, : len(likely)] = quantise(np.array([value for _, value in likely], np.float64))
-        tail[at] = max(0.0, 1.0 - math.fsum(math.exp(value) for _, value in likely))
+        tail[at] = 1.0 - math.fsum(math.exp(value) for _, value in likely)
+    if tail.min() < -ROUNDED:
+        return "no-logprobs"
+    tail = tail.clip(min=0.0)
     arrays: dict[str, Any] = {
         "tokens": np.array(own, np.int32),
         "chosen": quantise(np.array([_logprob(token) for token in content], np.float64)),
@@ -145,11 +151,15 @@ def read_logprobs(answer: Answer, k: int, vocab_size: int) -> Spoken | str:
 
 
 def _most_likely(token: Mapping[str, Any], words: _Vocabulary, k: int) -> list[tuple[int, float]]:
-    """Numbers and log-probabilities at one token, the most likely first; a number that is listed twice counts once."""
+    """Numbers and log-probabilities at one token, the most likely first; a number that is listed twice counts once, and
+    the token that was said as it was said."""
     found: dict[int, float] = {}
     for entry in token["top_logprobs"]:
         number = words.number(entry)
         found[number] = max(_logprob(entry), found.get(number, -math.inf))
+    own = words.number(token)
+    if own in found:
+        found[own] = _logprob(token)
     return sorted(found.items(), key=lambda pair: -pair[1])[:k]
 
 
@@ -160,7 +170,7 @@ def _is_entry(entry: Any) -> bool:
 
 def _is_token(entry: Any) -> bool:
     logprob = entry.get("logprob") if isinstance(entry, Mapping) else None
-    if not isinstance(logprob, int | float) or math.isnan(logprob) or logprob > ROUNDED:
+    if isinstance(logprob, bool) or not isinstance(logprob, int | float) or math.isnan(logprob) or logprob > ROUNDED:
         return False
     data = entry.get("bytes")
     return isinstance(entry.get("token"), str) and (

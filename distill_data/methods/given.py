@@ -6,11 +6,11 @@ turn is y; or raw text in `text`, all of which is y.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import orjson
 
 from distill_data.data.exchange import Answer, Message, Request
 from distill_data.data.items import Item, Record, Row
@@ -44,15 +44,15 @@ class Given(NamedTuple):
 
 def read_given(row: Row) -> Given:
     """x and y. Raises SeedError, without file and line, where the row does not have them."""
-    if row.get("messages") not in (None, ""):
+    if row.get("completion") is not None and _is_there(row, "prompt"):
+        return Given(_messages(row, "prompt", "user"), _messages(row, "completion", "assistant"), raw=False)
+    if _is_there(row, "messages"):
         turns = _messages(row, "messages", "user")
         if len(turns) < 2 or turns[-1]["role"] != "assistant":
             raise SeedError(
                 "the column messages must end with an assistant's turn, which is y, after at least one other"
             )
         return Given(turns[:-1], turns[-1:], raw=False)
-    if row.get("completion") is not None and row.get("prompt") not in (None, "", []):
-        return Given(_messages(row, "prompt", "user"), _messages(row, "completion", "assistant"), raw=False)
     if isinstance(row.get("text"), str):
         return Given((), ({"role": "assistant", "content": row["text"]},), raw=True)
     raise SeedError(f"x and y are wanted: {_SHAPES}; this row's columns are: {', '.join(map(str, row)) or 'none'}")
@@ -60,9 +60,9 @@ def read_given(row: Row) -> Given:
 
 def read_prompt(row: Row) -> tuple[Message, ...]:
     """x alone: `prompt`, or `messages` up to the last turn where that is an assistant's. Raises SeedError."""
-    if row.get("prompt") not in (None, "", []):
+    if _is_there(row, "prompt"):
         return _messages(row, "prompt", "user")
-    if row.get("messages") not in (None, "", []):
+    if _is_there(row, "messages"):
         turns = _messages(row, "messages", "user")
         x = turns[:-1] if turns[-1]["role"] == "assistant" else turns
         if x:
@@ -70,19 +70,31 @@ def read_prompt(row: Row) -> tuple[Message, ...]:
     raise SeedError(f"x is wanted: prompt, or messages; this row's columns are: {', '.join(map(str, row)) or 'none'}")
 
 
+def _is_there(row: Row, column: str) -> bool:
+    return row.get(column) not in (None, "", [])
+
+
 def _messages(row: Row, column: str, role: str) -> tuple[Message, ...]:
     """A column's chat messages; text is one message of that role, and JSON text of a list of them is that list."""
     value = row[column]
-    if isinstance(value, str) and value.lstrip().startswith('[{"'):
-        with suppress(ValueError, RecursionError):  # else a text that only begins like one
-            value = json.loads(value)
     if isinstance(value, str):
-        return ({"role": role, "content": value},)
-    if not isinstance(value, list) or not all(_is_message(message) for message in value):
+        return _spelled_out(value) or ({"role": role, "content": value},)
+    if not isinstance(value, list) or not all(map(_is_message, value)):
         raise SeedError(
             f"the column {column} must hold a text or a list of chat messages, each with a role and content"
         )
     return tuple(value) or ({"role": role, "content": ""},)
+
+
+def _spelled_out(text: str) -> tuple[Message, ...]:
+    """The messages that a text is the JSON of, as a CSV has them; none where it is anything else, other JSON too."""
+    if not text.lstrip().startswith("["):
+        return ()
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return ()
+    return tuple(value) if all(map(_is_message, value)) else ()
 
 
 def _is_message(value: Any) -> bool:
@@ -96,7 +108,7 @@ def _is_message(value: Any) -> bool:
 
 def _text(content: Any) -> str:
     if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
     return content or ""
 
 

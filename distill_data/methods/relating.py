@@ -140,9 +140,11 @@ def make_triples(recipe: Recipe, annotator: Annotator, items: Items) -> Method:
         if isinstance(related, Outcome):
             return related
         others = [at for at in range(len(related.rows)) if at != related.own]
-        near = max(others, key=lambda at: (related.cosines[at], -at))
-        far = min(others, key=lambda at: (related.cosines[at], at))
-        scores = [round(float(related.cosines[at]), 6) for at in (near, far)]
+        # rounded, as sums of floats come in an order that the machine chooses
+        cosines = [round(float(cosine), 6) for cosine in related.cosines]
+        near = max(others, key=lambda at: (cosines[at], -at))
+        far = min(others, key=lambda at: (cosines[at], at))
+        scores = [cosines[near], cosines[far]]
         if len(others) < 2 or scores[0] - scores[1] <= margin:
             return rejected(BELOW_MARGIN, f"the most similar y has {scores[0]:g}, the least similar {scores[1]:g}")
         texts = [read_given(related.rows[at].row).text() for at in (related.own, near, far)]

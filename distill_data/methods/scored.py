@@ -21,6 +21,7 @@ from distill_data.recipes import Recipe
 
 MOST_DRAWS = 65535
 """Counts are stored in 16 bits."""
+SEED_BITS = 32
 LAYOUTS = ("plain", "packed")
 TOKENS_DIFFER = "tokens-differ"
 
@@ -40,7 +41,7 @@ class Scoring:
     async def score(self, item: Item, ask: Ask) -> Outcome:
         """Ask every teacher about the row; one record of it."""
         given = read_given(item.row)
-        features = [self.feature_for(item, share) for share in self._shares()]
+        features = [self.feature_for(item, share, number) for number, share in enumerate(self._shares())]
         asked = [
             ask(self.annotator.request(given, feature), to=role)
             for role, feature in zip(self.annotator.teachers, features, strict=True)
@@ -53,11 +54,12 @@ class Scoring:
             return rejected(TOKENS_DIFFER, "the teachers' chat templates end y at different tokens")
         return self._keep(item, given, answers)
 
-    def feature_for(self, item: Item, share: int) -> dict[str, Any]:
-        """φ as one teacher is asked for it: draws are shared out, and depend on the run's random seed."""
+    def feature_for(self, item: Item, share: int, number: int = 0) -> dict[str, Any]:
+        """φ as the teacher of this number is asked for it: draws are shared out, and follow from the run's random seed."""
         if self.feature["of"] != "sampled":
             return dict(self.feature)
-        return {**self.feature, "draws": share, "seed": item.seed}
+        # teachers draw apart: equal seeds would draw the same ids of equal distributions
+        return {**self.feature, "draws": share, "seed": item.seed + (number << SEED_BITS)}
 
     def _shares(self) -> Sequence[int]:
         return share_out(int(self.feature.get("draws", 0)), self.weights)
@@ -140,7 +142,13 @@ def make_scored(recipe: Recipe, annotator: Annotator) -> Method:
             f"{recipe.name}: states of several models cannot be averaged: their dimensions mean different things. Give "
             "-t once, and run the command once for each teacher."
         )
-    return Scoring(annotator, feature, layout, read_weights(recipe, len(annotator.teachers))).score
+    weights = read_weights(recipe, len(annotator.teachers))
+    if recipe.strategy == "sampled" and 0 in share_out(feature["draws"], weights):
+        raise UsageError(
+            f"--set draws={feature['draws']}: too few to share out by the weights, since each of the {len(weights)} "
+            "teachers must draw at least once."
+        )
+    return Scoring(annotator, feature, layout, weights).score
 
 
 def read_feature(recipe: Recipe, of: str) -> dict[str, Any]:

@@ -205,20 +205,24 @@ def test_arrays_that_do_not_belong_together_are_damage(change: Any) -> None:
 @given(st.integers(0, 2**32 - 1), st.lists(st.floats(0.1, 5), min_size=1, max_size=3), st.integers(1, 30))
 def test_an_average_is_the_weighted_sum_of_what_each_kept(seed: int, weights: list[float], k: int) -> None:
     rng = np.random.default_rng(seed)
-    each = [topk_of(topk_arrays(zipf(rng, 2, 200, 1.2), 20)) for _ in weights]
-    each = [one._replace(tokens=each[0].tokens) for one in each]
+    full = [zipf(rng, 2, 200, 1.2) for _ in weights]
+    tokens = np.array([3, 7], np.int32)  # among one teacher's 20 and not another's, as it falls
+    each = [
+        topk_of(topk_arrays(logp, 20))._replace(tokens=tokens, chosen=logp[[0, 1], tokens].astype(np.float32))
+        for logp in full
+    ]
     found = topk_of(average_topk(each, weights, k, vocab_size=200))
     share = np.array(weights) / sum(weights)
     for at in range(2):
         dense = np.zeros(200)
         for part, one in zip(share, each, strict=True):
             dense[one.ids[at]] += part * np.exp(one.logprobs[at].astype(float))
-        order = np.argsort(-dense, kind="stable")[: min(k, len(set().union(*(o.ids[at].tolist() for o in each))))]
+            if tokens[at] not in one.ids[at]:
+                dense[tokens[at]] += part * np.exp(float(one.chosen[at]))
+        order = np.argsort(-dense, kind="stable")[: min(k, int((dense > 0).sum()))]
         kept = found.ids[at] >= 0
         assert np.allclose(found.logprobs[at][kept], np.log(dense[order]), atol=1 / 2048)
-        tail = (
-            sum(part * one.tail[at] for part, one in zip(share, each, strict=True)) + dense.sum() - dense[order].sum()
-        )
+        tail = 1 - dense[order].sum()
         assert abs(found.tail[at] - tail) <= 1e-3
         assert abs(np.exp(found.logprobs[at].astype(float)).sum() + found.tail[at] - 1) <= 2e-3
 

@@ -59,8 +59,28 @@ def test_x_and_y_in_columns_of_their_own(row: dict[str, Any], x: list[Any], y: l
 
 def test_which_columns_come_first() -> None:
     row = {"messages": [*X, *Y], "prompt": "x", "completion": "y", "text": "z"}
-    assert read_given(row) == Given(tuple(X), tuple(Y), raw=False)
-    assert read_given({"prompt": "x", "completion": "y", "text": "z"}).raw is False
+    assert read_given(row) == Given((user("x"),), (said("y"),), raw=False)
+    assert read_prompt(row) == (user("x"),)
+    assert read_given({"messages": [*X, *Y], "text": "z", "prompt": "x"}) == Given(tuple(X), tuple(Y), raw=False)
+    assert read_given({"messages": [], "prompt": "x", "completion": "y"}).messages == (user("x"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"name": "f", "arguments": {}}]',
+        "[]",
+        '[{"role":"assistant","content":"\\ud800"}]',
+        "[123456789012345678901]",
+    ],
+)
+def test_json_that_is_no_list_of_messages_is_text(text: str) -> None:
+    assert read_given({"prompt": text, "completion": text}) == Given((user(text),), (said(text),), raw=False)
+
+
+def test_json_messages_may_be_indented() -> None:
+    text = json.dumps([*X], indent=2)
+    assert read_prompt({"prompt": text}) == tuple(X)
 
 
 @pytest.mark.parametrize("text", ["", "Once.", '[{"role": "user", "content": "x"}]', " \ud800"])

@@ -264,7 +264,7 @@ def test_draws_are_shared_out_and_add_up(tmp_path: Path, draws: int, weights: An
     [item] = items_of(ROW, seed=5)
     outcome = scored(ask, "sampled", item, teachers=2, draws=draws, weights=weights)
     assert [(request.feature or {})["draws"] for _, request in ask.asked] == shares
-    assert [(request.feature or {})["seed"] for _, request in ask.asked] == [5, 5]
+    assert [(request.feature or {})["seed"] for _, request in ask.asked] == [5, 5 + (1 << 32)]
     arrays = stored(outcome.arrays[0])
     place = np.repeat(np.arange(TOKENS), arrays["counts_per_token"])
     assert np.bincount(place, weights=arrays["counts"]).tolist() == [draws] * TOKENS
@@ -398,6 +398,29 @@ def test_any_text_gives_arrays_with_nothing_wrong(
     assert outcome.status == "kept"
     assert problems(outcome) == []
     assert outcome.records[0]["features"]["tokens"] == len(ids_of(y))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    y=st.text(min_size=1, max_size=12),
+    k=st.integers(1, 40),
+    layout=st.sampled_from(["plain", "packed"]),
+    weights=st.lists(st.floats(0.01, 9), min_size=2, max_size=3),
+)
+def test_any_average_has_nothing_wrong(
+    tmp_path_factory: pytest.TempPathFactory, y: str, k: int, layout: str, weights: list[float]
+) -> None:
+    """Also where y's token is among one teacher's k and not among another's."""
+    [item] = items_of({"prompt": "x", "completion": y})
+    ask = Knowing(tmp_path_factory.getbasetemp())
+    outcome = scored(ask, "topk", item, teachers=len(weights), k=k, layout=layout, weights=weights)
+    assert problems(outcome) == []
+
+
+@pytest.mark.parametrize(("draws", "weights"), [(1, []), (50, [99, 1])])
+def test_a_teacher_without_a_draw_is_refused(draws: int, weights: list[int]) -> None:
+    with pytest.raises(UsageError, match="at least once"):
+        open_method("sampled", 2, draws=draws, weights=weights)
 
 
 def test_a_wrong_array_is_something_wrong(tmp_path: Path) -> None:
