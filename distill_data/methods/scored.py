@@ -55,7 +55,7 @@ class Scoring:
         return self._keep(item, given, answers)
 
     def feature_for(self, item: Item, share: int, number: int = 0) -> dict[str, Any]:
-        """φ as the teacher of this number is asked for it: draws are shared out, and follow from the run's random seed."""
+        """φ as the teacher of this number is asked for it: its share of the draws, by the run's random seed."""
         if self.feature["of"] != "sampled":
             return dict(self.feature)
         # teachers draw apart: equal seeds would draw the same ids of equal distributions
