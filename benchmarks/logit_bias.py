@@ -214,6 +214,7 @@ def main() -> None:
     print("One Gaussian fitted to 0.6 N(3, 1) + 0.4 N(-3, 1)\n")
     print(*seeking(), sep="\n")
     if folder:
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "topk-bias.svg").write_text(bias_plot(p), encoding="utf-8")
         (folder / "divergences.svg").write_text(divergences_plot(), encoding="utf-8")
 
