@@ -1,4 +1,4 @@
-"""Every record that `feedback` and `self-knowledge` show in their golden folders, read as trainers read it."""
+"""Every record that `feedback`, `self-knowledge` and `feature` show in their golden folders, read as trainers do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.golden import GOLDEN
 from tests.golden.judged import STRATEGIES
 from tests.system.command import read_jsonl
 
-COMMANDS = ("feedback", "self-knowledge")
+COMMANDS = ("feedback", "self-knowledge", "feature")
 MUST: dict[str, set[str]] = {
     "preference": {"dpo", "reward"},
     "unpaired": {"kto"},
@@ -20,6 +20,12 @@ MUST: dict[str, set[str]] = {
     "steps": {"stepwise"},
     "sft": {"sft"},
     "critique": {"sft"},
+    "logits": {"sft"},
+    "hidden": {"sft"},
+    "attention": {"sft"},
+    "relations": {"sft"},
+    "triple": set(),
+    "prompt": {"grpo"},
 }
 """Kind to the trainers that have to read it."""
 
@@ -38,6 +44,9 @@ def test_trainers_read_every_record(path: Path) -> None:
     for record in records:
         kind = record["kind"]
         assert path.name in ("records.jsonl", f"records.{kind}.jsonl")
+        if "prompt" not in record:
+            assert record.keys() & {"text", "anchor"}, "what is no chat"
+            continue
         trainers = {*MUST[kind], *TRAINERS[kind], *(["grpo"] if kind != "steps" else [])}
         found = {trainer: wrong for trainer in trainers if (wrong := faults(record, trainer))}
         assert not found, record["id"]
@@ -54,7 +63,10 @@ def test_records_of_a_file_have_the_same_columns_and_no_null(path: Path) -> None
     assert "null" not in str(shape)
     for record in records:
         columns = tuple(name for name in record if name not in ("id", "kind", "meta", "answer"))
-        assert columns == COLUMNS[record["kind"]]
+        wanted = [
+            name for name in COLUMNS[record["kind"]] if "text" not in record or name not in ("prompt", "completion")
+        ]
+        assert columns == (*(["text"] if "text" in record else []), *wanted)
 
 
 def shapes(value: Any) -> Any:

@@ -207,8 +207,14 @@ TRAINERS: dict[str, tuple[str, ...]] = {
     "ranked": ("rrhf", "pro", "grpo"),
     "steps": ("stepwise",),
     "critique": ("sft", "grpo"),
+    "logits": ("sft", "grpo"),
+    "hidden": ("sft", "grpo"),
+    "attention": ("sft", "grpo"),
+    "relations": ("sft", "grpo"),
+    "triple": (),
+    "prompt": ("grpo",),
 }
-"""Kind of record to the trainers that read its file as it is."""
+"""Kind of record to the trainers that read its file as it is; side files are left aside, and raw text is no chat."""
 
 
 def faults(record: Record, trainer: str) -> list[str]:

@@ -60,4 +60,4 @@ def test_the_id_survives_another_model_and_prompt(name: str) -> None:
 
 def test_every_kind_with_columns_is_a_kind_that_recipes_may_name() -> None:
     assert set(COLUMNS) <= set(RECORD_KINDS)
-    assert all(names[0] == "prompt" and len(set(names)) == len(names) for names in COLUMNS.values())
+    assert all(names[0] in ("prompt", "anchor") and len(set(names)) == len(names) for names in COLUMNS.values())
