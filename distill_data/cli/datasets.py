@@ -15,7 +15,7 @@ from distill_data.cli.options import (
     Teachers,
     build_options,
 )
-from distill_data.cli.talk import put, put_json, say
+from distill_data.cli.talk import listening, put, put_json, say
 from distill_data.errors import DamageError, UsageError
 
 SHOWN = 10
@@ -79,7 +79,8 @@ def verify(
     options = build_options(
         seed=seed, teachers=teachers, base_url=base_url, api_key_env=api_key_env, headers=headers, config=config
     )
-    found = look(output, rescore=rescore, options=options)
+    with listening(quiet=False, verbose=False, tty=False):
+        found = look(output, rescore=rescore, options=options)
     counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
     if as_json:
         put_json({"findings": found.findings, "counts": found.counts})
@@ -103,7 +104,8 @@ def export(
     """Write a dataset's arrays in the shape that a trainer reads, with its settings."""
     from distill_data.commands.export import export as write
 
-    manifest = write(source, to=to, output=output, tokenizer=tokenizer, options=build_options(config=config))
+    with listening(quiet=False, verbose=False, tty=False):
+        manifest = write(source, to=to, output=output, tokenizer=tokenizer, options=build_options(config=config))
     if as_json:
         put_json(manifest)
         return
@@ -126,7 +128,8 @@ def check(
     from distill_data.commands.check import check_student
 
     options = build_options(base_url=base_url, api_key_env=api_key_env, headers=headers, config=config)
-    found = check_student(source, student, options)
+    with listening(quiet=False, verbose=False, tty=False):
+        found = check_student(source, student, options)
     if as_json:
         put_json({"match": found.match, "fits": found.fits, "lines": found.lines})
     else:

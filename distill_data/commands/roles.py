@@ -59,6 +59,8 @@ def find_profiles(options: Options, recipe: Recipe) -> dict[str, Profile]:
     answerers = tuple(filter(None, [options.answer_teacher]))
     if recipe.command in FROM_STUDENTS and roles.teachers and teachers == (DEFAULT_TEACHER,) != options.teachers:
         LOG.warning("no teacher is named (-t, DISTILL_TEACHER); the embedded one judges: %s", DEFAULT_TEACHER)
+    if teachers == (SCORING_TEACHER,) != options.teachers:
+        LOG.warning("no teacher is named (-t, DISTILL_TEACHER); the embedded weights are opened: %s", SCORING_TEACHER)
     find = _make_find(options, [*students, *teachers, *answerers])
     found = {
         **_numbered("student", "-s", find(students)),
