@@ -28,7 +28,7 @@ from distill_data.engine.durable import disk_error
 from distill_data.errors import DamageError, DiskError
 
 OPEN_SEGMENTS = 64
-GATHER_SECONDS = 0.002
+GATHER_SECONDS = 0.005
 """How long lines wait for company where they come in numbers: a sync costs the same for one as for fifty."""
 
 Usage = tuple[int, int, int]
@@ -104,9 +104,8 @@ class Journal:
     """One run's answers. Open it to read; `prepare` it to write."""
 
     def __init__(self, directory: Path) -> None:
-        """Read every segment once. Raises DamageError, naming file and byte, where a line other than a last is bad.
-
-        Raises DiskError where a segment cannot be read.
+        """Read every segment once. Raises DiskError where one cannot be read, and DamageError, naming file and byte,
+        where a line other than a last is bad.
         """
         self.directory = directory
         self.blobs = directory.with_name("blobs")
@@ -132,6 +131,7 @@ class Journal:
         self._flight: Flight | None = None
         self._gathering: asyncio.AbstractEventLoop | None = None
         self._crowded = False  # the last batch held several lines
+        self._under_way = 0  # requests that have left and whose answer is neither here nor given up
         self._inbox: SimpleQueue[Flight | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
 
@@ -236,16 +236,24 @@ class Journal:
         error = None
         try:
             self._appender.note(_joined(notes))
+            self._under_way += len(notes)
         except DiskError as raised:
             error = raised
         _acknowledge(notes, error)
 
     def note_unpaid(self, key: str) -> None:
         """Say that the request last sent under this key was certainly not billed. Raises DiskError."""
+        self._under_way -= 1
         self._appender.note(segments.unpaid_line(key))
+
+    def give_up(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count a request that may have been billed and whose answer will not come, as reading the journal does."""
+        self._under_way -= 1
+        self.totals.doubt.add(1, prompt_tokens, completion_tokens)
 
     async def commit(self, key: str, owner: str, usage: Usage, body: bytes) -> None:
         """Make an answer durable. Returns once it is; raises DiskError where it cannot be."""
+        self._under_way -= 1
         await self._append(segments.frame(segments.OK, key, owner, usage, body), key, usage)
 
     async def commit_failure(self, key: str, owner: str, reason: str, detail: str) -> None:
@@ -263,12 +271,12 @@ class Journal:
         return done
 
     def _gather(self) -> None:
-        """Write what is queued: at once, or a moment later where lines come in numbers.
+        """Write what is queued: at once, or a moment later where lines come in numbers and more are under way.
 
         While a batch is on its way, more lines gather by themselves.
         """
         loop = self._queue[-1].done.get_loop()
-        if not self._crowded:
+        if not self._crowded or self._under_way == 0:
             self._flush()
         elif self._flight is None and self._gathering is not loop and not loop.is_closed():
             self._gathering = loop
@@ -323,9 +331,8 @@ class Journal:
             self._writer.join()
             self._writer = None
             self._appender.close()
-        for fd in self._readers.values():
-            os.close(fd)
-        self._readers = {}
+        while self._readers:
+            os.close(self._readers.popitem()[1])
 
 
 def _joined(batch: list[Pending]) -> bytes:

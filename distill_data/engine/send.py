@@ -176,8 +176,8 @@ class Sender:
             self.settled = None
 
     def _doubt(self, call: Call) -> None:
-        """Count a sending that may have been billed and left no answer: what the journal will say when it is read."""
-        self.journal.totals.doubt.add(1, call.prompt_tokens, call.completion_tokens)
+        """A sending that may have been billed and left no answer."""
+        self.journal.give_up(call.prompt_tokens, call.completion_tokens)
 
     async def _fail(self, call: Call, verdict: Verdict) -> None:
         self.refusals += verdict.action == "fail"
