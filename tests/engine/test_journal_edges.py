@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_data.engine import appender, segments
+from distill_data.engine import journal as module
 from distill_data.engine.journal import Doubt, Entry, Journal
 from distill_data.errors import DamageError, DiskError
 from tests.engine.test_journal import OWNER, USAGE, body_of, key_of, read, write
@@ -192,6 +193,35 @@ def test_each_batch_is_acknowledged_by_its_own_sync(tmp_path: Path, monkeypatch:
 
     asyncio.run(main())
     made.close()
+
+
+@pytest.mark.parametrize("end", ["unpaid", "given up", "under way"])
+def test_a_crowd_waits_while_company_can_still_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    monkeypatch.setattr(module, "GATHER_SECONDS", 60.0)
+    made = Journal(tmp_path)
+
+    async def commit(numbers: range) -> None:
+        await asyncio.gather(*(made.commit(key_of(n), OWNER, USAGE, body_of(n)) for n in numbers))
+
+    async def main() -> None:
+        made.prepare()
+        await asyncio.gather(*(made.note_sent(key_of(n), 10, 20) for n in range(7)))
+        await commit(range(3))  # one line, and then two: a crowd
+        if end == "unpaid":
+            made.note_unpaid(key_of(6))
+        elif end == "given up":
+            made.give_up(10, 20)
+        waiting = asyncio.ensure_future(commit(range(3, 6)))
+        if end == "under way":
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+            made.note_unpaid(key_of(6))
+            made.close()
+        await asyncio.wait_for(waiting, 10)
+
+    asyncio.run(main())
+    made.close()
+    assert len(read(tmp_path)) == 6
 
 
 def test_an_answer_whose_asker_went_away_is_counted(tmp_path: Path) -> None:
