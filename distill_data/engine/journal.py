@@ -276,7 +276,7 @@ class Journal:
         While a batch is on its way, more lines gather by themselves.
         """
         loop = self._queue[-1].done.get_loop()
-        if not self._crowded or self._under_way == 0:
+        if not self._crowded or self._under_way <= 0:
             self._flush()
         elif self._flight is None and self._gathering is not loop and not loop.is_closed():
             self._gathering = loop
