@@ -49,6 +49,12 @@ class Reply(NamedTuple):
     """Arrays that belong to it, one after the other; the body's `feature.arrays` says which."""
 
 
+REMEDY = (
+    "Restore the file from a copy; or name another output and take this run by --reuse: what of it is whole costs "
+    "nothing, and the rest is asked again."
+)
+
+
 class Blob(NamedTuple):
     """Bytes of arrays in a file, found again by place and known by their digest."""
 
@@ -71,10 +77,20 @@ class Blob(NamedTuple):
             ) from error
         if hashlib.sha256(found).hexdigest() != self.sha256:
             raise DamageError(
-                f"{self.path}: the {self.length} bytes at {self.offset} are not those that the journal names. Restore "
-                "the file from a copy, or start anew with another output."
+                f"{self.path}: the {self.length} bytes at {self.offset} are not those that the journal names. {REMEDY}"
             )
         return found
+
+    def check(self) -> None:
+        """Raise DamageError where its file cannot hold it: is missing, or too short. Reads none of it."""
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise DamageError(
+                f"{self.path}: the arrays of this run are not there: {error.strerror}. {REMEDY}"
+            ) from error
+        if size < self.offset + self.length:
+            raise DamageError(f"{self.path}: has {size} bytes, and the journal names more. {REMEDY}")
 
 
 class Answer(NamedTuple):

@@ -11,11 +11,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from distill_data.engine.durable import disk_error, sync_data, sync_directory, write_fully
+from distill_data.engine.durable import FULL, disk_error, reserve_space, sync_data, sync_directory, write_fully
 from distill_data.errors import DiskError
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 RESERVE_BYTES = 4 << 20
+"""Set aside for the answers in flight when the disk is full."""
 
 
 class Appender:
@@ -35,21 +35,9 @@ class Appender:
         """Make sure that there is room, before anything is paid. Raises DiskError."""
         try:
             self.directory.mkdir(mode=0o700, exist_ok=True)
-            self._reserve()
+            reserve_space(self.directory / "reserve", RESERVE_BYTES)
         except OSError as error:
             raise disk_error(error, self.directory) from error
-
-    def _reserve(self) -> None:
-        """Space that is given up when the disk is full, so that the answers in flight still land."""
-        fd = os.open(self.directory / "reserve", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, RESERVE_BYTES)
-        except OSError as error:
-            if error.errno not in (errno.EFBIG, errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-        finally:
-            os.close(fd)
 
     def note(self, lines: bytes) -> None:
         """Write notes, not synced. Raises DiskError."""

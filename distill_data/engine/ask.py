@@ -125,14 +125,14 @@ def make_ask(
     in_flight: dict[str, list[Turn]] = {}
     answered = set[tuple[str, str]]()
 
-    def find(key: str) -> Entry | None:
+    def find(key: str, scored: bool) -> Entry | None:
         entry = journal.find(key)
         if entry is not None:
             if watch:
                 tally.used[entry.owner] += 1
             return entry
         for shelf in reuse:
-            if (entry := shelf.find(key)) is not None:
+            if (entry := shelf.find(key)) is not None and (not scored or _is_whole(entry, key)):
                 return entry
         return None
 
@@ -140,13 +140,14 @@ def make_ask(
         seat = seats[to]
         body = canonical(seat.teacher.lower(request))
         key = request_key(identities[to], body, request.sample)
+        scored = request.kind == "score"
         while True:
-            entry = find(key)
+            entry = find(key, scored)
             if entry is not None:
                 tally.reused += 1
                 if known is not None:
                     answered.add((owner, _asked(request)))
-                return _read(entry, key)
+                return _read(entry, key, scored)
             if final and (refusal := journal.find_failure(key)) is not None:
                 raise _refused(refusal)
             waiting = in_flight.get(key)
@@ -206,14 +207,29 @@ def _tell(waiting: list[Turn], result: Answer | BaseException | None) -> None:
             turn.set_result(result)
 
 
-def _read(entry: Entry, key: str) -> Answer:
+def _read(entry: Entry, key: str, scored: bool) -> Answer:
+    """The answer. Only a question about scores has arrays, whatever a server says of itself."""
     try:
         answer = read_answer(entry.body)
     except BadReply as error:
         raise DamageError(f"the stored answer {key[:16]} cannot be read: {error}") from error
-    if answer.feature is None or "blob" not in answer.feature:
+    if not scored or answer.feature is None or "blob" not in answer.feature:
         return answer
-    return answer._replace(blob=blob_at(entry.blobs, answer.feature["blob"]))
+    place = answer.feature["blob"]
+    blob = blob_at(entry.blobs, place if isinstance(place, Mapping) else {})
+    blob.check()
+    return answer._replace(blob=blob)
+
+
+def _is_whole(entry: Entry, key: str) -> bool:
+    """Whether the arrays of an answer of another run are all there; where they are not it is asked again."""
+    try:
+        answer = _read(entry, key, scored=True)
+        if answer.blob is not None:
+            answer.blob.read()
+    except DamageError:
+        return False
+    return True
 
 
 def _refused(entry: Entry) -> AnswerFailed:

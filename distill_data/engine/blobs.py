@@ -1,7 +1,8 @@
 """Arrays that came with answers, on disk before the journal's line that names them.
 
 One file for each process that writes, appended to and synced once for all that arrive while the disk is busy. A process
-that dies in between leaves bytes that no line names, which nobody ever reads. Knows neither keys nor what is in arrays.
+that dies in between leaves bytes that no line names, which nobody ever reads. A full disk is survived once, as by the
+journal. Knows neither keys nor what is in arrays.
 """
 
 from __future__ import annotations
@@ -9,11 +10,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distill_data.data.exchange import Blob
-from distill_data.engine.durable import disk_error, sync_data, sync_directory, write_fully
+from distill_data.engine.durable import FULL, disk_error, reserve_space, sync_data, sync_directory, write_fully
+from distill_data.errors import DamageError, DiskError
+
+RESERVE_BYTES = 16 << 20
+"""Set aside for the arrays in flight when the disk is full: 64 answers of 800 tokens at k = 64."""
+RESERVE = "reserve"
+_NAME = re.compile(r"[0-9]{6,}\.bin")
+_MOST = 1 << 48
 
 
 class Pending(NamedTuple):
@@ -33,6 +44,9 @@ class Blobs:
         self._end = 0
         self._queue: list[Pending] = []
         self._draining: asyncio.Task[None] | None = None
+        self._rescued = False
+        self.broken: DiskError | None = None
+        """Why nothing more should be sent: the disk is full, and what was in flight took the space set aside."""
 
     async def put(self, data: bytes) -> Blob:
         """Where the bytes are, once they are there for good. Raises DiskError."""
@@ -64,23 +78,41 @@ class Blobs:
                 pending.done.set_exception(error)
 
     def _append(self, blobs: list[bytes]) -> list[Blob]:
-        """In a thread of its own: write and sync. After a failure another file is begun."""
+        """In a thread of its own: write and sync. After a failure another file is begun; a full disk gives way once."""
+        try:
+            return self._write_synced(blobs)
+        except OSError as error:
+            self._discard()
+            if error.errno not in FULL or self._rescued:
+                raise
+            self._rescued, self.broken = True, disk_error(error, self.directory)
+        (self.directory / RESERVE).unlink(missing_ok=True)
+        return self._write_synced(blobs)
+
+    def _write_synced(self, blobs: list[bytes]) -> list[Blob]:
         if self._fd < 0:
             self._start()
-        places = []
-        try:
-            for data in blobs:
-                write_fully(self._fd, data)
-                places.append(Blob(self._path, self._end, len(data), hashlib.sha256(data).hexdigest()))
-                self._end += len(data)
-            sync_data(self._fd)
-        except OSError:
-            self._close()
-            raise
+        places, end = [], self._end
+        for data in blobs:
+            write_fully(self._fd, data)
+            places.append(Blob(self._path, end, len(data), hashlib.sha256(data).hexdigest()))
+            end += len(data)
+        sync_data(self._fd)
+        self._end = end
         return places
+
+    def _discard(self) -> None:
+        """Let go of a file that failed, and give back what it holds of this batch."""
+        if self._fd < 0:
+            return
+        with suppress(OSError):
+            os.ftruncate(self._fd, self._end) if self._end else self._path.unlink()
+        self._close()
 
     def _start(self) -> None:
         self.directory.mkdir(mode=0o700, exist_ok=True)
+        if not self._rescued:
+            reserve_space(self.directory / RESERVE, RESERVE_BYTES)
         numbers = [int(path.stem) for path in self.directory.glob("*.bin") if path.stem.isdecimal()]
         self._path = self.directory / f"{max(numbers, default=0) + 1:06d}.bin"
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -93,6 +125,7 @@ class Blobs:
         if self._draining is not None:
             await self._draining
         self._close()
+        (self.directory / RESERVE).unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._fd >= 0:
@@ -105,6 +138,10 @@ def place_of(blob: Blob) -> dict[str, str | int]:
     return {"file": blob.path.name, "offset": blob.offset, "length": blob.length, "sha256": blob.sha256}
 
 
-def blob_at(directory: Path, place: dict[str, str | int]) -> Blob:
-    """The blob that a journal's line names."""
-    return Blob(directory / str(place["file"]), int(place["offset"]), int(place["length"]), str(place["sha256"]))
+def blob_at(directory: Path, place: Mapping[str, Any]) -> Blob:
+    """The blob that a journal's line names. Raises DamageError where it names none."""
+    name, digest, span = place.get("file"), place.get("sha256"), [place.get("offset"), place.get("length")]
+    named = isinstance(name, str) and _NAME.fullmatch(name) and isinstance(digest, str)
+    if not named or not all(type(each) is int and 0 <= each < _MOST for each in span):
+        raise DamageError(f"{directory}: a line of the journal names arrays where none can be: {dict(place)!r:.200}.")
+    return Blob(directory / str(name), *span, str(digest))

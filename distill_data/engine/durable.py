@@ -11,6 +11,24 @@ from pathlib import Path
 
 from distill_data.errors import DiskError
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def reserve_space(path: Path, size: int) -> None:
+    """A file that takes space, to be removed when the disk is full, so that what is in flight still lands.
+
+    Raises OSError where there is no room for it; a file system that cannot set space aside is no error.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EFBIG, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+    finally:
+        os.close(fd)
+
 
 def disk_error(error: OSError, path: Path) -> DiskError:
     return DiskError(

@@ -119,8 +119,9 @@ class Sender:
         """Set the most that this may cost aside. What others have set aside may come back, so it waits for them."""
         cost = add_cost(0.0, call.seat.price, call.prompt_tokens, call.completion_tokens)
         while True:
-            if self.journal.broken is not None:
-                self.stop(self.journal.broken)
+            broken = self.journal.broken or self.blobs.broken
+            if broken is not None:
+                self.stop(broken)
             if self.stopping is not None:
                 raise Stopped
             try:

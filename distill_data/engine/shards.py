@@ -27,6 +27,8 @@ METADATA = {"distill-data-features": "1"}
 """One entry: safetensors writes several in any order, and equal arrays are to make equal bytes."""
 ENDING = ".safetensors"
 _SHARD = re.compile(r"[0-9]{5,}-[0-9a-f]{12}")
+_LEFT = re.compile(r"\.[0-9]+\.tmp")
+"""What a process left that died while it wrote; the run's lock says that none is writing now."""
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class Shards:
 
     def _write(self) -> str:
         """The shard's name below the dataset's folder, once it is on the disk."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         from distill_data.data.arrays import decode
 
@@ -82,9 +84,9 @@ class Shards:
         self.folder.mkdir(exist_ok=True)
         temporary = self.folder / f".{os.getpid()}.tmp"
         try:
-            save_file(tensors, temporary, METADATA)
-            temporary.chmod(0o644)  # as the dataset beside it
-            with temporary.open("rb") as stream:
+            with temporary.open("wb") as stream:
+                stream.write(save(tensors, METADATA))
+                stream.flush()
                 os.fsync(stream.fileno())
             digest = file_digest(temporary)
             target = self.folder / f"{len(self.described):05d}-{digest[:12]}{ENDING}"
@@ -122,8 +124,9 @@ def discard_shards(folder: Path, wanted: frozenset[str] = frozenset()) -> None:
     """Remove all shards but the wanted ones, and the folder if nothing else is in it."""
     if not folder.is_dir() or folder.is_symlink():
         return
-    for path in folder.glob(f"*{ENDING}"):
-        if _SHARD.fullmatch(path.stem) and f"{folder.name}/{path.name}" not in wanted:
+    for path in folder.iterdir():
+        ours = _SHARD.fullmatch(path.stem) and path.suffix == ENDING and f"{folder.name}/{path.name}" not in wanted
+        if ours or _LEFT.fullmatch(path.name):
             path.unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()

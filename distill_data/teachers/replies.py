@@ -51,7 +51,7 @@ def read_answer(body: bytes) -> Answer:
         completion_tokens=_count(usage.get("completion_tokens")),
         cached_tokens=_count(_table(usage.get("prompt_tokens_details")).get("cached_tokens")),
         logprobs=choice.get("logprobs"),
-        feature=data.get("feature") if data.get("object") == "feature" else None,
+        feature=_table(data.get("feature")) or None if data.get("object") == "feature" else None,
     )
 
 

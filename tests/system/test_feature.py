@@ -20,8 +20,9 @@ import pytest
 from distill_data.data.arrays import topk_of
 from distill_data.data.features import open_features
 from distill_data.data.seeds import make_items, open_seeds, read_rows
+from distill_data.teachers import read_answer
 from tests.scoring_server import Server, distribution, encode, serve
-from tests.system.command import Output, finish, run, signal_all, start
+from tests.system.command import Output, finish, run, signal_all, small_files, start
 
 OWNER = re.compile(rb'"i":"([0-9a-f]{16})"')
 ROWS, KILLS, CONCURRENCY = 120, 12, 4
@@ -57,7 +58,8 @@ def feature(data: Path, server: Server, out: Output, *options: str, recipe: str 
         out.path,
     ]
     k = () if recipe != "topk" or any(option.startswith("k=") for option in options) else ("--set", "k=5")
-    return [*job, *k, "--concurrency", str(CONCURRENCY), *options]
+    concurrency = () if "--concurrency" in options else ("--concurrency", str(CONCURRENCY))
+    return [*job, *k, *concurrency, *options]
 
 
 def side_files(out: Output) -> list[Path]:
@@ -224,6 +226,48 @@ def test_lost_arrays_of_the_run_are_damage_and_a_lost_side_file_is_made_again(tm
         (blobs,) = (out.run / "blobs").glob("*.bin")
         blobs.write_bytes(blobs.read_bytes()[:-7])
         run(*feature(data, server, out)).complained(5, "blobs")
+
+
+@pytest.mark.parametrize("limit", [40_000, 9_000])
+def test_a_full_disk_loses_no_scores_and_ends_with_seven(limit: int, tmp_path: Path, out: Output) -> None:
+    """While arrays arrive, or while side files are written: what was scored is on disk, and nothing is scored twice."""
+    data = write_rows(tmp_path / "texts.jsonl", texts(150))
+    with serve() as server:
+        run(*feature(data, server, out, "--concurrency", "8"), before=small_files(limit)).complained(7, "make room")
+        assert set(scored_rows(server)) == on_disk_of(out, data)
+        run(*feature(data, server, out)).ended(0)
+        assert scored_rows(server).most_common(1)[0][1] == 1
+    run("verify", out.path).ended(0)
+
+
+def test_a_full_disk_while_side_files_are_written(tmp_path: Path, out: Output) -> None:
+    data, again = write_rows(tmp_path / "texts.jsonl", texts(60)), Output(tmp_path / "again.jsonl")
+    with serve() as server:
+        run(*feature(data, server, out)).ended(0)
+        job = feature(data, server, again, "--reuse", str(out.run))
+        run(*job, before=small_files(30_000)).complained(7, "make room")
+        assert not again.path.exists()
+        run(*job).ended(0)
+    assert [path.read_bytes() for path in side_files(again)] == [path.read_bytes() for path in side_files(out)]
+
+
+def test_arrays_of_another_run_that_are_damaged_are_asked_again(tmp_path: Path, out: Output) -> None:
+    data, again = write_rows(tmp_path / "texts.jsonl", texts(8)), Output(tmp_path / "again.jsonl")
+    with serve() as server:
+        run(*feature(data, server, out)).ended(0)
+        (blobs,) = (out.run / "blobs").glob("*.bin")
+        flipped = bytearray(blobs.read_bytes())
+        flipped[5] ^= 1
+        blobs.write_bytes(flipped)
+        asked = scored_rows(server).total()
+        run(*feature(data, server, again, "--reuse", str(out.run))).ended(0)
+        assert scored_rows(server).total() == asked + 1
+    assert [path.read_bytes() for path in side_files(again)] == [path.read_bytes() for path in side_files(out)]
+
+
+def test_a_server_that_says_that_it_scores_is_not_believed_where_nobody_asked() -> None:
+    """Answers of `label` are read again whatever they hold."""
+    assert read_answer(b'{"object":"feature","feature":5,"choices":[{"message":{"content":"a"}}]}').feature is None
 
 
 def test_a_server_that_cannot_score_is_told_before_row_one(tmp_path: Path, out: Output) -> None:
