@@ -140,8 +140,9 @@ def place_of(blob: Blob) -> dict[str, str | int]:
 
 def blob_at(directory: Path, place: Mapping[str, Any]) -> Blob:
     """The blob that a journal's line names. Raises DamageError where it names none."""
-    name, digest, span = place.get("file"), place.get("sha256"), [place.get("offset"), place.get("length")]
+    name, digest = place.get("file"), place.get("sha256")
+    span: list[Any] = [place.get("offset"), place.get("length")]
     named = isinstance(name, str) and _NAME.fullmatch(name) and isinstance(digest, str)
     if not named or not all(type(each) is int and 0 <= each < _MOST for each in span):
         raise DamageError(f"{directory}: a line of the journal names arrays where none can be: {dict(place)!r:.200}.")
-    return Blob(directory / str(name), *span, str(digest))
+    return Blob(directory / str(name), span[0], span[1], str(digest))
