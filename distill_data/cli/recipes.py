@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from distill_data.cli.options import AsJson, Config, Headers, Rename, Seed, Settings, Teachers, build_options
-from distill_data.cli.talk import put, put_json
+from distill_data.cli.talk import put, put_json, say
 from distill_data.errors import UsageError
 
 Shown = Annotated[str, typer.Argument(metavar="RECIPE", help="a name, or a file: with a / or ending in .jinja")]
@@ -92,6 +92,8 @@ def show(
     if as_json:
         put_json(bodies)
         return
+    if not bodies:
+        say(f"{recipe} asks nobody: its records follow from the rows alone.")
     for body in bodies:
         put(*message_lines(body.get("messages", [])))
         parameters = {key: value for key, value in body.items() if key != "messages"}

@@ -28,8 +28,6 @@ def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> 
     whole = stopped is None and kept >= (live.work.target or 1) and failed <= job.options.max_failed * live.work.items
     whole = whole and live.count.records > 0  # further kinds alone are no output
     target = job.files(partial=not whole)
-    if not whole:
-        withdraw(target)
     stamp = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
     facts = {**job.facts(), **live.work.facts, **_annotated(job, spill, live)}
     result = publish(spill.read(), target, live.count, facts, {**history, **stamp})

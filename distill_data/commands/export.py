@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from distill_data.commands.options import Options
-from distill_data.commands.verify import feature_of, read_records
+from distill_data.commands.verify import feature_of, manifest_of, read_records, side_files_of, tokenizer_of
 from distill_data.data.arrays import topk_of
 from distill_data.data.features import open_features
 from distill_data.data.fingerprints import matches
@@ -20,7 +20,7 @@ from distill_data.data.items import Record
 from distill_data.engine.durable import disk_error, file_digest, sync_directory, write_atomically
 from distill_data.engine.publish import files_of, read_manifest
 from distill_data.engine.shards import folder_of
-from distill_data.errors import UsageError
+from distill_data.errors import DamageError, UsageError
 from distill_data.formats.axolotl import write_axolotl
 from distill_data.formats.distillkit import write_distillkit
 from distill_data.formats.kd import Facts, Row, Writer
@@ -73,6 +73,7 @@ def export(
         raise UsageError(f"--to {to}: the targets are {', '.join(EXPORTS)}.")
     shape = EXPORTS[to]
     _check_output(dataset, target, shape)
+    _check_side_files(dataset)
     facts = _survey(dataset, target, shape)
     tokens = _tokens_of(dataset, tokenizer, options) if shape.tokens else None
     count = [0]
@@ -106,19 +107,43 @@ def _check_output(dataset: Path, target: Path, shape: Export) -> None:
             raise UsageError(f"-o {target}: {path} belongs to the dataset that is read. Name another place.")
 
 
+def _check_side_files(dataset: Path) -> None:
+    """Raise DamageError where a side file is not the one that the manifest beside the dataset names."""
+    manifest = read_manifest(manifest_of(dataset))
+    for shard in side_files_of(manifest["result"]) if manifest else ():
+        path = dataset.parent / shard["name"]
+        if path.is_file() and file_digest(path) != shard["sha256"]:
+            raise DamageError(f"{path}: is not as it was written; `distill-data verify {dataset}` says more.")
+
+
 def _survey(dataset: Path, target: Path, shape: Export) -> Facts:
     """What holds for all records, from reading them once."""
     features = open_features(dataset)
     k = 0
     first: Mapping[str, Any] = {}
     tokenizer: Mapping[str, Any] = {}
-    for _, record in read_records(dataset):
+    seen: set[str] = set()
+    for where, record in read_records(dataset):
+        if record["id"] in seen:
+            raise UsageError(f"{where}: the id {record['id']} stands there twice, so its arrays cannot be told apart.")
+        seen.add(record["id"])
         if shape.tokens:
             arrays = features.of(record)
-            k = max(k, topk_of(arrays).ids.shape[1] if "logprobs" in arrays else 0)
+            if "logprobs" not in arrays or "tokens" not in arrays:
+                raise UsageError(
+                    f"{where}: has the arrays {', '.join(arrays)}, and this trainer reads the k most likely tokens "
+                    "only; make the dataset with `feature -r topk`, or export it as npz."
+                )
+            k = max(k, topk_of(arrays).ids.shape[1])
         first = first or feature_of(record)
-        tokenizer = tokenizer or record.get("features", {}).get("tokenizer") or {}
-    return Facts(k, tokenizer.get("vocab_size") or 0, float(first.get("temperature", 1.0)), target)
+        tokenizer = tokenizer or tokenizer_of(record)
+    temperature = first.get("temperature", 1.0)
+    return Facts(
+        k,
+        tokenizer.get("vocab_size") or 0,
+        float(temperature) if isinstance(temperature, int | float) else 1.0,
+        target,
+    )
 
 
 def _rows(dataset: Path, tokens: Tokens | None, count: list[int]) -> Iterator[Row]:
@@ -141,7 +166,7 @@ def _tokens_of(dataset: Path, tokenizer: str, options: Options) -> Tokens:
     loaded = load_tokenizer(profile, find(profile, whole=False).folder)
 
     def encode(where: str, record: Record, scored: Any) -> tuple[list[int], int]:
-        known = record["features"].get("tokenizer")
+        known = tokenizer_of(record)
         if known and matches(known, own) == "mismatch":
             raise UsageError(
                 f"{where}: was scored with the tokenizer {known.get('name')}, and {profile.name} has another."

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from distill_data.commands.generate import generate
 from distill_data.commands.options import Options, Summary
+from distill_data.commands.plan import read_recipe
 from distill_data.errors import UsageError
 from distill_data.reporting import Progress
 
@@ -24,8 +25,9 @@ def feature(
     summary and errors are those of `label`; `data.features.open_features` reads the arrays.
     """
     from distill_data.commands.knowledge import prepare_feature
+    from distill_data.methods.feature import has_arrays
 
-    if output == "-":
-        raise UsageError("feature writes side files beside the dataset, so stdout will not do; give -o OUT.jsonl.")
+    if output == "-" and has_arrays(read_recipe(recipe, "feature", options)):
+        raise UsageError(f"{recipe} writes side files beside the dataset, so stdout will not do; give -o OUT.jsonl.")
 
     return generate("feature", data, recipe, output, options, prepare_feature, progress)

@@ -259,6 +259,11 @@ def _uncounted(job: Job, work: Work) -> str:
     if work.target is not None:
         return "These are the proposals of one round; answers and later rounds depend on what comes back."
     said = []
+    if any(
+        each.capabilities.scoring == "prompt_logprobs" and not each.capabilities.tokenizer
+        for each in job.resolved.values()
+    ):
+        said.append("Whether the server can score a given text is found out by the run, with one or two short posts.")
     if job.recipe.command in FROM_STUDENTS and job.recipe.stages:
         said.append("What is asked about answers, such as verdicts, is counted once the answers are there.")
     if planted := work.facts.get("canaries"):

@@ -36,7 +36,7 @@ def prepare_feature(
 
 def require_arrays(recipe: Recipe) -> None:
     """Raise UsageError where arrays are wanted and the packages that hold them are not installed."""
-    if recipe.strategy in ("prompts",):
+    if recipe.record.kind == "prompt":
         return
     try:
         import numpy  # noqa: F401
@@ -58,7 +58,8 @@ def check_rows(seeds: Seeds, recipe: Recipe) -> None:
                 continue
             given = read_given(row)
         except SeedError as error:
-            raise SeedError(f"{where}: {error}. `--map completion=COLUMN` renames one.") from None
+            hint = " `--map completion=COLUMN` renames one." if "are wanted" in str(error) else ""
+            raise SeedError(f"{where}: {error}.{hint}") from None
         if raw is not None and given.raw is not raw:
             this, first = ("raw text", "prompt and completion") if given.raw else ("prompt and completion", "raw text")
             raise SeedError(

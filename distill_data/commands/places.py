@@ -15,6 +15,11 @@ from distill_data.errors import UsageError
 
 def output_path(output: str, job: list[Any], options: Options) -> Path:
     """The dataset's path. For `-` it lies in `--run`, or in a directory under `.distill` named by what the job is."""
+    if Path(output).stem.endswith(".partial"):
+        raise UsageError(
+            f"-o {output}: what a run that is not whole leaves has such a name, and the run that ends it removes it. "
+            "Name another file."
+        )
     if output != "-":
         return Path(output)
     if options.run is not None:

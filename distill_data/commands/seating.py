@@ -42,7 +42,8 @@ async def resolve_teachers(
 
 async def _resolve(profile: Profile, needs: frozenset[str], known: Mapping[str, Any] | None) -> Resolved:
     if known is not None and known["model"] == profile.model and known["base_url"] == profile.base_url:
-        profile = replace(profile, capabilities={**known["capabilities"], **profile.capabilities})
+        found = {name: each for name, each in known["capabilities"].items() if (name, each) != ("scoring", "none")}
+        profile = replace(profile, capabilities={**found, **profile.capabilities})
     try:
         resolved = await resolve(profile, needs)
     except ProbeFailed as error:

@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
@@ -84,6 +84,18 @@ def read_records(dataset: Path) -> Iterator[tuple[str, Record]]:
             yield where, record
 
 
+def tokenizer_of(record: Record) -> dict[str, Any]:
+    """The fingerprint in the record's column `features`; empty where there is none."""
+    features = record.get("features")
+    tokenizer = features.get("tokenizer") if isinstance(features, Mapping) else None
+    return dict(tokenizer) if isinstance(tokenizer, Mapping) else {}
+
+
+def side_files_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a manifest's result says of the side files; none where it says nothing that can be."""
+    return list(result["features"]["shards"]) if is_manifest(result) and result.get("features") else []
+
+
 def details_of(record: Record) -> dict[str, Any]:
     """What the record's `meta` says in JSON about how it was made; empty where it says nothing."""
     meta = record.get("meta")
@@ -112,13 +124,34 @@ def _manifest(dataset: Path) -> dict[str, Any]:
     manifest = read_manifest(path)
     if manifest is not None:
         result = manifest["result"]
-        if isinstance(result, dict) and isinstance(result.get("files"), dict):
-            return result
+        if is_manifest(result):
+            return dict(result)
     partial = files_of(dataset, partial=True)
     hint = f" The run was not finished: verify {partial.dataset}." if partial.manifest.is_file() else ""
     if path.exists():
         raise DamageError(f"{path}: this is no manifest that can be read.{hint}")
     raise UsageError(f"{path}: there is no manifest, so nothing says what {dataset} should be.{hint}")
+
+
+def is_manifest(result: Any) -> bool:
+    """Whether a manifest's result describes files and side files as a run does."""
+    if not isinstance(result, dict) or not isinstance(result.get("files"), dict):
+        return False
+    files, features = [each for each in result["files"].values() if each is not None], result.get("features")
+    if features is not None:
+        if not isinstance(features, dict) or not isinstance(features.get("shards"), list):
+            return False
+        files += features["shards"]
+    return all(map(_is_described, files)) and (features is None or type(features.get("tokens")) is int)
+
+
+def _is_described(each: Any) -> bool:
+    """Whether it names a file below the dataset's folder, with its size, rows and digest."""
+    if not isinstance(each, dict) or not isinstance(each.get("name"), str) or not isinstance(each.get("sha256"), str):
+        return False
+    path = PurePosixPath(each["name"])
+    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    return inside and type(each.get("bytes")) is int and type(each.get("rows")) is int
 
 
 def _check_file(folder: Path, described: Mapping[str, Any], rows: str, found: Verified) -> None:

@@ -102,8 +102,12 @@ def _files_of(dataset: Path) -> dict[str, str]:
         for number, line in enumerate(lines, 1):
             try:
                 record = orjson.loads(line)
-                file = record["features"]["file"]
-                found[record["id"]] = names.setdefault(file, file)
+                file, identity = record["features"]["file"], record["id"]
+                if found.setdefault(identity, names.setdefault(file, file)) != file:
+                    raise UsageError(
+                        f"{dataset}:{number}: the id {identity} stands there twice, with arrays in other files; ask "
+                        "for those of a record, not of an id."
+                    )
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise UsageError(f"{dataset}:{number}: this line is no record with arrays.") from error
     return found

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -65,6 +65,8 @@ class Call(NamedTuple):
     """Who asks."""
     extends: bool = False
     """For the drift check: one more sample of a question that has answers on disk, or one to somebody new."""
+    posts: int = 1
+    """Requests on the wire that it takes."""
 
 
 @dataclass(slots=True)
@@ -163,7 +165,8 @@ def make_ask(
         more = known is not None and (
             _has_fewer(journal, seat.teacher, request) if to in known else (owner, _asked(request)) in answered
         )
-        return await buy(Call(key, credited, to, seat, body, *estimate(body, request.sampling), owner, more))
+        posts = 2 if scored and request.messages else 1
+        return await buy(Call(key, credited, to, seat, body, *estimate(body, request), owner, more, posts))
 
     async def buy(call: Call) -> Answer:
         """Let the policy answer, and equal requests that come meanwhile share what it says."""
@@ -237,9 +240,14 @@ def _refused(entry: Entry) -> AnswerFailed:
     return AnswerFailed(failure["reason"], failure["detail"])
 
 
-def estimate(body: bytes, sampling: Mapping[str, Any]) -> tuple[int, int]:
-    """Prompt and completion tokens to expect at most: by the length of the body, and by its token limit."""
-    return len(body) // PROMPT_BYTES_PER_TOKEN + 1, int(sampling.get("max_tokens") or 0)
+def estimate(body: bytes, request: Request) -> tuple[int, int]:
+    """Prompt and completion tokens to expect at most: by the length of the body, and by its token limit.
+
+    Where y is given, a server reads x twice, once by itself, and writes a token each time.
+    """
+    if request.kind == "score":
+        return (len(body) + len(canonical(request.messages))) // PROMPT_BYTES_PER_TOKEN + 2, 2
+    return len(body) // PROMPT_BYTES_PER_TOKEN + 1, int(request.sampling.get("max_tokens") or 0)
 
 
 @dataclass(slots=True)

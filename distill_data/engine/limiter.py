@@ -111,6 +111,11 @@ class Limiter:
             self._wake(early=True)
             raise
 
+    def charge(self, requests: int) -> None:
+        """Count requests more under a slot that was entered; whoever comes next waits for them."""
+        if requests and self._requests is not None:
+            self._requests.put(-requests)
+
     def leave(self) -> None:
         """Free the slot for the next in line."""
         self.in_flight -= 1

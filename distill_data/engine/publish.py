@@ -175,8 +175,8 @@ def publish(
         for name in reversed(drafts):
             if wanted[name]:
                 drafts[name].publish()
-            elif name in _made(files):
-                paths[name].unlink()  # by an earlier plan
+            elif name == "dataset" or name in _made(files):
+                paths[name].unlink(missing_ok=True)  # by an earlier plan
         for directory in dict.fromkeys(path.parent for path in paths.values()):
             sync_directory(directory)
         manifest = {"result": result, "history": history}

@@ -78,6 +78,8 @@ class Sender:
         """One sending, from the limiter to the journal."""
         limiter, expected = call.seat.limiter, call.prompt_tokens + call.completion_tokens
         await limiter.enter(expected)
+        if call.posts > 1:
+            limiter.charge(call.posts - 1)
         try:
             cost = await self._reserve(call, expected)
             await self._note(call, expected, cost)

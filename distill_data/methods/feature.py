@@ -83,6 +83,11 @@ def strategy_of(recipe: Recipe) -> Strategy:
     return STRATEGIES[recipe.strategy]
 
 
+def has_arrays(recipe: Recipe) -> bool:
+    """Whether records have a side file."""
+    return recipe.record.kind not in ("triple", "prompt")
+
+
 def is_about_x(recipe: Recipe) -> bool:
     """Whether rows need x alone, as y is the teacher's own or nobody's."""
     return recipe.strategy in ("generated", "prompts")

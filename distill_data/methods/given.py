@@ -1,7 +1,8 @@
 """Rows whose y is given: what of them is scored, and the records that this becomes. Knows no kind of knowledge.
 
-A row has x and y in `prompt` and `completion`, each chat messages or text; or a conversation in `messages`, whose last
-turn is y; or raw text in `text`, all of which is y.
+A row has x and y in `prompt` and `completion`, each chat messages or text; or a conversation in `messages`, also as the
+JSON text that CSV needs, whose last turn is y; or raw text in `text`, all of which is y. Messages are made alike: their
+content is text, unless it holds more than text; what is empty is left out; arguments of calls are JSON text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from distill_data.data.exchange import Answer, Message, Request
-from distill_data.data.items import Item, Record, Row
+from distill_data.data.items import Item, Record, Row, canonical
 from distill_data.errors import SeedError
 from distill_data.formats import Source, make_row
 from distill_data.recipes import Recipe
@@ -55,6 +56,8 @@ def read_given(row: Row) -> Given:
         return Given(turns[:-1], turns[-1:], raw=False)
     if isinstance(row.get("text"), str):
         return Given((), ({"role": "assistant", "content": row["text"]},), raw=True)
+    if row.get("completion") is not None and "prompt" in row:
+        raise SeedError("the column prompt is empty; raw text without x stands in a column `text`")
     raise SeedError(f"x and y are wanted: {_SHAPES}; this row's columns are: {', '.join(map(str, row)) or 'none'}")
 
 
@@ -75,35 +78,57 @@ def _is_there(row: Row, column: str) -> bool:
 
 
 def _messages(row: Row, column: str, role: str) -> tuple[Message, ...]:
-    """A column's chat messages; text is one message of that role, and JSON text of a list of them is that list."""
+    """A column's chat messages; text is one message of that role."""
     value = row[column]
+    if isinstance(value, str) and column == "messages":
+        value = _spelled_out(value)
     if isinstance(value, str):
-        return _spelled_out(value) or ({"role": role, "content": value},)
+        return ({"role": role, "content": value},)
     if not isinstance(value, list) or not all(map(_is_message, value)):
-        raise SeedError(
-            f"the column {column} must hold a text or a list of chat messages, each with a role and content"
-        )
-    return tuple(value) or ({"role": role, "content": ""},)
+        either = "" if column == "messages" else "a text or "
+        raise SeedError(f"the column {column} must hold {either}a list of chat messages, each with a role and content")
+    return tuple(map(_alike, value)) or ({"role": role, "content": ""},)
 
 
-def _spelled_out(text: str) -> tuple[Message, ...]:
-    """The messages that a text is the JSON of, as a CSV has them; none where it is anything else, other JSON too."""
-    if not text.lstrip().startswith("["):
-        return ()
+def _spelled_out(text: str) -> Any:
     try:
-        value = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return ()
-    return tuple(value) if all(map(_is_message, value)) else ()
+        return None
 
 
 def _is_message(value: Any) -> bool:
+    calls = value.get("tool_calls") if isinstance(value, Mapping) else None
     return (
         isinstance(value, Mapping)
         and isinstance(value.get("role"), str)
         and isinstance(value.get("content", ""), (str, list, type(None)))
         and ("content" in value or "tool_calls" in value)
+        and (calls is None or (isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls)))
     )
+
+
+def _alike(message: Mapping[str, Any]) -> Message:
+    """The message as every record has it: readers take the types of a column from its first rows."""
+    made: Message = {"role": message["role"], "content": _plain(message.get("content"))}
+    made |= {key: message[key] for key in ("name", "reasoning_content", "tool_call_id") if message.get(key)}
+    if message.get("tool_calls"):
+        made["tool_calls"] = [_with_text(call) for call in message["tool_calls"]]
+    return made
+
+
+def _plain(content: Any) -> Any:
+    """Content parts as one text, where they hold nothing but text."""
+    parts = content if isinstance(content, list) else []
+    texts = all(isinstance(part, Mapping) and part.get("type") == "text" for part in parts)
+    return _text(content) if texts else content
+
+
+def _with_text(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, Mapping) or isinstance(function.get("arguments"), str):
+        return dict(call)
+    return {**call, "function": {**function, "arguments": canonical(function.get("arguments", {})).decode()}}
 
 
 def _text(content: Any) -> str:

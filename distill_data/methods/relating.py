@@ -1,13 +1,14 @@
 """Relation-based knowledge: how alike the rows of a batch are to the teacher, and triples that follow from it.
 
 Rows are taken in plan order, so many to a batch; each is the mean of one layer's states over y's tokens, or the last of
-them, and likeness is the cosine (relational knowledge distillation, arXiv:1904.05068). Every row of a batch asks for
-the states of all of them: equal requests are sent once, and each row's outcome depends on its batch alone.
+them, and likeness is the cosine (relational knowledge distillation, arXiv:1904.05068). A row asks for its own state,
+and then for those of its batch that no row has yet: so each is asked for once, and a row's outcome depends on its batch
+alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,27 +28,44 @@ ALONE, BELOW_MARGIN = "alone", "below-margin"
 Items = Callable[[], Iterator[Item]]
 
 
+class Found(NamedTuple):
+    """What there is of one row."""
+
+    answer: Answer
+    state: Array | None
+    """(H,); None where the row cannot be scored."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Consecutive rows, and what is known of them by now."""
+
+    rows: list[Item]
+    found: dict[int, Found] = field(default_factory=dict)
+    """By the row's place."""
+    asked: int = 0
+    """How many of the rows have come for it."""
+
+
 @dataclass(slots=True)
 class Batches:
-    """Rows in batches of consecutive ones. A batch is held from the first of its rows to the last."""
+    """Rows in batches. A batch is held here from the first of its rows to the last."""
 
     items: Iterator[Item]
     size: int
-    _held: dict[int, list[Item]] = field(default_factory=dict)
-    _asked: dict[int, int] = field(default_factory=dict)
+    _held: dict[int, Batch] = field(default_factory=dict)
     _next: int = 0
 
-    def of(self, item: Item) -> list[Item]:
+    def of(self, item: Item) -> Batch:
         """The batch that the row is in. Each row asks once."""
         number = item.ordinal // self.size
         while self._next <= number:
-            self._held[self._next] = [each for _, each in zip(range(self.size), self.items, strict=False)]
-            self._asked[self._next] = 0
+            self._held[self._next] = Batch([each for _, each in zip(range(self.size), self.items, strict=False)])
             self._next += 1
         batch = self._held[number]
-        self._asked[number] += 1
-        if self._asked[number] == len(batch):
-            del self._held[number], self._asked[number]
+        batch.asked += 1
+        if batch.asked == len(batch.rows):
+            del self._held[number]
         return batch
 
 
@@ -72,23 +90,28 @@ class Relating:
     batches: Batches
 
     async def relate(self, item: Item, ask: Ask) -> Related | Outcome:
-        """Ask for the states of the row's batch. Raises what a refused request raises, whichever row it is of."""
+        """The row among those of its batch. Raises what a refused request raises, whichever row it is of."""
         import numpy as np
 
-        batch = self.batches.of(item)
-        requests = [self.annotator.request(read_given(each.row), self.feature) for each in batch]
-        answers = await together([ask(request) for request in requests])
-        at = item.ordinal % self.batches.size
-        reason, detail = rejection_of([answers[at]])
-        if reason:
-            return rejected(reason, detail)
-        there = [place for place, answer in enumerate(answers) if not rejection_of([answer])[0]]
-        if len(there) < 2:
+        batch, at = self.batches.of(item), item.ordinal % self.batches.size
+        await self._find(batch, [at], ask)
+        own = batch.found[at]
+        if own.state is None:
+            return rejected(*rejection_of([own.answer]))
+        await self._find(batch, range(len(batch.rows)), ask)
+        states = {place: found.state for place, found in sorted(batch.found.items()) if found.state is not None}
+        if len(states) < 2:
             return rejected(ALONE, "no other row of its batch has a state")
-        states = np.stack([_state(answers[place]) for place in there])
-        states /= np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-12)
-        own = there.index(at)
-        return Related([batch[place] for place in there], own, states @ states[own], answers[at])
+        rows = [batch.rows[place] for place in states]
+        return Related(rows, list(states).index(at), np.stack([*states.values()]) @ own.state, own.answer)
+
+    async def _find(self, batch: Batch, places: Iterable[int], ask: Ask) -> None:
+        """Ask for the states of these rows that nobody has found yet."""
+        missing = [place for place in places if place not in batch.found]
+        requests = [self.annotator.request(read_given(batch.rows[place].row), self.feature) for place in missing]
+        for place, answer in zip(missing, await together([ask(request) for request in requests]), strict=True):
+            state = None if rejection_of([answer])[0] else _state(answer)
+            batch.found.setdefault(place, Found(answer, state))
 
     def described(self, related: Related) -> dict[str, Any]:
         said = related.answer.feature or {}
@@ -170,9 +193,10 @@ def _make(recipe: Recipe, annotator: Annotator, items: Items) -> Relating:
 
 
 def _state(answer: Answer) -> Array:
-    """(H,) in float64."""
+    """(H,) in float64, of length 1."""
     import numpy as np
 
     assert answer.feature is not None and answer.blob is not None
     pooled: Array = decode(answer.feature["arrays"], answer.blob.read())["hidden"][0].astype(np.float64)
-    return pooled
+    scaled: Array = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
+    return scaled

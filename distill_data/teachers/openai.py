@@ -27,7 +27,16 @@ from distill_data.teachers.endpoint import OPENAI_HOST, base_url_of, proxy_of, r
 from distill_data.teachers.lowering import chat_body, is_raw
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
 from distill_data.teachers.replies import BadReply, read_answer
-from distill_data.teachers.server_scoring import CHAT, RAW, SCORE_CAP, is_score, probe_scoring, score, score_body
+from distill_data.teachers.server_scoring import (
+    CHAT,
+    RAW,
+    SCORE_CAP,
+    Prompts,
+    is_score,
+    probe_scoring,
+    score,
+    score_body,
+)
 
 BODY_CAP = 16 * 2**20
 """Bytes of a decoded body. A longer one is no answer; scores of a given text have a cap of their own."""
@@ -83,6 +92,7 @@ class OpenAITeacher:
         self._urls = {path: URL(self._base_url + path, encoded=True) for path in (CHAT, RAW)}
         self._session: aiohttp.ClientSession | None = None
         self._deadlines = Deadlines(profile.timeout)
+        self._prompts = Prompts()
 
     def lower(self, request: Request) -> dict[str, Any]:
         make = score_body if request.kind == "score" else chat_body
@@ -91,7 +101,7 @@ class OpenAITeacher:
     async def send(self, body: bytes) -> Reply:
         """Post the body. Raises Lost where no whole reply came, UsageError where a key is missing."""
         if is_score(body):
-            return await score(self.post_for_scores, self._capabilities, body)
+            return await score(self.post_for_scores, self._capabilities, body, self._prompts)
         return await self._exchange(RAW if is_raw(body) else CHAT, body, BODY_CAP)
 
     async def post_for_scores(self, path: str, fields: Mapping[str, Any]) -> Reply:

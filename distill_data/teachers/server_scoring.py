@@ -6,16 +6,20 @@ and y together; y's tokens are those after x's. Needs to be handed a way to post
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from distill_data.data.arrays import encode
-from distill_data.data.exchange import Lost, Reply, Request
+from distill_data.data.exchange import Lost, Message, Reply, Request
 from distill_data.data.fingerprints import PROBE, probe_digest
+from distill_data.data.items import canonical
 from distill_data.errors import UsageError
 from distill_data.teachers import ProbeFailed
 from distill_data.teachers.lowering import blind, has_image
@@ -33,6 +37,7 @@ from distill_data.teachers.replies import BadReply, read_answer
 
 SCORE_CAP = 256 * 2**20
 """Bytes of a decoded body with scores: an entry is written in about 75, so k = 64 over 32,000 tokens has 150 MB."""
+KNOWN_PROMPTS = 4096
 CHAT, RAW = "/chat/completions", "/completions"
 
 Post = Callable[[str, Mapping[str, Any]], Awaitable[Reply]]
@@ -40,6 +45,7 @@ Post = Callable[[str, Mapping[str, Any]], Awaitable[Reply]]
 
 _LOCAL = "a teacher that runs here does: -t transformers/ORG/NAME"
 _TOO_LONG = re.compile(r"context.?(length|size|window)|max(imum)?.model.len", re.IGNORECASE)
+_TOO_MANY = re.compile(r"logprobs.*(greater|max|at most|exceed|between|less than)", re.IGNORECASE)
 _LACKING = frozenset({400, 404, 405, 422, 501})
 """Statuses of a probe that say that the server does not know what it is asked for."""
 
@@ -55,6 +61,8 @@ def score_body(name: str, capabilities: Capabilities, request: Request) -> dict[
             f"{name}: a server tells the most likely tokens (topk) and nothing else of its model, so "
             f"{feature.get('of')!r} cannot be had from it; {_LOCAL}."
         )
+    if type(feature.get("k")) is not int or feature["k"] < 1:
+        raise UsageError(f"{name}: topk: k must be a whole number above 0, not {feature.get('k')!r}.")
     if feature.get("temperature", 1.0) != 1.0:
         raise UsageError(f"{name}: a server scores at temperature 1.0 only; set that, or {_LOCAL}.")
     if feature.get("truncate"):
@@ -83,13 +91,39 @@ def is_score(body: bytes) -> bool:
     return b'"feature":' in body and "feature" in orjson.loads(body)
 
 
-async def score(post: Post, capabilities: Capabilities, body: bytes) -> Reply:
+@dataclass(slots=True)
+class _Prompt:
+    """What is known of one x."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ids: list[int] | None = None
+    usage: Counter[str] = field(default_factory=Counter)
+    """What asking for the ids took, until a reply has told it."""
+
+
+class Prompts:
+    """Which ids the latest prompts take: another try, and another y of the same x, need not buy them again."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, _Prompt] = OrderedDict()
+
+    def of(self, messages: Sequence[Message]) -> _Prompt:
+        digest = hashlib.sha256(canonical(messages)).digest()
+        prompt = self._known.setdefault(digest, _Prompt())
+        self._known.move_to_end(digest)
+        if len(self._known) > KNOWN_PROMPTS:
+            self._known.popitem(last=False)
+        return prompt
+
+
+async def score(post: Post, capabilities: Capabilities, body: bytes, prompts: Prompts) -> Reply:
     """The row's arrays as the reply's blob, with a small body that describes them.
 
     A row that cannot be scored is a reply without a blob whose `feature` says why (`rejected`). What the server refuses
-    is its own reply. Scores that cannot be used are an error under a 200, which is asked again. Raises Lost.
+    is its own reply. Scores that cannot be used are an error under a 200, which is asked again. Raises Lost, and
+    UsageError where the server gives fewer than k.
     """
-    row = _Row(post, orjson.loads(body))
+    row = _Row(post, orjson.loads(body), prompts)
     try:
         return await (row.score_text(capabilities) if "prompt" in row.request else row.score_chat(capabilities))
     except _Ended as ended:
@@ -148,9 +182,11 @@ class _Row:
 
     post: Post
     request: dict[str, Any]
+    prompts: Prompts
     headers: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
-    usage: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 0, "completion_tokens": 0})
+    usage: Counter[str] = field(default_factory=Counter)
+    prompt: _Prompt | None = None
 
     async def score_text(self, capabilities: Capabilities) -> Reply:
         k, way = self.request["feature"]["k"], _way(capabilities)
@@ -169,8 +205,7 @@ class _Row:
             return self.rejected("empty-completion", "the completion is empty")
         wishes = _wishes("prompt_logprobs", k, capabilities.max_tokens_field)
         whole = {**wishes, "messages": [*messages, *completion], "add_generation_prompt": False}
-        del wishes["prompt_logprobs"]
-        prompt = read_ids(await self.ask(CHAT, {**wishes, "messages": messages, "add_generation_prompt": True}))
+        prompt = await self.ids_of(messages, capabilities.max_tokens_field)
         self.check_length(prompt)
         data = await self.ask(CHAT, whole)
         ids = read_ids(data)
@@ -181,19 +216,38 @@ class _Row:
         scores = read_prompt_logprobs(data, k, len(prompt))
         return self.scored(scores, _end_of_turn(scores, completion[-1].get("content")))
 
+    async def ids_of(self, messages: list[Message], limit: str) -> list[int]:
+        """The ids of x, which the whole conversation begins with."""
+        known = self.prompts.of(messages)
+        async with known.lock:
+            if known.ids is None:
+                wishes = _wishes("prompt_logprobs", 0, limit)
+                del wishes["prompt_logprobs"]
+                data = await self.ask(CHAT, {**wishes, "messages": messages, "add_generation_prompt": True})
+                known.usage, self.usage = self.usage, Counter()
+                known.ids = read_ids(data)
+        self.prompt = known
+        return known.ids
+
     async def ask(self, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The body of a success. Raises _Ended where the row ends here."""
         reply = await self.post(path, {"model": self.request["model"], **fields})
         self.headers = reply.headers
         if not _is_success(reply):
             words = _words(reply)
+            k = self.request["feature"]["k"]
+            if reply.status in (400, 422) and _TOO_MANY.search(words):
+                raise UsageError(
+                    f"{self.request['model']}: the server refuses k = {k}: {words} Give --set k=N with a smaller N, or "
+                    "let the server give more (vLLM: --max-logprobs)."
+                )
             too_long = reply.status in (400, 413, 422) and _TOO_LONG.search(words)
             raise _Ended(self.rejected("too-long", words) if too_long else reply)
         data = _loads(reply.body)
         if data.get("error"):
             raise _Ended(reply)
         usage = data.get("usage")
-        for name in self.usage:
+        for name in ("prompt_tokens", "completion_tokens"):
             count = usage.get(name) if isinstance(usage, dict) else None
             self.usage[name] += count if type(count) is int and count > 0 else 0
         self.model = data["model"] if isinstance(data.get("model"), str) else self.request["model"]
@@ -217,11 +271,14 @@ class _Row:
         return self.reply(told, blob)
 
     def reply(self, feature: Mapping[str, Any], blob: bytes = b"") -> Reply:
+        if self.prompt is not None:
+            self.usage += self.prompt.usage
+            self.prompt.usage = Counter()
         body = {
             "object": "feature",
             "model": self.model or self.request["model"],
             "choices": [{"index": 0, "text": "", "finish_reason": "stop"}],
-            "usage": self.usage,
+            "usage": {name: self.usage[name] for name in ("prompt_tokens", "completion_tokens")},
             "feature": feature,
         }
         return Reply(200, self.headers, orjson.dumps(body), blob)

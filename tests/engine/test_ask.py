@@ -376,4 +376,9 @@ def test_costs_are_unknown_once_a_price_is() -> None:
 
 @pytest.mark.parametrize(("sampling", "tokens"), [({"max_tokens": 9}, 9), ({}, 0), ({"max_tokens": None}, 0)])
 def test_estimates_go_by_the_body_and_the_limit(sampling: dict[str, Any], tokens: int) -> None:
-    assert estimate(b"x" * 30, sampling) == (11, tokens)
+    assert estimate(b"x" * 30, Request([], sampling)) == (11, tokens)
+
+
+def test_the_estimate_of_scores_has_x_twice() -> None:
+    asked = Request([{"role": "user", "content": "x" * 300}], kind="score", completion=({"content": "y"},))
+    assert estimate(b"b" * 330, asked) == ((330 + len(canonical(asked.messages))) // 3 + 2, 2)

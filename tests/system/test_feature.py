@@ -347,6 +347,38 @@ def test_prompts_ask_nobody_and_store_no_answer(tmp_path: Path, out: Output) -> 
     assert len({record["id"] for record in records}) == 6
 
 
+def test_prompts_go_to_stdout_and_datasets_with_side_files_do_not(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "pairs.jsonl", pairs(2))
+    done = run("feature", data, "-r", "prompts", "-o", "-", "--run", tmp_path / "p.run").ended(0)
+    assert [json.loads(line)["kind"] for line in done.out.strip().split("\n")] == ["prompt", "prompt"]
+    run("feature", data, "-r", "topk", "-o", "-").complained(2, "side files")
+
+
+def test_what_a_partial_run_leaves_is_no_name_for_an_output(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "pairs.jsonl", pairs(2))
+    run("feature", data, "-r", "prompts", "-o", tmp_path / "o.partial.jsonl").complained(2, "removes it")
+
+
+def test_scores_can_follow_labels_at_the_same_output(tmp_path: Path, out: Output) -> None:
+    """What nobody probed then is probed now."""
+    data = write_rows(tmp_path / "pairs.jsonl", pairs(2))
+    with serve() as server:
+        job = ["--map", "instruction=prompt", "-t", "openai/toy", "--base-url", server.url, "-o", out.path]
+        run("label", data, "-r", "answer", "--set", "max_tokens=2", *job)
+        done = run(*feature(data, server, out, "--accept-drift")).ended(0)
+    assert "2 kept" in done.err
+
+
+def test_a_limit_on_tokens_holds_for_rows_of_two_posts(tmp_path: Path, out: Output) -> None:
+    data = write_rows(tmp_path / "pairs.jsonl", pairs(40))
+    with serve() as server:
+        whole = run(*feature(data, server, out, "--dry-run")).ended(0).err
+        run(*feature(data, server, out, "--max-tokens-total", "3000", "--concurrency", "8")).complained(4, "3,?000")
+        spent = out.partial.manifest()["history"]["tokens"]
+    assert 0 < spent <= 3000 * 3, "tokens of the toy are bytes, of which three are expected to a token"
+    assert re.search(r"in prompts, 80 in answers", whole)
+
+
 def test_the_summary_tells_what_a_token_takes_and_what_mass_is_lost(tmp_path: Path, out: Output) -> None:
     data = write_rows(tmp_path / "texts.jsonl", texts(3))
     with serve() as server:

@@ -24,7 +24,7 @@ from distill_data.teachers import openai as backend
 from distill_data.teachers.openai import OpenAITeacher
 from distill_data.teachers.profiles import find_profile
 from distill_data.teachers.protocol import Capabilities, Profile
-from distill_data.teachers.server_scoring import score
+from distill_data.teachers.server_scoring import Prompts, score
 from tests import scoring_server as toy
 
 from .loopback import Handler, Seen, Server, answering, completion, serve
@@ -238,7 +238,7 @@ def test_a_template_that_does_not_begin_with_the_prompt_is_unaligned(monkeypatch
 def test_the_newer_token_limit_is_used_where_it_is_declared() -> None:
     async def script(teacher: OpenAITeacher, server: Server) -> Any:
         newer = replace(teacher._capabilities, max_tokens_field="max_completion_tokens")
-        await score(teacher.post_for_scores, newer, orjson.dumps(teacher.lower(chat())))
+        await score(teacher.post_for_scores, newer, orjson.dumps(teacher.lower(chat())), Prompts())
         return [set(seen.json) & {"max_tokens", "max_completion_tokens"} for seen in server.seen]
 
     assert talk(toy_handler(toy.Settings()), script, "prompt_logprobs") == [{"max_completion_tokens"}] * 2
@@ -261,7 +261,7 @@ def test_the_words_of_servers_for_too_long_are_known(words: str) -> None:
         return Reply(400, {}, orjson.dumps({"error": {"message": words, "code": 400}}))
 
     body = orjson.dumps({"model": "toy", "prompt": TEXT, "feature": TOPK})
-    feature = feature_of(asyncio.run(score(post, Capabilities(scoring="echo"), body)))
+    feature = feature_of(asyncio.run(score(post, Capabilities(scoring="echo"), body, Prompts())))
     assert (feature["rejected"], feature["detail"]) == ("too-long", words)
 
 
@@ -301,10 +301,47 @@ def test_a_length_that_is_just_allowed_is_scored() -> None:
     assert feature_of(send(raw(max_length=len(toy.encode(TEXT)))))["tokens"] == len(toy.encode(TEXT)) - 1
 
 
-def test_a_server_s_cap_on_k_reaches_the_user_in_its_own_words() -> None:
-    verdict = judge(send(raw(k=30), most=20))
-    assert (verdict.action, verdict.reason) == ("fail", "bad-request")
-    assert "greater than max allowed: 20" in verdict.detail
+@pytest.mark.parametrize("request_", [raw(k=30), chat(k=30)])
+def test_a_server_s_cap_on_k_is_the_user_s_to_settle(request_: Request) -> None:
+    with pytest.raises(UsageError, match=r"k = 30.*greater than max allowed: 20.*--set k=N"):
+        send(request_, most=20)
+
+
+def test_another_try_and_another_y_do_not_buy_x_again() -> None:
+    """What x took is told once, by the first reply that can."""
+    refused = [0]
+
+    def handle(seen: Seen) -> web.Response:
+        status, body = toy.answer(seen.path, seen.json, toy.Settings())
+        if seen.json.get("prompt_logprobs") is not None and refused[0] < 2:
+            refused[0] += 1
+            return web.json_response({"error": {"message": "slow down"}}, status=429)
+        return web.json_response(body, status=status)
+
+    async def script(teacher: OpenAITeacher, server: Server) -> Any:
+        body, other = (
+            orjson.dumps(teacher.lower(asked)) for asked in (chat(), chat({"role": "assistant", "content": "No."}))
+        )
+        replies = [await teacher.send(body) for _ in range(3)]
+        replies += await asyncio.gather(teacher.send(other), teacher.send(body))
+        return replies, [seen.json.get("prompt_logprobs") for seen in server.seen]
+
+    replies, asked = talk(handle, script, "prompt_logprobs")
+    assert [reply.status for reply in replies] == [429, 429, 200, 200, 200]
+    assert asked.count(None) == 1, "x was asked for once"
+    x = len(toy.encode(toy.render(X, True)))
+    usage = [orjson.loads(reply.body)["usage"]["prompt_tokens"] for reply in replies[2:]]
+    whole = [len(toy.encode(toy.render([*X, y], False))) for y in (Y[0], {"role": "assistant", "content": "No."}, Y[0])]
+    assert usage == [whole[0] + x, whole[1], whole[2]]
+
+
+def test_equal_prompts_at_once_are_asked_for_once() -> None:
+    async def script(teacher: OpenAITeacher, server: Server) -> Any:
+        bodies = [orjson.dumps(teacher.lower(chat({"role": "assistant", "content": f"{n}"}))) for n in range(5)]
+        await asyncio.gather(*map(teacher.send, bodies))
+        return [seen.json.get("prompt_logprobs") for seen in server.seen]
+
+    assert talk(toy_handler(toy.Settings()), script, "prompt_logprobs").count(None) == 1
 
 
 @pytest.mark.parametrize("refuse_at", [1, 2])
@@ -519,7 +556,7 @@ def test_any_json_in_place_of_any_field_gives_a_reply(
     chosen = chat() if as_chat and ways == "prompt_logprobs" else raw()
     parts = {"messages": chosen.messages, "completion": chosen.completion} if chosen.messages else {"prompt": TEXT}
     body = orjson.dumps({"model": "toy", **parts, "feature": TOPK})
-    reply = asyncio.run(score(post, Capabilities(scoring=ways), body))
+    reply = asyncio.run(score(post, Capabilities(scoring=ways), body, Prompts()))
     assert reply.status == 200
     if reply.blob:
         feature = feature_of(reply)
@@ -534,7 +571,7 @@ def test_any_bytes_give_a_reply() -> None:
         return Reply(200, {}, b'{"choices": [\xff')
 
     body = orjson.dumps({"model": "toy", "prompt": TEXT, "feature": TOPK})
-    assert "not JSON" in complaint(asyncio.run(score(post, Capabilities(scoring="echo"), body)))
+    assert "not JSON" in complaint(asyncio.run(score(post, Capabilities(scoring="echo"), body, Prompts())))
 
 
 def test_scores_have_a_cap_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
