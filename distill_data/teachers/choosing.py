@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from distill_data.teachers.batching import Proceed, go_on
 from distill_data.teachers.sampling import Settings, gumbel, make_generator, shape
 
 TOKENS = 4096
@@ -25,12 +26,14 @@ class Option(NamedTuple):
     ids: Sequence[int]
 
 
-def score_options(model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option]) -> list[float]:
+def score_options(
+    model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option], proceed: Proceed = go_on
+) -> list[float]:
     """For each option the log-probability of all its tokens after its row's prompt, at temperature 1."""
     import torch
 
     scores = []
-    for option, logprobs in follow(model, prompts, options):
+    for option, logprobs in follow(model, prompts, options, proceed):
         ids = torch.tensor(option.ids, device=logprobs.device)
         scores.append(float(logprobs.gather(-1, ids[:, None]).sum()))
     return scores
@@ -46,7 +49,9 @@ def choose(scores: Sequence[float], prompt: Sequence[int], settings: Settings) -
     return int(shaped.argmax())
 
 
-def follow(model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option]) -> Iterator[tuple[Option, Any]]:
+def follow(
+    model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option], proceed: Proceed
+) -> Iterator[tuple[Option, Any]]:
     """Each option, in order, with the log-probabilities (tokens of the option, vocabulary) at each of its tokens.
 
     A prompt's last token is read with the option, since it predicts the option's first one.
@@ -59,6 +64,7 @@ def follow(model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Optio
             input_ids=shared, attention_mask=mask, position_ids=positions(mask), use_cache=True
         ).cache
         for part in _parts(options, shared.shape[1], model.config.get_text_config().vocab_size):
+            proceed()
             read = [[prompts[option.row][-1], *option.ids[:-1]] for option in part]
             logits = _continue(model, cache, mask, [option.row for option in part], read)
             for place, option in enumerate(part):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from distill_data.teachers.batching import Proceed
 from distill_data.teachers.choosing import pad_left
 from distill_data.teachers.guiding import Guide, read_vocabulary
 from distill_data.teachers.loading import Loaded
@@ -101,8 +102,8 @@ class Said:
         return text
 
 
-def decode(loaded: Loaded, rows: Sequence[Row]) -> list[Said]:
-    """What each row says, in order. What runs out of memory raises as torch does."""
+def decode(loaded: Loaded, rows: Sequence[Row], proceed: Proceed) -> list[Said]:
+    """What each row says, in order. What runs out of memory raises as torch does; `proceed` is asked at each token."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
@@ -115,6 +116,7 @@ def decode(loaded: Loaded, rows: Sequence[Row]) -> list[Said]:
         )
 
     def is_done(ids: Any, scores: Any) -> Any:
+        proceed()
         for said, number in zip(all_said, ids[:, -1].tolist(), strict=True):
             if not said.finish:
                 said.take(number)

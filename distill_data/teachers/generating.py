@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import orjson
 
 from distill_data.data.exchange import Message, Reply
+from distill_data.teachers.batching import Proceed, go_on
 from distill_data.teachers.choosing import Option, choose, follow, score_options
 from distill_data.teachers.decoding import decode
 from distill_data.teachers.guiding import compile_schema, read_vocabulary
@@ -62,9 +63,10 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
     return Prepared("generate", len(prompt) + limit, prompt, settings, limit, "prompt" in body, grammar=grammar)
 
 
-def run(loaded: Loaded, rows: Sequence[Prepared]) -> list[Reply]:
-    """Replies to the rows, which are of one group, in order. What runs out of memory raises as torch does."""
-    return _choose(loaded, rows) if rows[0].group == "choose" else _generate(loaded, rows)
+def run(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed = go_on) -> list[Reply]:
+    """Replies to the rows, which are of one group, in order. What runs out of memory raises as torch does, and what
+    `proceed` raises passes through."""
+    return (_choose if rows[0].options else _generate)(loaded, rows, proceed)
 
 
 def _encode(loaded: Loaded, body: Mapping[str, Any]) -> tuple[int, ...]:
@@ -136,19 +138,21 @@ def _encode_option(loaded: Loaded, messages: list[Any], prompt: tuple[int, ...],
     return (*ids, *(sorted(loaded.stops)[:1] if end is None else [end]))
 
 
-def _choose(loaded: Loaded, rows: Sequence[Prepared]) -> list[Reply]:
+def _choose(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Reply]:
     prompts = [row.prompt for row in rows]
     every = [Option(place, ids) for place, row in enumerate(rows) for _, ids in row.options]
-    scores = iter(score_options(loaded.model, prompts, every))
+    scores = iter(score_options(loaded.model, prompts, every, proceed))
     said = [row.options[choose([next(scores) for _ in row.options], row.prompt, row.settings)] for row in rows]
-    told = _tell_choices(loaded, rows, [ids for _, ids in said])
+    told = _tell_choices(loaded, rows, [ids for _, ids in said], proceed)
     return [
         _reply(loaded, row, text, "stop", len(ids), entries)
         for row, (text, ids), entries in zip(rows, said, told, strict=True)
     ]
 
 
-def _tell_choices(loaded: Loaded, rows: Sequence[Prepared], said: Sequence[Sequence[int]]) -> list[Any]:
+def _tell_choices(
+    loaded: Loaded, rows: Sequence[Prepared], said: Sequence[Sequence[int]], proceed: Proceed
+) -> list[Any]:
     """`logprobs.content` of the rows that ask for it, over the whole vocabulary as for text that was generated."""
     told: list[Any] = [None] * len(rows)
     asking = [place for place, row in enumerate(rows) if row.settings.top_logprobs is not None]
@@ -156,7 +160,8 @@ def _tell_choices(loaded: Loaded, rows: Sequence[Prepared], said: Sequence[Seque
         return told
     spell = make_spell(loaded.tokenizer)
     options = [Option(at, said[place]) for at, place in enumerate(asking)]
-    for option, logprobs in follow(loaded.model, [rows[place].prompt for place in asking], options):
+    prompts = [rows[place].prompt for place in asking]
+    for option, logprobs in follow(loaded.model, prompts, options, proceed):
         top = rows[asking[option.row]].settings.top_logprobs or 0
         told[asking[option.row]] = [
             make_entry(spell, at, number, top) for at, number in zip(logprobs, option.ids, strict=True)
@@ -164,12 +169,12 @@ def _tell_choices(loaded: Loaded, rows: Sequence[Prepared], said: Sequence[Seque
     return told
 
 
-def _generate(loaded: Loaded, rows: Sequence[Prepared]) -> list[Reply]:
+def _generate(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Reply]:
     return [
         _refusal(said.refused)
         if said.refused
         else _reply(loaded, row, said.text, said.finish, len(said.ids), said.entries)
-        for row, said in zip(rows, decode(loaded, rows), strict=True)
+        for row, said in zip(rows, decode(loaded, rows, proceed), strict=True)
     ]
 
 

@@ -18,7 +18,7 @@ import orjson
 from distill_data.data.exchange import Reply, Request
 from distill_data.errors import UsageError
 from distill_data.teachers import Resolved, generating, scoring
-from distill_data.teachers.batching import Steps, Worker
+from distill_data.teachers.batching import Proceed, Steps, Worker
 from distill_data.teachers.bodies import make_body
 from distill_data.teachers.loading import Loaded, count_layers, identify, load, read_fingerprint
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
@@ -84,7 +84,7 @@ class TransformersTeacher:
         return await asyncio.wrap_future(self._worker.submit(body))
 
     async def aclose(self) -> None:
-        """Wait for the batch that runs, then let the model go."""
+        """End the batch that runs, which nobody waits for any more, and let the model go."""
         await asyncio.to_thread(self._worker.close)
         if self._loaded is not None:
             self._loaded = None
@@ -111,8 +111,8 @@ class TransformersTeacher:
         group = f"{work.__name__} {prepared.group}"
         return _Row(work, prepared, group, prepared.length, budgets[loaded.device])
 
-    def _run(self, rows: Sequence[_Row]) -> list[Reply]:
-        replies: list[Reply] = rows[0].work.run(self._model(), [row.prepared for row in rows])
+    def _run(self, rows: Sequence[_Row], proceed: Proceed) -> list[Reply]:
+        replies: list[Reply] = rows[0].work.run(self._model(), [row.prepared for row in rows], proceed)
         return replies
 
     def _too_large(self, row: _Row) -> Reply:
