@@ -88,17 +88,20 @@ def render(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message as templates expect it: content is a string, arguments of tool calls are mappings."""
-    plain = {**message, "content": _text(message.get("content"))}
+    plain = {**message, "content": text_of(message.get("content"))}
     calls = message.get("tool_calls")
     if isinstance(calls, list):
         plain["tool_calls"] = [_open_arguments(call) for call in calls]
     return plain
 
 
-def _text(content: Any) -> str:
+def text_of(content: Any) -> str:
+    """The text of a message's content, which is a text, a list of parts or nothing; a template judges anything else."""
     if isinstance(content, list):
-        return "".join(part.get("text", "") for part in content if isinstance(part, Mapping))
-    return content or ""
+        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        return "".join(text for text in texts if isinstance(text, str))
+    found: str = content or ""
+    return found
 
 
 def _open_arguments(call: Any) -> Any:
@@ -107,7 +110,7 @@ def _open_arguments(call: Any) -> Any:
         return call
     try:
         arguments = json.loads(function["arguments"])
-    except ValueError:
+    except (ValueError, RecursionError):
         return call
     return {**call, "function": {**function, "arguments": arguments}}
 

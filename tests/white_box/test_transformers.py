@@ -211,6 +211,11 @@ def test_what_cannot_be_honoured_is_refused_before_anything_is_sent(request_: Re
         teacher_with().lower(request_)
 
 
+def test_parts_that_are_no_mappings_show_nothing() -> None:
+    parts = [{"role": "user", "content": ["Hi", None, {"type": "text", "text": "there"}]}]
+    assert teacher_with().lower(Request(parts))["messages"] == parts
+
+
 def test_layers_count_from_both_ends() -> None:
     teacher = teacher_with()
     for layer in (0, 2, -1, -3):
