@@ -57,6 +57,16 @@ class Said:
         # Nearly every token has at least a byte. What is shorter than the text only makes the search come later.
         self._window = max((len(stop.encode()) for stop in row.settings.stop), default=0) + 4
 
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The prompt and what has been said."""
+        return (*self._row.prompt, *self.ids)
+
+    @property
+    def left(self) -> int:
+        """Most tokens that may still be said."""
+        return self._row.limit - len(self.ids)
+
     def shape(self, scores: Any) -> Any:
         """Scores, (vocabulary,), of which the largest is the sample."""
         import torch
@@ -104,32 +114,39 @@ class Said:
 
 def decode(loaded: Loaded, rows: Sequence[Row], proceed: Proceed) -> list[Said]:
     """What each row says, in order. What runs out of memory raises as torch does; `proceed` is asked at each token."""
+    spell = make_spell(loaded.tokenizer)
+    every = [Said(loaded, row, spell) for row in rows]
+    while unfinished := [said for said in every if not said.finish]:
+        _go_on(loaded, unfinished, proceed)
+    return every
+
+
+def _go_on(loaded: Loaded, every: Sequence[Said], proceed: Proceed) -> None:
+    """Until all have ended, or the context does for the row that has read the most; others may have room left then,
+    since all begin where that one does."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-    spell = make_spell(loaded.tokenizer)
-    all_said = [Said(loaded, row, spell) for row in rows]
-
     def process(ids: Any, scores: Any) -> Any:
         return torch.stack(
-            [each if said.finish else said.shape(each) for said, each in zip(all_said, scores, strict=True)]
+            [each if said.finish else said.shape(each) for said, each in zip(every, scores, strict=True)]
         )
 
     def is_done(ids: Any, scores: Any) -> Any:
         proceed()
-        for said, number in zip(all_said, ids[:, -1].tolist(), strict=True):
+        for said, number in zip(every, ids[:, -1].tolist(), strict=True):
             if not said.finish:
                 said.take(number)
-        return torch.tensor([bool(said.finish) for said in all_said], device=ids.device)
+        return torch.tensor([bool(said.finish) for said in every], device=ids.device)
 
-    ids, mask = pad_left([row.prompt for row in rows], loaded.model.device)
+    ids, mask = pad_left([said.read for said in every], loaded.model.device)
+    steps = min(max(said.left for said in every), loaded.context - ids.shape[1])
     # What a configuration leaves open is taken from the model's own, so that one is made empty too.
     loaded.model.generation_config = GenerationConfig()
     loaded.model.generate(
         input_ids=ids,
         attention_mask=mask,
-        generation_config=GenerationConfig(do_sample=False, max_new_tokens=max(row.limit for row in rows)),
+        generation_config=GenerationConfig(do_sample=False, max_new_tokens=steps),
         logits_processor=LogitsProcessorList([process]),
         stopping_criteria=StoppingCriteriaList([is_done]),
     )
-    return all_said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,28 @@ def test_a_row_says_the_same_alone_and_in_any_batch(loaded: Loaded) -> None:
     assert ask(loaded, *bodies) == alone
     assert ask(loaded, *reversed(bodies)) == alone[::-1]
     assert len({text_of(reply) for reply in alone}) == len(bodies)
+
+
+def test_rows_that_fit_alone_never_go_beyond_the_context_together(loaded: Loaded) -> None:
+    bodies = [
+        say("Hi", temperature=0, max_tokens=POSITIONS - 40, logprobs=True),
+        say("x y z " * 70, temperature=0, max_tokens=20, logprobs=True),
+        say("Hi", temperature=0, max_tokens=30, logprobs=True),
+    ]
+    places = []
+
+    def watch(module: Any, given: Any, named: Any) -> None:
+        places.append(int(named["position_ids"].max()))
+
+    quiet = dataclasses.replace(loaded, stops=frozenset())
+    hook = loaded.model.register_forward_pre_hook(watch, with_kwargs=True)
+    try:
+        together = ask(quiet, *bodies)
+        assert max(places) < POSITIONS
+    finally:
+        hook.remove()
+    assert [len(ids_of(reply)) for reply in together] == [POSITIONS - 40, 20, 30]
+    assert [ids_of(reply) for reply in together] == [ids_of(ask(quiet, body)[0]) for body in bodies]
 
 
 def test_a_seed_decides_what_is_said(loaded: Loaded) -> None:
@@ -156,7 +179,6 @@ def test_of_two_stop_texts_the_first_one_cuts(loaded: Loaded) -> None:
 
 def dictated(loaded: Loaded, wanted: list[int]) -> Loaded:
     """A model that says these ids whatever it is asked."""
-    import dataclasses
     from types import SimpleNamespace
 
     def generate(input_ids: Any, logits_processor: Any, stopping_criteria: Any, **rest: Any) -> None:
@@ -264,8 +286,6 @@ def test_a_body_that_cannot_be_answered_is_refused_and_never_raises(loaded: Load
 
 
 def test_a_model_without_a_chat_template_completes_raw_text_only(loaded: Loaded) -> None:
-    import dataclasses
-
     base = dataclasses.replace(loaded, tokenizer=make_tokenizer(template=None))
     assert "chat template" in read(prepare(base, say("Hi")))["error"]["message"]
     assert ask(base, {"prompt": "The quick", "max_tokens": 4, "temperature": 0})[0]["object"] == "text_completion"
