@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,18 @@ SLICE = 1 << 24
 PROBE = 8
 """Tokens of the one forward pass that finds out how a model makes logits."""
 
-_plain_heads: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+def _once(find_out: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """What is found out about a model once."""
+    known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+    @wraps(find_out)
+    def ask(model: Any) -> bool:
+        if model not in known:
+            known[model] = find_out(model)
+        return known[model]
+
+    return ask
 
 
 class Row(Protocol):
@@ -73,6 +84,7 @@ def _project_whole(model: Any, rows: Sequence[Row]) -> Iterator[Any]:
             yield from found.split(max(1, SLICE // found.shape[-1]))
 
 
+@_once
 def has_plain_head(model: Any) -> bool:
     """Whether logits are `head(base(ids))` and nothing more, found out once per model by looking at every bit.
 
@@ -80,12 +92,6 @@ def has_plain_head(model: Any) -> bool:
     apart. A list of such models would be out of date soon, and capped logits can differ little on a short text; so
     one forward pass is watched: what the base gives must reach the head, and what the head gives must be the logits.
     """
-    if model not in _plain_heads:
-        _plain_heads[model] = _watch_head(model)
-    return _plain_heads[model]
-
-
-def _watch_head(model: Any) -> bool:
     import torch
 
     base, head = model.base_model, model.get_output_embeddings()
@@ -106,6 +112,21 @@ def _watch_head(model: Any) -> bool:
         return False
     states, given, made = seen
     return bool(torch.equal(states, given) and torch.equal(made.float(), logits.float()))
+
+
+@_once
+def has_plain_cache(model: Any) -> bool:
+    """Whether what was read of a row can be gone on from several times: keys and values alone, and no state that each
+    token overwrites, as recurrent models have it."""
+    import torch
+    from transformers.cache_utils import DummyLayer, DynamicCache, DynamicLayer, LinearAttentionCacheLayerMixin
+
+    ids = torch.zeros((1, 1), dtype=torch.long, device=model.device)
+    cache: Any = getattr(model.base_model(input_ids=ids, use_cache=True), "cache", None)
+    return type(cache) is DynamicCache and all(
+        isinstance(layer, (DynamicLayer, DummyLayer)) and not isinstance(layer, LinearAttentionCacheLayerMixin)
+        for layer in cache.layers
+    )
 
 
 def hidden_states(model: Any, rows: Sequence[Row], layers: Sequence[int]) -> list[Any]:

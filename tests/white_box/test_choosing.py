@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from typing import Any
@@ -17,12 +18,13 @@ from distill_data.teachers.loading import Loaded
 from distill_data.teachers.sampling import Settings
 from distill_data.teachers.spans import encode_pair, encode_prompt
 from tests.white_box.answers import ask, ids_of, open_tiny, say, text_of
-from tests.white_box.tiny import POSITIONS
+from tests.white_box.tiny import POSITIONS, make_model
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.white_box
 
 CHOICES = ["yes", "no", "maybe so, maybe not", "", "東京", "no idea"]
+RECURRENT = ["lfm2", "falcon_h1", "mamba", "rwkv", "minimax"]
 TEXTS = ("Hi", "How many legs has a spider?", "Is it? " * 20, "x")
 
 
@@ -50,6 +52,33 @@ def test_scores_are_those_of_brute_force_in_parts_of_any_size(
     options = [Option(place, ids) for place, row in enumerate(prepared) for _, ids in row.options]
     scores = score_options(loaded.model, [row.prompt for row in prepared], options)
     assert scores == pytest.approx([brute_force(loaded, text, each) for text in TEXTS for each in CHOICES], abs=1e-3)
+
+
+@pytest.mark.parametrize("family", RECURRENT)
+def test_options_of_recurrent_models_are_scored_too(loaded: Loaded, family: str) -> None:
+    odd = dataclasses.replace(loaded, model=make_model(family, loaded.vocab_size))
+    rows = [prepare(odd, say(text, choices=CHOICES)) for text in TEXTS]
+    prepared = [row for row in rows if isinstance(row, Prepared)]
+    options = [Option(place, ids) for place, row in enumerate(prepared) for _, ids in row.options]
+    scores = score_options(odd.model, [row.prompt for row in prepared], options)
+    assert scores == pytest.approx([brute_force(odd, text, each) for text in TEXTS for each in CHOICES], abs=1e-3)
+
+
+def test_prompts_are_read_once_and_no_more_at_a_time_than_memory_has_room_for(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "TOKENS", 64)
+    read: list[tuple[int, ...]] = []
+    hook = loaded.model.base_model.register_forward_pre_hook(
+        lambda module, given, named: read.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    prompts = [[5] * 16] * 8
+    try:
+        score_options(loaded.model, prompts, [Option(row, [7, 2]) for row in range(8) for _ in range(4)])
+    finally:
+        hook.remove()
+    assert [shape for shape in read if shape[1] == 15] == [(4, 15), (4, 15)]
+    assert sum(rows for rows, width in read if width == 2) == 32
 
 
 def test_without_a_temperature_the_best_is_said(loaded: Loaded) -> None:
@@ -111,8 +140,6 @@ def test_a_choice_beyond_the_context_cannot_be_answered(loaded: Loaded) -> None:
 
 def test_a_template_that_writes_answers_otherwise_gets_bare_options(loaded: Loaded) -> None:
     """Here an earlier answer is not what the model is made to begin with, so options follow the prompt as they are."""
-    import dataclasses
-
     tokenizer = type(loaded.tokenizer)(
         tokenizer_object=loaded.tokenizer.backend_tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
     )
