@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from distill_data.teachers import forward
 from distill_data.teachers.batching import Proceed
 from distill_data.teachers.choosing import pad_left
 from distill_data.teachers.guiding import Guide, read_vocabulary
@@ -122,8 +123,8 @@ def decode(loaded: Loaded, rows: Sequence[Row], proceed: Proceed) -> list[Said]:
 
 
 def _go_on(loaded: Loaded, every: Sequence[Said], proceed: Proceed) -> None:
-    """Until all have ended, or the context does for the row that has read the most; others may have room left then,
-    since all begin where that one does."""
+    """Until all have ended, or there is no more room for the row that has read the most; others may have some left
+    then, since all begin where that one does."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
@@ -140,7 +141,9 @@ def _go_on(loaded: Loaded, every: Sequence[Said], proceed: Proceed) -> None:
         return torch.tensor([bool(said.finish) for said in every], device=ids.device)
 
     ids, mask = pad_left([said.read for said in every], loaded.model.device)
-    steps = min(max(said.left for said in every), loaded.context - ids.shape[1])
+    is_long = any(forward.is_long(loaded.model, len(said.read) + said.left) for said in every)
+    room = loaded.context if is_long else forward.rope_switch(loaded.model) or loaded.context
+    steps = min(max(said.left for said in every), room - ids.shape[1])
     # What a configuration leaves open is taken from the model's own, so that one is made empty too.
     loaded.model.generation_config = GenerationConfig()
     loaded.model.generate(

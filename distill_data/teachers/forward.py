@@ -7,7 +7,7 @@ and whoever calls does so within `torch.inference_mode()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any, Protocol
@@ -18,7 +18,9 @@ from distill_data.errors import UsageError
 SLICE = 1 << 24
 """Most logits in memory at a time: a slice of positions times the vocabulary."""
 PROBE = 8
-"""Tokens of the one forward pass that finds out how a model makes logits."""
+"""Tokens of the passes that find out what a model is like."""
+PADDING = 3
+"""Tokens by which the one row of such a pass is shorter than the other."""
 
 
 def _once(find_out: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -127,6 +129,43 @@ def has_plain_cache(model: Any) -> bool:
         isinstance(layer, (DynamicLayer, DummyLayer)) and not isinstance(layer, LinearAttentionCacheLayerMixin)
         for layer in cache.layers
     )
+
+
+@_once
+def writes_in_batches(model: Any) -> bool:
+    """Whether a row goes on beside a longer one as it does alone. RWKV and MiniMax mix rows up, or read padding."""
+    import torch
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig()
+    long = torch.arange(PROBE, device=model.device) % model.config.get_text_config().vocab_size
+    short = torch.nn.functional.pad(long[PADDING:], (PADDING, 0))
+    rows, found = torch.stack([short, long]), []
+    for ids in (rows, rows[:1, PADDING:]):
+        mask = torch.ones_like(ids)
+        mask[0, : ids.shape[1] - PROBE + PADDING] = 0
+        asked = GenerationConfig(max_new_tokens=2, return_dict_in_generate=True, output_logits=True)
+        said = model.generate(input_ids=ids, attention_mask=mask, generation_config=asked)
+        found.append(torch.stack([logits[0].float().log_softmax(-1) for logits in said.logits]))
+    beside, alone = found
+    most = 1e-3 if model.dtype == torch.float32 else 0.5
+    differs = (beside - alone).abs().amax(-1) > most
+    # where rounding alone decides the first token, the second logits are another token's
+    return not differs[0] and not (differs[1] and beside[0].argmax() == alone[0].argmax())
+
+
+def rope_switch(model: Any) -> int:
+    """Tokens beyond which positions are turned by other factors, chosen by the longest row of a batch; 0 for all models
+    but those with longrope (Phi-3, MiniCPM 3)."""
+    parameters: Mapping[str, Any] = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    kinds = (parameters, *(each for each in parameters.values() if isinstance(each, Mapping)))
+    switches = (kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope")
+    return next(switches, 0)
+
+
+def is_long(model: Any, tokens: int) -> bool:
+    """Whether so many tokens are turned by the other factors."""
+    return 0 < rope_switch(model) < tokens
 
 
 def hidden_states(model: Any, rows: Sequence[Row], layers: Sequence[int]) -> list[Any]:

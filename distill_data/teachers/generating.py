@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import orjson
 
 from distill_data.data.exchange import Message, Reply
+from distill_data.teachers import forward
 from distill_data.teachers.batching import Proceed, go_on
 from distill_data.teachers.choosing import Option, choose, follow, score_options
 from distill_data.teachers.decoding import decode
@@ -29,7 +30,7 @@ class Prepared:
     """A body as token ids, known to fit the context."""
 
     group: str
-    """`generate` or `choose`: what cannot share a batch."""
+    """Only rows of equal groups share a batch."""
     length: int
     """Tokens that the row may take, prompt and answer."""
     prompt: tuple[int, ...]
@@ -60,7 +61,8 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
             read_vocabulary(loaded.tokenizer, loaded.stops)
     except Refused as refused:
         return _refusal(refused)
-    return Prepared("generate", len(prompt) + limit, prompt, settings, limit, "prompt" in body, grammar=grammar)
+    group = _group(loaded, "generate", len(prompt), len(prompt) + limit)
+    return Prepared(group, len(prompt) + limit, prompt, settings, limit, "prompt" in body, grammar=grammar)
 
 
 def run(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed = go_on) -> list[Reply]:
@@ -106,6 +108,15 @@ def _limit(loaded: Loaded, prompt: Sequence[int], settings: Settings) -> int:
     return wanted
 
 
+def _group(loaded: Loaded, kind: str, prompt: int, whole: int) -> str:
+    """Rows of one group do not change each other, though they are padded to one length. A row whose factors change
+    while it is written has company only where all change at the same token."""
+    begins_long = forward.is_long(loaded.model, prompt)
+    if begins_long != forward.is_long(loaded.model, whole):
+        return f"{kind} {prompt} {whole}"
+    return f"{kind} long" if begins_long else kind
+
+
 def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
     choices = body["choices"]
     if not isinstance(choices, (list, tuple)) or not all(isinstance(choice, str) for choice in choices):
@@ -122,7 +133,8 @@ def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
             f"choice make {len(prompt) + longest}.",
             "context_length_exceeded",
         )
-    return Prepared("choose", len(prompt) + longest, prompt, settings, longest, False, options)
+    group = _group(loaded, "choose", len(prompt), len(prompt) + longest)
+    return Prepared(group, len(prompt) + longest, prompt, settings, longest, False, options)
 
 
 def _encode_option(loaded: Loaded, messages: list[Any], prompt: tuple[int, ...], choice: str) -> tuple[int, ...]:
@@ -170,11 +182,14 @@ def _tell_choices(
 
 
 def _generate(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Reply]:
+    together = len(rows) == 1 or forward.writes_in_batches(loaded.model)
+    parts = [rows] if together else [[row] for row in rows]
+    said = [each for part in parts for each in decode(loaded, part, proceed)]
     return [
-        _refusal(said.refused)
-        if said.refused
-        else _reply(loaded, row, said.text, said.finish, len(said.ids), said.entries)
-        for row, said in zip(rows, decode(loaded, rows, proceed), strict=True)
+        _refusal(each.refused)
+        if each.refused
+        else _reply(loaded, row, each.text, each.finish, len(each.ids), each.entries)
+        for row, each in zip(rows, said, strict=True)
     ]
 
 

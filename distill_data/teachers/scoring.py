@@ -83,8 +83,10 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
         detail += ", so not even a first token of the completion fits." if start >= limit else "."
         return _rejected(loaded, feature, "too-long", detail)
     asked = {name: value for name, value in feature.items() if name not in ("truncate", "max_length")}
+    ids = ids[: min(end, limit)]
+    asked["long"] = forward.is_long(loaded.model, len(ids))
     group = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS).decode()
-    return Prepared(list(ids[: min(end, limit)]), start, end > limit, feature, group)
+    return Prepared(ids, start, end > limit, feature, group)
 
 
 def _says_something(message: Mapping[str, Any]) -> bool:

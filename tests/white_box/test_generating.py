@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 
 from distill_data.data.exchange import Reply
 from distill_data.engine.retry import judge
+from distill_data.teachers import forward
 from distill_data.teachers.generating import Prepared, prepare, run
 from distill_data.teachers.loading import Loaded
 from distill_data.teachers.logprobs import make_spell
 from distill_data.teachers.replies import read_answer
 from distill_data.teachers.spans import encode_prompt, encode_text
 from tests.white_box.answers import ask, ids_of, open_tiny, read, say, text_of
-from tests.white_box.tiny import POSITIONS, make_tokenizer
+from tests.white_box.tiny import POSITIONS, make_model, make_tokenizer
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.white_box
@@ -91,6 +93,52 @@ def test_rows_that_fit_alone_never_go_beyond_the_context_together(loaded: Loaded
         hook.remove()
     assert [len(ids_of(reply)) for reply in together] == [POSITIONS - 40, 20, 30]
     assert [ids_of(reply) for reply in together] == [ids_of(ask(quiet, body)[0]) for body in bodies]
+
+
+LONGROPE = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+SWITCH = 64
+
+
+@pytest.fixture(scope="module")
+def longrope(loaded: Loaded) -> Loaded:
+    parameters = {**LONGROPE, "original_max_position_embeddings": SWITCH}
+    made = {"original_max_position_embeddings": SWITCH, "rope_parameters": parameters}
+    return dataclasses.replace(loaded, model=make_model("phi3", loaded.vocab_size, **made), stops=frozenset())
+
+
+def test_rows_of_a_model_with_two_sets_of_factors_do_not_change_each_other(longrope: Loaded) -> None:
+    """Below, beyond and across the switch; and below it each, but not where all begin behind the longest prompt."""
+    lengths = [("Hi", 20), ("x y z " * 25, 20), ("x y z " * 40, 9), ("Hi", 60), ("x y z " * 3, 30), ("Hi", 45)]
+    bodies = [say(text, temperature=0, max_tokens=tokens, logprobs=True) for text, tokens in lengths]
+    assert ask_by_group(longrope, *bodies) == [ids_of(ask(longrope, body)[0]) for body in bodies]
+    groups = [row.group for row in prepared(longrope, *bodies)]
+    assert len(set(groups)) == 3 and groups[0] == groups[4] == groups[5] and groups[1] == groups[2]
+
+
+@pytest.mark.parametrize("family", ["rwkv", "minimax", "mamba", "lfm2"])
+def test_rows_do_not_change_each_other_whatever_the_model_makes_of_padding(loaded: Loaded, family: str) -> None:
+    odd = dataclasses.replace(loaded, model=make_model(family, loaded.vocab_size))
+    bodies = [say(text, temperature=0, max_tokens=8, logprobs=True) for text in (*QUESTIONS, "Ho")]
+    assert [ids_of(reply) for reply in ask(odd, *bodies)] == [ids_of(ask(odd, body)[0]) for body in bodies]
+    assert forward.writes_in_batches(odd.model) == (family in ("mamba", "lfm2"))
+    assert forward.writes_in_batches(loaded.model)
+
+
+def prepared(loaded: Loaded, *bodies: dict[str, Any]) -> list[Prepared]:
+    return [row for body in bodies if isinstance(row := prepare(loaded, body), Prepared)]
+
+
+def ask_by_group(loaded: Loaded, *bodies: dict[str, Any]) -> list[list[int]]:
+    """The ids that are said, each group in one batch."""
+    groups: dict[str, list[int]] = {}
+    for place, row in enumerate(prepared(loaded, *bodies)):
+        groups.setdefault(row.group, []).append(place)
+    said = {
+        place: ids_of(reply)
+        for places in groups.values()
+        for place, reply in zip(places, ask(loaded, *(bodies[place] for place in places)), strict=True)
+    }
+    return [said[place] for place in range(len(bodies))]
 
 
 def test_a_seed_decides_what_is_said(loaded: Loaded) -> None:
@@ -179,7 +227,6 @@ def test_of_two_stop_texts_the_first_one_cuts(loaded: Loaded) -> None:
 
 def dictated(loaded: Loaded, wanted: list[int]) -> Loaded:
     """A model that says these ids whatever it is asked."""
-    from types import SimpleNamespace
 
     def generate(input_ids: Any, logits_processor: Any, stopping_criteria: Any, **rest: Any) -> None:
         for number in wanted:
@@ -190,7 +237,9 @@ def dictated(loaded: Loaded, wanted: list[int]) -> Loaded:
             if bool(stopping_criteria(input_ids, None).all()):
                 return
 
-    return dataclasses.replace(loaded, model=SimpleNamespace(generate=generate, device="cpu"))
+    model = copy.copy(loaded.model)
+    model.generate = generate
+    return dataclasses.replace(loaded, model=model)
 
 
 def test_logprobs_are_the_models_own_whatever_is_filtered(loaded: Loaded) -> None:

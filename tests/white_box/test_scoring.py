@@ -20,10 +20,11 @@ from distill_data.data.arrays import decode, logprobs_of  # noqa: E402
 from distill_data.data.exchange import Reply  # noqa: E402
 from distill_data.errors import UsageError  # noqa: E402
 from distill_data.teachers import forward  # noqa: E402
+from distill_data.teachers.batching import go_on  # noqa: E402
 from distill_data.teachers.loading import Loaded, load  # noqa: E402
 from distill_data.teachers.protocol import Profile  # noqa: E402
 from distill_data.teachers.scoring import Prepared, prepare, run  # noqa: E402
-from tests.white_box.tiny import POSITIONS, TEXTS, make_tiny, make_tokenizer  # noqa: E402
+from tests.white_box.tiny import POSITIONS, TEXTS, make_model, make_tiny, make_tokenizer  # noqa: E402
 
 pytestmark = pytest.mark.white_box
 
@@ -101,6 +102,16 @@ def exact(loaded: Loaded, ids: list[int], start: int, temperature: float = 1.0) 
     return torch.log_softmax(logits / temperature, -1).numpy()
 
 
+def test_rows_beyond_the_switch_of_longrope_are_in_other_batches(tiny: Loaded) -> None:
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "original_max_position_embeddings": 64}
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, **factors}
+    model = make_model("phi3", tiny.vocab_size, original_max_position_embeddings=64, rope_parameters=rope)
+    rows = [prepared(replace(tiny, model=model), chat("Hi", "yes " * times)) for times in (1, 9, 70, 90)]
+    assert [row.group == rows[0].group for row in rows] == [True, True, False, False]
+    assert rows[2].group == rows[3].group
+    assert len({prepared(tiny, chat("Hi", "yes " * times)).group for times in (1, 90)}) == 1
+
+
 # -- the k most likely -------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +176,7 @@ def test_a_small_tail_is_not_lost_in_rounding(tiny: Loaded) -> None:
         from distill_data.teachers import scoring
 
         row = prepared(tiny, chat(x, y, k=k, temperature=0.25))
-        [(logits, targets, _)] = scoring._distributions(tiny, [row])
+        [(logits, targets, _)] = scoring._distributions(tiny, [row], go_on)
         *_, tail = scoring._most_likely(logits, targets, k)
     assert tail == pytest.approx(truth, rel=1e-3)
 
