@@ -168,15 +168,45 @@ def is_long(model: Any, tokens: int) -> bool:
     return 0 < rope_switch(model) < tokens
 
 
+@_once
+def counts_from_embeddings(model: Any) -> bool:
+    """Whether state 0 is what goes into the first layer. Mamba and RWKV keep what comes out of it instead."""
+    import torch
+
+    count, base = depth(model), model.base_model
+    seen: list[Any] = []
+
+    def look(module: Any, given: Any, named: Any) -> None:
+        seen.extend(each for each in (*given, *named.values()) if isinstance(each, torch.Tensor))
+
+    stacks = [each for each in base.modules() if isinstance(each, torch.nn.ModuleList) and len(each) == count]
+    hooks = [stack[0].register_forward_pre_hook(look, with_kwargs=True) for stack in stacks]
+    try:
+        ids = torch.arange(PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
+        states = base(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return len(states) == count + 1 and any(torch.equal(states[0], each) for each in seen)
+
+
 def hidden_states(model: Any, rows: Sequence[Row], layers: Sequence[int]) -> list[Any]:
     """For each row (len(layers), T, H): the states of these layers, 0 to L, at y's tokens. Other layers' are not kept.
 
-    Layer L is after the final norm, as it goes into the head.
+    Layer L is after the final norm, as it goes into the head. Raises UsageError where the model does not give them.
     """
     import torch
 
+    last = depth(model)
     # a list keeps only the layers in it; older models take it for "yes" and give all
-    states = _forward(model.base_model, rows, output_hidden_states=sorted(set(layers))).hidden_states
+    made = _forward(model.base_model, rows, output_hidden_states=sorted(set(layers)))
+    states = {layer: made.hidden_states[layer] for layer in set(layers) - {last}}
+    size = (len(rows), max(len(row.ids) for row in rows))
+    numbered = not states or counts_from_embeddings(model)
+    missing = [layer for layer in sorted(states) if not numbered or states[layer].shape[:-1] != size]
+    _refuse_missing(model, "hidden states", "the last layer", missing)
+    if last in layers:  # Gemma 3n keeps several streams of each layer, and makes one of them only at the end
+        states[last] = getattr(made, "last_hidden_state", made.hidden_states[last])
     return [
         torch.stack([states[layer][at, row.start : len(row.ids)] for layer in layers]) for at, row in enumerate(rows)
     ]
@@ -191,22 +221,25 @@ def attention_maps(model: Any, rows: Sequence[Row], layers: Sequence[int], mean:
     import torch
 
     found: dict[int, list[Any]] = {}
+    longest = max(len(row.ids) for row in rows)
 
     def keep(layer: int, module: Any, given: Any, made: Any) -> None:
         weights = made[1] if isinstance(made, tuple) and len(made) > 1 else None
-        if isinstance(weights, torch.Tensor) and weights.ndim == 4:
+        if isinstance(weights, torch.Tensor) and weights.ndim == 4 and weights.shape[2:] == (longest, longest):
             cut = [weights[at, :, row.start : len(row.ids), : len(row.ids)] for at, row in enumerate(rows)]
             found[layer] = [each.float().mean(0, keepdim=True) if mean else each.clone() for each in cut]
 
     with _eager(model), _watched(model, layers, keep):
         _forward(model.base_model, rows)
     missing = [layer for layer in layers if layer not in found]
-    if missing:
-        raise UsageError(
-            f"{type(model).__name__} does not give attention weights of layer {', '.join(map(str, missing))}; "
-            "ask for other layers, or for hidden states instead."
-        )
+    _refuse_missing(model, "attention weights", "other layers, or for hidden states", missing)
     return [torch.stack([found[layer][at] for layer in layers]) for at in range(len(rows))]
+
+
+def _refuse_missing(model: Any, what: str, instead: str, layers: Sequence[int]) -> None:
+    if layers:
+        named = ", ".join(map(str, layers))
+        raise UsageError(f"{type(model).__name__} does not give {what} of layer {named}; ask for {instead} instead.")
 
 
 @contextmanager

@@ -112,6 +112,33 @@ def test_rows_beyond_the_switch_of_longrope_are_in_other_batches(tiny: Loaded) -
     assert len({prepared(tiny, chat("Hi", "yes " * times)).group for times in (1, 90)}) == 1
 
 
+@pytest.mark.parametrize("family", ["mamba", "rwkv"])
+def test_states_of_models_that_number_them_otherwise_are_refused_but_the_last(tiny: Loaded, family: str) -> None:
+    odd = replace(tiny, model=make_model(family, tiny.vocab_size))
+    for layer in (0, 1, 2):
+        with pytest.raises(UsageError, match=f"hidden states of layer {layer};.*the last layer"):
+            score(odd, chat(*PAIRS[0], HIDDEN, layers=[layer, 3]))
+    (_, arrays), _ = score(odd, chat(*PAIRS[0], HIDDEN), chat(*PAIRS[4], HIDDEN))
+    given: list[Any] = []
+    hook = odd.model.get_output_embeddings().register_forward_pre_hook(lambda module, each: given.append(each[0]))
+    ids, start = tokens_of(tiny, *PAIRS[0])
+    with torch.inference_mode():
+        odd.model(torch.tensor([ids]))
+    hook.remove()
+    assert np.abs(arrays["hidden"][0] - given[0][0, start:].numpy()).max() < 1e-4
+
+
+def test_what_has_another_shape_than_states_and_attention_is_refused(tiny: Loaded) -> None:
+    stacked = replace(tiny, model=make_model("gemma3n_text", tiny.vocab_size, vocab_size_per_layer_input=400))
+    with pytest.raises(UsageError, match="hidden states of layer 1"):
+        score(stacked, chat(*PAIRS[0], HIDDEN, layers=[1]))
+    assert score(stacked, chat(*PAIRS[0], HIDDEN))[0][1]["hidden"].shape[0] == 1
+    linear = replace(tiny, model=make_model("minimax", tiny.vocab_size))
+    with pytest.raises(UsageError, match="attention weights of layer 1, 3"):
+        score(linear, chat(*PAIRS[0], ATTENTION, layers=[1, 2, 3]))
+    assert score(linear, chat(*PAIRS[0], ATTENTION, layers=[2]))[0][1]["attention"].shape[:2] == (1, 4)
+
+
 # -- the k most likely -------------------------------------------------------------------------------------------------
 
 
