@@ -125,7 +125,9 @@ def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
         raise Refused("choices need messages: a raw text has no turn that an option could end.")
     settings = read_settings(body, default_temperature=0.0)
     prompt = _encode(loaded, body)
-    options = tuple((choice, _encode_option(loaded, body["messages"], prompt, choice)) for choice in choices)
+    options = tuple(
+        (choice, _encode_option(loaded, body["messages"], prompt, choice)) for choice in dict.fromkeys(choices)
+    )
     longest = max(len(ids) for _, ids in options)
     if len(prompt) + longest > loaded.context:
         raise Refused(
@@ -138,15 +140,21 @@ def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
 
 
 def _encode_option(loaded: Loaded, messages: list[Any], prompt: tuple[int, ...], choice: str) -> tuple[int, ...]:
-    """The option as the chat template writes an answer, up to the id that ends the turn."""
+    """The option as the chat template writes an answer, up to the id that ends the turn. Where the template writes
+    none, it is added: else an option that another one begins with would always be the likelier one."""
     try:
         pair = encode_pair(loaded.tokenizer, messages, [{"role": "assistant", "content": choice}])
     except TemplateRefused as error:
         raise Refused(f"{error}.") from None
     if pair is not None and tuple(pair.ids[: pair.start]) == prompt and pair.end > pair.start:
-        return tuple(pair.ids[pair.start : pair.end])
+        ids = pair.ids[pair.start : pair.end]
+    else:
+        ids = loaded.tokenizer(choice, add_special_tokens=False)["input_ids"]
+    if ids and ids[-1] in loaded.stops:
+        return tuple(ids)
+    while ids and not loaded.tokenizer.decode(ids[-1:]).strip():
+        ids = ids[:-1]
     end = end_of_turn(loaded.tokenizer)
-    ids = loaded.tokenizer(choice, add_special_tokens=False)["input_ids"]
     return (*ids, *(sorted(loaded.stops)[:1] if end is None else [end]))
 
 

@@ -18,7 +18,7 @@ from distill_data.teachers.loading import Loaded
 from distill_data.teachers.sampling import Settings
 from distill_data.teachers.spans import encode_pair, encode_prompt
 from tests.white_box.answers import ask, ids_of, open_tiny, say, text_of
-from tests.white_box.tiny import POSITIONS, make_model
+from tests.white_box.tiny import POSITIONS, make_model, make_tokenizer
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.white_box
@@ -151,3 +151,20 @@ def test_a_template_that_writes_answers_otherwise_gets_bare_options(loaded: Load
     assert isinstance(row, Prepared)
     ids = [tokenizer(choice)["input_ids"] for choice in ("yes", "no")]
     assert [list(option) for _, option in row.options] == [[*each, *loaded.stops] for each in ids]
+
+
+def test_a_choice_that_another_one_begins_with_is_ended_too(loaded: Loaded) -> None:
+    """The template writes no token that ends a turn, but white space behind each."""
+    tokenizer = make_tokenizer(
+        "{% for message in messages %}{{ message['role'] + ':\n' + message['content'] + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant:\n' }}{% endif %}"
+    )
+    row = prepare(dataclasses.replace(loaded, tokenizer=tokenizer), say("Hi", choices=["no", "no idea"]))
+    assert isinstance(row, Prepared)
+    ids = [tokenizer(choice)["input_ids"] for choice in ("no", "no idea")]
+    assert [list(option) for _, option in row.options] == [[*each, *loaded.stops] for each in ids]
+
+
+def test_equal_choices_count_once(loaded: Loaded) -> None:
+    row = prepare(loaded, say("Hi", choices=["no", "yes", "no"]))
+    assert isinstance(row, Prepared) and [choice for choice, _ in row.options] == ["no", "yes"]
