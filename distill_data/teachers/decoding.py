@@ -17,6 +17,10 @@ from distill_data.teachers.loading import Loaded
 from distill_data.teachers.logprobs import Spell, make_entry, make_spell
 from distill_data.teachers.sampling import Refused, Settings, gumbel, make_generator, shape
 
+BEFORE = 4
+"""Last ids of a raw prompt that are decoded with what follows: many tokenizers drop the space that a text begins with,
+and there is none at the beginning of what goes on."""
+
 
 class Row(Protocol):
     """What one row is asked for."""
@@ -30,6 +34,11 @@ class Row(Protocol):
     @property
     def limit(self) -> int:
         """Most tokens of the answer."""
+        ...
+
+    @property
+    def raw(self) -> bool:
+        """Whether the answer goes on with the prompt's text, and is no turn of its own."""
         ...
 
     @property
@@ -55,6 +64,8 @@ class Said:
         self._logprobs: Any = None
         self._chance = None if row.settings.greedy else make_generator(row.settings.seed, row.prompt, loaded.device)
         self._guide = Guide(read_vocabulary(loaded.tokenizer, loaded.stops), row.grammar) if row.grammar else None
+        self._before = row.prompt[-BEFORE:] if row.raw else ()
+        self._skipped = len(self._text_of(self._before))
         # Nearly every token has at least a byte. What is shorter than the text only makes the search come later.
         self._window = max((len(stop.encode()) for stop in row.settings.stop), default=0) + 4
 
@@ -109,6 +120,9 @@ class Said:
         self.finish, self.text = ("stop", text[: min(cuts)]) if cuts else (finish, text)
 
     def _decode(self, ids: Sequence[int]) -> str:
+        return self._text_of([*self._before, *ids])[self._skipped :]
+
+    def _text_of(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 

@@ -296,6 +296,26 @@ def test_bytes_of_pieces_with_byte_fallback() -> None:
     assert b"".join(map(spell, [1, *fox])) == " née🦊".encode()
 
 
+def test_a_raw_text_goes_on_with_its_space(loaded: Loaded) -> None:
+    """As SentencePiece has it: words begin with their space, and a text with none."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "</s>", "▁The", "▁capital", "▁is", "▁Paris", "s"]
+    core = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Metaspace()
+    core.decoder = decoders.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="</s>")
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    metaspace = dataclasses.replace(dictated(loaded, [4, 5]), tokenizer=tokenizer)
+    raw = {"prompt": "The capital", "max_tokens": 2, "temperature": 0}
+    assert text_of(ask(metaspace, raw)[0]) == " is Paris"
+    assert text_of(ask(metaspace, {**raw, "stop": " Pa"})[0]) == " is"
+    assert text_of(ask(metaspace, say("The capital", max_tokens=2, temperature=0))[0]) == "is Paris"
+    inside = dataclasses.replace(dictated(loaded, [6, 4]), tokenizer=tokenizer)
+    assert text_of(ask(inside, raw)[0]) == "s is"
+
+
 def test_a_prompt_beyond_the_context_is_a_row_that_cannot_be_answered(loaded: Loaded) -> None:
     long = say("spider " * 200, max_tokens=POSITIONS)
     reply = prepare(loaded, long)
