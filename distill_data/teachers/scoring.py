@@ -21,7 +21,7 @@ from distill_data.errors import UsageError
 from distill_data.teachers import forward
 from distill_data.teachers.batching import Proceed, go_on
 from distill_data.teachers.loading import Loaded
-from distill_data.teachers.spans import Pair, TemplateRefused, encode_pair, encode_text
+from distill_data.teachers.spans import Pair, TemplateRefused, encode_pair, encode_text, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,6 +72,8 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
     pair = _encode(loaded.tokenizer, messages, completion)
     if isinstance(pair, str):
         return _rejected(loaded, feature, "unaligned", pair)
+    if messages and _is_silent(loaded.tokenizer, messages, completion, pair):
+        return _rejected(loaded, feature, "empty-completion", "the chat template writes nothing of the completion.")
     ids, start, end = pair.ids, max(pair.start, 1), pair.end  # nothing predicts the very first token
     if end <= start:
         return _rejected(
@@ -90,13 +92,24 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
 
 
 def _says_something(message: Mapping[str, Any]) -> bool:
-    return any(message.get(part) for part in ("content", "reasoning_content", "tool_calls"))
+    return bool(text_of(message.get("content")) or message.get("reasoning_content") or message.get("tool_calls"))
+
+
+def _is_silent(tokenizer: Any, messages: Sequence[Message], completion: Sequence[Message], pair: Pair) -> bool:
+    """Whether y is what an empty answer is: reasoning, calls or white space that the template does not write."""
+    if any(text_of(message.get("content")).strip() for message in completion):
+        return False
+    try:
+        silent = encode_pair(tokenizer, messages, [{"role": "assistant", "content": ""}])
+    except TemplateRefused:
+        return False
+    return silent is not None and pair.ids[pair.start :] == silent.ids[silent.start :]
 
 
 def _encode(tokenizer: Any, messages: Sequence[Message], completion: Sequence[Message]) -> Pair | str:
     """The row's tokens, or in words why nobody can say which of them are y's."""
     if not messages:
-        ids = encode_text(tokenizer, completion[0]["content"])
+        ids = encode_text(tokenizer, text_of(completion[0].get("content")))
         return Pair(ids, 0, len(ids))
     try:
         pair = encode_pair(tokenizer, messages, completion)

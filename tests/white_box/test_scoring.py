@@ -315,6 +315,29 @@ def test_a_prompt_that_fills_the_context_is_refused_even_where_y_may_be_cut(tiny
     assert prepared(tiny, chat(*PAIRS[4], truncate=True, max_length=start + 1)).tokens == 1
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"content": "", "reasoning_content": "I think."},
+        {"content": None, "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]},
+        {"content": [{"type": "text", "text": ""}]},
+        {"content": [{"type": "text", "text": None}]},
+        {"content": []},
+    ],
+)
+def test_an_answer_that_the_template_does_not_write_is_empty(tiny: Loaded, said: dict[str, Any]) -> None:
+    body = {**chat("Hi", ""), "completion": [{"role": "assistant", **said}]}
+    assert refusal(tiny, body)["rejected"] == "empty-completion"
+    assert refusal(tiny, {**body, "messages": []})["rejected"] == "empty-completion"
+    assert prepared(tiny, chat("Hi", " ")).tokens == 2  # white space is written here
+
+
+def test_parts_of_a_raw_text_are_scored_as_one(tiny: Loaded) -> None:
+    parts = [{"type": "text", "text": "How many "}, {"type": "text", "text": "legs"}]
+    body = {**text(""), "completion": [{"role": "assistant", "content": parts}]}
+    assert prepared(tiny, body).ids == prepared(tiny, text("How many legs")).ids
+
+
 def test_nothing_to_score_is_refused(tiny: Loaded) -> None:
     one = tiny.tokenizer.decode([tiny.tokenizer("yes", add_special_tokens=False)["input_ids"][0]])
     for body in (chat("Say nothing.", ""), text(""), text(one)):
