@@ -1,8 +1,8 @@
 """Requests that come one by one, answered in batches by one thread. Knows no model and no wire.
 
 What waits is taken together, sorted by length and cut into batches, so that little of a batch is padding. A batch that
-runs out of memory is halved until it fits; from then on, batches are cut smaller. An error is that of its row or its
-batch alone, and a batch that nobody waits for any more ends.
+runs out of memory is halved until it fits; batches are cut smaller then, and grow again bit by bit. An error is that of
+its row or its batch alone, and a batch that nobody waits for any more ends.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from distill_data.data.exchange import Reply
 
 COMPANY = 0.01
 """Seconds without a newcomer after which those who wait are answered."""
+GROWTH = 1.1
+"""By what batches grow again after each that had memory enough: what took it may be gone."""
 Proceed = Callable[[], None]
 """Raises CancelledError where nobody waits for the batch any more. Whatever takes long asks it again and again."""
 
@@ -77,7 +79,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch or Python found too little memory, on any device."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or any(
-        words in said for words in ("out of memory", "can't allocate memory", "not enough memory")
+        words in said for words in ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
     )
 
 
@@ -150,7 +152,9 @@ class Worker(Generic[R]):
         if not rows:
             return []
         try:
-            return list(self._steps.run(rows, proceed))
+            replies = list(self._steps.run(rows, proceed))
+            self._share = min(1.0, self._share * GROWTH)
+            return replies
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -113,6 +113,16 @@ def test_a_batch_without_memory_is_halved_and_later_ones_are_smaller() -> None:
     bench.worker.close()
 
 
+def test_batches_grow_again_once_there_is_memory() -> None:
+    bench = Bench(room=10)
+    assert said(bench.ask_together(*["a" * 10] * 4)) == ["A" * 10] * 4
+    bench.room = 10**9
+    for _ in range(12):
+        assert said(bench.ask_together(*["a" * 10] * 10)) == ["A" * 10] * 10
+    assert len(bench.batches[-1]) == 10
+    bench.worker.close()
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: x")])
 def test_a_row_without_memory_alone_is_refused_and_the_others_are_answered(error: Exception) -> None:
     bench = Bench(room=20, error=error)
@@ -176,4 +186,5 @@ def test_closing_ends_the_running_batch_and_cancels_all_who_wait() -> None:
 
 def test_only_a_lack_of_memory_is_one() -> None:
     assert is_out_of_memory(MemoryError()) and is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not is_out_of_memory(RuntimeError("device-side assert triggered"))
