@@ -106,6 +106,25 @@ def test_damage_is_refused_without_a_traceback(copy: Path) -> None:
         load(profile_of(copy))
 
 
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ("{oops", "cannot be read"),
+        ("[]", "no weight_map"),
+        ("{}", "no weight_map"),
+        ('{"weight_map": {"a": 7}}', "names 7"),
+        ('{"weight_map": {"a": "../other.safetensors"}}', "no file beside it"),
+        ('{"weight_map": {"a": "sub/model.safetensors"}}', "no file beside it"),
+        ('{"weight_map": {"a": "/tmp/model.safetensors"}}', "no file beside it"),
+        ('{"weight_map": {"a": "missing.safetensors"}}', "no config.json with safetensors"),
+    ],
+)
+def test_an_index_names_files_beside_it(copy: Path, index: str, words: str) -> None:
+    (copy / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(UsageError, match=words):
+        identify(profile_of(copy))
+
+
 def test_missing_tensors_are_never_made_up(copy: Path) -> None:
     from safetensors.torch import load_file, save_file
 
