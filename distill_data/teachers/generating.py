@@ -20,7 +20,7 @@ from distill_data.teachers.guiding import compile_schema, read_vocabulary
 from distill_data.teachers.loading import Loaded
 from distill_data.teachers.logprobs import make_entry, make_spell
 from distill_data.teachers.sampling import KNOWN, Refused, Settings, read_settings
-from distill_data.teachers.spans import TemplateRefused, encode_pair, encode_prompt, encode_text, end_of_turn
+from distill_data.teachers.spans import TemplateRefused, encode_pairs, encode_prompt, encode_text, end_of_turn
 
 _FIELDS = KNOWN | {"messages", "prompt", "choices", "schema"}
 
@@ -125,9 +125,7 @@ def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
         raise Refused("choices need messages: a raw text has no turn that an option could end.")
     settings = read_settings(body, default_temperature=0.0)
     prompt = _encode(loaded, body)
-    options = tuple(
-        (choice, _encode_option(loaded, body["messages"], prompt, choice)) for choice in dict.fromkeys(choices)
-    )
+    options = _encode_options(loaded, body["messages"], prompt, list(dict.fromkeys(choices)))
     longest = max(len(ids) for _, ids in options)
     if len(prompt) + longest > loaded.context:
         raise Refused(
@@ -139,23 +137,29 @@ def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
     return Prepared(group, len(prompt) + longest, prompt, settings, longest, False, options)
 
 
-def _encode_option(loaded: Loaded, messages: list[Any], prompt: tuple[int, ...], choice: str) -> tuple[int, ...]:
-    """The option as the chat template writes an answer, up to the id that ends the turn. Where the template writes
+def _encode_options(
+    loaded: Loaded, messages: list[Any], prompt: tuple[int, ...], choices: Sequence[str]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Each option as the chat template writes an answer, up to the id that ends the turn. Where the template writes
     none, it is added: else an option that another one begins with would always be the likelier one."""
+    tokenizer, end = loaded.tokenizer, end_of_turn(loaded.tokenizer)
+    ending = sorted(loaded.stops)[:1] if end is None else [end]
     try:
-        pair = encode_pair(loaded.tokenizer, messages, [{"role": "assistant", "content": choice}])
+        pairs = encode_pairs(tokenizer, messages, ([{"role": "assistant", "content": choice}] for choice in choices))
     except TemplateRefused as error:
         raise Refused(f"{error}.") from None
-    if pair is not None and tuple(pair.ids[: pair.start]) == prompt and pair.end > pair.start:
-        ids = pair.ids[pair.start : pair.end]
-    else:
-        ids = loaded.tokenizer(choice, add_special_tokens=False)["input_ids"]
-    if ids and ids[-1] in loaded.stops:
-        return tuple(ids)
-    while ids and not loaded.tokenizer.decode(ids[-1:]).strip():
-        ids = ids[:-1]
-    end = end_of_turn(loaded.tokenizer)
-    return (*ids, *(sorted(loaded.stops)[:1] if end is None else [end]))
+    options = []
+    for choice, pair in zip(choices, pairs, strict=True):
+        if pair is not None and tuple(pair.ids[: pair.start]) == prompt and pair.end > pair.start:
+            ids = pair.ids[pair.start : pair.end]
+        else:
+            ids = tokenizer(choice, add_special_tokens=False)["input_ids"]
+        if not ids or ids[-1] not in loaded.stops:
+            while ids and not tokenizer.decode(ids[-1:]).strip():
+                ids = ids[:-1]
+            ids = [*ids, *ending]
+        options.append((choice, tuple(ids)))
+    return tuple(options)
 
 
 def _choose(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Reply]:

@@ -27,11 +27,22 @@ def encode_pair(tokenizer: Any, messages: Sequence[Message], completion: Sequenc
     None where the template does not begin the whole conversation with the prompt, so that no place is y's beginning.
     Raises TemplateRefused where the template takes the one or the other not at all.
     """
+    return encode_pairs(tokenizer, messages, [completion])[0]
+
+
+def encode_pairs(
+    tokenizer: Any, messages: Sequence[Message], completions: Iterable[Sequence[Message]]
+) -> list[Pair | None]:
+    """`encode_pair` of one x with several y; x is encoded once."""
     prompt = render(tokenizer, messages, add_generation_prompt=True)
-    whole = render(tokenizer, [*messages, *completion], add_generation_prompt=False)
+    head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    return [_encode_after(tokenizer, prompt, head, [*messages, *completion]) for completion in completions]
+
+
+def _encode_after(tokenizer: Any, prompt: str, head: list[int], messages: Sequence[Message]) -> Pair | None:
+    whole = render(tokenizer, messages, add_generation_prompt=False)
     if not whole.startswith(prompt):
         return None
-    head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
     ids = encoded["input_ids"]
     start: int | None = len(head)

@@ -11,7 +11,7 @@ import pytest
 
 from distill_data.data.exchange import Reply
 from distill_data.engine.retry import judge
-from distill_data.teachers import choosing
+from distill_data.teachers import choosing, spans
 from distill_data.teachers.choosing import Option, choose, score_options
 from distill_data.teachers.generating import Prepared, prepare
 from distill_data.teachers.loading import Loaded
@@ -168,3 +168,20 @@ def test_a_choice_that_another_one_begins_with_is_ended_too(loaded: Loaded) -> N
 def test_equal_choices_count_once(loaded: Loaded) -> None:
     row = prepare(loaded, say("Hi", choices=["no", "yes", "no"]))
     assert isinstance(row, Prepared) and [choice for choice, _ in row.options] == ["no", "yes"]
+
+
+def test_the_prompt_is_not_encoded_again_for_each_option(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts: list[bool] = []
+    render = spans.render
+
+    def watch(tokenizer: Any, messages: Any, *, add_generation_prompt: bool) -> str:
+        prompts.append(add_generation_prompt)
+        return render(tokenizer, messages, add_generation_prompt=add_generation_prompt)
+
+    monkeypatch.setattr(spans, "render", watch)
+    counts = []
+    for choices in (CHOICES[:2], CHOICES):
+        prompts.clear()
+        prepare(loaded, say("Hi", choices=choices))
+        counts.append(sum(prompts))
+    assert counts[0] == counts[1]
