@@ -17,7 +17,7 @@ from distill_data.teachers.batching import Proceed, go_on
 from distill_data.teachers.choosing import Option, choose, follow, score_options
 from distill_data.teachers.decoding import decode
 from distill_data.teachers.guiding import compile_schema, read_vocabulary
-from distill_data.teachers.loading import Loaded
+from distill_data.teachers.loading import Loaded, name_unknown
 from distill_data.teachers.logprobs import make_entry, make_spell
 from distill_data.teachers.sampling import KNOWN, Refused, Settings, read_settings
 from distill_data.teachers.spans import TemplateRefused, encode_pairs, encode_prompt, encode_text, end_of_turn
@@ -84,7 +84,13 @@ def _encode(loaded: Loaded, body: Mapping[str, Any]) -> tuple[int, ...]:
         raise Refused("either messages, each with a role, or a prompt, which is text, must be given.")
     if not ids:
         raise Refused("the prompt is empty.")
+    _require_known(loaded, ids)
     return tuple(ids)
+
+
+def _require_known(loaded: Loaded, ids: Sequence[int]) -> None:
+    if said := name_unknown(loaded, ids):
+        raise Refused(f"{said}.")
 
 
 def _is_conversation(messages: Any) -> TypeGuard[list[Message]]:
@@ -158,6 +164,7 @@ def _encode_options(
             while ids and not tokenizer.decode(ids[-1:]).strip():
                 ids = ids[:-1]
             ids = [*ids, *ending]
+        _require_known(loaded, ids)
         options.append((choice, tuple(ids)))
     return tuple(options)
 

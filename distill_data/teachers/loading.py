@@ -47,6 +47,16 @@ class Loaded:
     """The model's name without the folders of this machine."""
 
 
+def name_unknown(loaded: Loaded, ids: Iterable[int]) -> str:
+    """What to say of ids that the tokenizer has and the model has not, as for images in Gemma 3; empty where all are
+    known."""
+    unknown = sorted({number for number in ids if number >= loaded.vocab_size})
+    if not unknown:
+        return ""
+    tokens = ", ".join(map(repr, loaded.tokenizer.convert_ids_to_tokens(unknown)))
+    return f"the model has no token {tokens}: it has {loaded.vocab_size} tokens, and its tokenizer more"
+
+
 def load(profile: Profile) -> Loaded:
     """The model on the device that is there, said aloud. Raises UsageError where that cannot be."""
     checkpoint = find(profile)

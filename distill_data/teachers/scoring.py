@@ -20,7 +20,7 @@ from distill_data.data.exchange import Message, Reply
 from distill_data.errors import UsageError
 from distill_data.teachers import forward
 from distill_data.teachers.batching import Proceed, go_on
-from distill_data.teachers.loading import Loaded
+from distill_data.teachers.loading import Loaded, name_unknown
 from distill_data.teachers.spans import Pair, TemplateRefused, encode_pair, encode_text, text_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
     pair = _encode(loaded.tokenizer, messages, completion)
     if isinstance(pair, str):
         return _rejected(loaded, feature, "unaligned", pair)
+    if said := name_unknown(loaded, pair.ids):
+        return _rejected(loaded, feature, "unaligned", f"{said}.")
     if messages and _is_silent(loaded.tokenizer, messages, completion, pair):
         return _rejected(loaded, feature, "empty-completion", "the chat template writes nothing of the completion.")
     ids, start, end = pair.ids, max(pair.start, 1), pair.end  # nothing predicts the very first token

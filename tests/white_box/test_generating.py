@@ -354,6 +354,15 @@ def test_a_body_that_cannot_be_answered_is_refused_and_never_raises(loaded: Load
     assert judge(reply).action == "fail" and read(reply)["error"]["message"]
 
 
+def test_a_token_that_the_model_has_not_is_refused_by_name(loaded: Loaded) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    small = dataclasses.replace(loaded, tokenizer=tokenizer, vocab_size=len(tokenizer) - 1)
+    for body in (say("an <image>"), {"prompt": "an <image>"}, say("Hi", choices=["yes", "an <image>"])):
+        assert "no token '<image>'" in read(prepare(small, body))["error"]["message"]
+    assert isinstance(prepare(small, say("Hi", choices=["yes", "no"])), Prepared)
+
+
 def test_a_model_without_a_chat_template_completes_raw_text_only(loaded: Loaded) -> None:
     base = dataclasses.replace(loaded, tokenizer=make_tokenizer(template=None))
     assert "chat template" in read(prepare(base, say("Hi")))["error"]["message"]

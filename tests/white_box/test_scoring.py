@@ -338,6 +338,13 @@ def test_parts_of_a_raw_text_are_scored_as_one(tiny: Loaded) -> None:
     assert prepared(tiny, body).ids == prepared(tiny, text("How many legs")).ids
 
 
+def test_a_token_that_the_model_has_not_is_a_row_of_its_own(tiny: Loaded) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    said = refusal(replace(tiny, tokenizer=tokenizer), chat("Hi", "an <image>"))
+    assert said["rejected"] == "unaligned" and "no token '<image>'" in said["detail"]
+
+
 def test_nothing_to_score_is_refused(tiny: Loaded) -> None:
     one = tiny.tokenizer.decode([tiny.tokenizer("yes", add_special_tokens=False)["input_ids"][0]])
     for body in (chat("Say nothing.", ""), text(""), text(one)):
