@@ -73,6 +73,7 @@ class TransformersTeacher:
         self._profile = profile
         self._layers = resolved.capabilities.layers
         self._loaded: Loaded | None = None
+        self._refused: UsageError | None = None
         self._worker = Worker(Steps(self._prepare, self._run, self._too_large, _release), "transformers-teacher")
 
     def lower(self, request: Request) -> dict[str, Any]:
@@ -91,15 +92,25 @@ class TransformersTeacher:
             _release()
 
     def _model(self) -> Loaded:
+        """The model, which is loaded once, or refused once for all who wait."""
+        if self._refused is not None:
+            raise self._refused
         if self._loaded is None:
-            found = identify(self._profile)
-            if found != self.identity:
-                raise UsageError(
-                    f"{self._profile.name}: this run was made with another model, version or precision "
-                    f"({dict(self.identity)}; here is {found}). Bring it back, or write to a new output."
-                )
-            self._loaded = load(self._profile)
+            try:
+                self._loaded = self._load()
+            except UsageError as error:
+                self._refused = error
+                raise
         return self._loaded
+
+    def _load(self) -> Loaded:
+        found = identify(self._profile)
+        if found != self.identity:
+            raise UsageError(
+                f"{self._profile.name}: this run was made with another model, version or precision "
+                f"({dict(self.identity)}; here is {found}). Bring it back, or write to a new output."
+            )
+        return load(self._profile)
 
     def _prepare(self, body: bytes) -> _Row | Reply:
         loaded = self._model()

@@ -172,6 +172,23 @@ def test_another_model_than_the_resolved_one_is_not_asked(profile: Profile) -> N
         asyncio.run(ask())
 
 
+def test_a_model_that_cannot_be_loaded_is_tried_once(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Profile] = []
+
+    def fail(profile: Profile) -> None:
+        tried.append(profile)
+        raise UsageError("its weights lack 3 tensors")
+
+    async def ask() -> list[Any]:
+        teacher = open_teacher(profile, await resolve(profile, frozenset()))
+        sends = (teacher.send(orjson.dumps(teacher.lower(score("yes")))) for _ in range(3))
+        return await asyncio.gather(*sends, return_exceptions=True)
+
+    monkeypatch.setattr(backend, "load", fail)
+    assert [type(each) for each in asyncio.run(ask())] == [UsageError] * 3
+    assert len(tried) == 1
+
+
 def test_bodies_say_everything_that_decides_the_answer() -> None:
     teacher = teacher_with()
     chat = Request(ASK, {"temperature": 0.5, "seed": 7, "top_p": None}, schema={"type": "object"}, sample=2)
