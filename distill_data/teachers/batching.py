@@ -1,14 +1,16 @@
 """Requests that come one by one, answered in batches by one thread. Knows no model and no wire.
 
 What waits is taken together, sorted by length and cut into batches, so that little of a batch is padding. A batch that
-runs out of memory is halved until it fits; from then on, batches are cut smaller.
+runs out of memory is halved until it fits; batches are cut smaller then, and grow again bit by bit. An error is that of
+its row or its batch alone, and a batch that nobody waits for any more ends.
 """
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -16,6 +18,14 @@ from distill_data.data.exchange import Reply
 
 COMPANY = 0.01
 """Seconds without a newcomer after which those who wait are answered."""
+GROWTH = 1.1
+"""By what batches grow again after each that had memory enough: what took it may be gone."""
+Proceed = Callable[[], None]
+"""Raises CancelledError where nobody waits for the batch any more. Whatever takes long asks it again and again."""
+
+
+def go_on() -> None:
+    """Of a batch that is always waited for."""
 
 
 class Row(Protocol):
@@ -45,7 +55,7 @@ class Steps(Generic[R]):
     """What is done to requests. Called by one thread, one at a time."""
 
     prepare: Callable[[bytes], R | Reply]
-    run: Callable[[Sequence[R]], Sequence[Reply]]
+    run: Callable[[Sequence[R], Proceed], Sequence[Reply]]
     too_large: Callable[[R], Reply]
     """The reply to a row that runs out of memory alone."""
     release: Callable[[], None]
@@ -69,7 +79,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch or Python found too little memory, on any device."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or any(
-        words in said for words in ("out of memory", "can't allocate memory", "not enough memory")
+        words in said for words in ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
     )
 
 
@@ -80,33 +90,33 @@ class Worker(Generic[R]):
         self._steps = steps
         self._waiting: queue.SimpleQueue[tuple[bytes, Future[Reply]]] = queue.SimpleQueue()
         self._open: set[Future[Reply]] = set()
+        self._closing = False
         self._share = 1.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     def submit(self, body: bytes) -> Future[Reply]:
-        """The reply to come. A future that is cancelled before its batch begins is left out of it."""
+        """The reply to come. A future that is cancelled is not answered, and where nobody is left who waits for a
+        batch, that batch ends."""
         future: Future[Reply] = Future()
         self._open.add(future)
         future.add_done_callback(self._open.discard)
+        if self._closing:
+            future.cancel()
         self._waiting.put((body, future))
         self._thread.submit(self._answer_waiting)
         return future
 
     def close(self) -> None:
-        """Wait for the running batch; whatever else waits is cancelled."""
+        """Cancel whatever waits or is under way, and wait until the thread has seen it."""
+        self._closing = True
         for future in list(self._open):
             future.cancel()
         self._thread.shutdown()
 
     def _answer_waiting(self) -> None:
         jobs = self._take()
-        try:
+        with _errors_to([future for _, future in jobs]):
             self._answer(jobs)
-        except BaseException as error:
-            for _, future in jobs:
-                if future.running() or (not future.done() and future.set_running_or_notify_cancel()):
-                    future.set_exception(error)
-            raise
 
     def _take(self) -> list[tuple[bytes, Future[Reply]]]:
         """All that wait, and those that come while more and more do. Empty where an earlier turn took them."""
@@ -124,22 +134,27 @@ class Worker(Generic[R]):
         for body, future in jobs:
             if future.cancelled():
                 continue
-            row = self._steps.prepare(body)
-            if not isinstance(row, Reply):
-                rows.append((row, future))
-            elif future.set_running_or_notify_cancel():
-                future.set_result(row)
+            with _errors_to([future]):
+                row = self._steps.prepare(body)
+                if isinstance(row, Reply):
+                    _give(future, row)
+                else:
+                    rows.append((row, future))
         for places in cut([row for row, _ in rows], self._share):
-            batch = [rows[place] for place in places if rows[place][1].set_running_or_notify_cancel()]
-            replies = self._run([row for row, _ in batch])
-            for (_, future), reply in zip(batch, replies, strict=True):
-                future.set_result(reply)
+            batch = [rows[place] for place in places if not rows[place][1].cancelled()]
+            futures = [future for _, future in batch]
+            with _errors_to(futures):
+                replies = self._run([row for row, _ in batch], _make_proceed(futures))
+                for future, reply in zip(futures, replies, strict=True):
+                    _give(future, reply)
 
-    def _run(self, rows: Sequence[R]) -> list[Reply]:
+    def _run(self, rows: Sequence[R], proceed: Proceed) -> list[Reply]:
         if not rows:
             return []
         try:
-            return list(self._steps.run(rows))
+            replies = list(self._steps.run(rows, proceed))
+            self._share = min(1.0, self._share * GROWTH)
+            return replies
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -149,8 +164,39 @@ class Worker(Generic[R]):
             return [self._steps.too_large(rows[0])]
         self._share = min(self._share, self._shrunk(rows))
         half = len(rows) // 2
-        return [*self._run(rows[:half]), *self._run(rows[half:])]
+        return [*self._run(rows[:half], proceed), *self._run(rows[half:], proceed)]
 
     def _shrunk(self, rows: Sequence[R]) -> float:
         """The share of the budget that half of these rows take."""
         return len(rows) // 2 * max(row.length for row in rows) / rows[0].budget
+
+
+def _make_proceed(futures: Sequence[Future[Reply]]) -> Proceed:
+    def proceed() -> None:
+        if all(future.cancelled() for future in futures):
+            raise CancelledError
+
+    return proceed
+
+
+@contextmanager
+def _errors_to(futures: Sequence[Future[Reply]]) -> Iterator[None]:
+    """What goes wrong reaches those of the futures that are still waited for, and no others."""
+    try:
+        yield
+    except BaseException as error:
+        for future in futures:
+            if _is_open(future):
+                future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
+
+
+def _give(future: Future[Reply], reply: Reply) -> None:
+    if _is_open(future):
+        future.set_result(reply)
+
+
+def _is_open(future: Future[Reply]) -> bool:
+    """Whether somebody waits for it; from then on it cannot be cancelled, so it is asked where the outcome is known."""
+    return not future.done() and future.set_running_or_notify_cancel()

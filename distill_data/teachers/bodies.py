@@ -61,7 +61,7 @@ def make_body(name: str, layers: int, request: Request) -> dict[str, Any]:
     """
     for message in (*request.messages, *request.completion):
         content = message.get("content")
-        if isinstance(content, list) and any(part.get("type") != "text" for part in content):
+        if isinstance(content, list) and any(_shows(part) for part in content):
             raise UsageError(blind(name))
     match request.kind:
         case "score":
@@ -77,6 +77,10 @@ def make_body(name: str, layers: int, request: Request) -> dict[str, Any]:
             return {"prompt": request.messages[0]["content"], **_read_sampling(name, request)}
         case _:
             raise UsageError(f"{name}: a request of kind {request.kind!r} cannot be sent; chat, complete, score can.")
+
+
+def _shows(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") != "text"
 
 
 def _read_sampling(name: str, request: Request) -> dict[str, Any]:

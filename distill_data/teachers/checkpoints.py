@@ -139,13 +139,26 @@ def _cached(name: str) -> Path | None:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether the folder has safetensors: all the shards that its index names, or at least one file."""
+    """Whether the folder has safetensors: all the shards that its index names, or at least one file. Raises UsageError
+    for an index that cannot be read or names files elsewhere, which are in no digest."""
     indices = list(folder.glob("*.safetensors.index.json"))
-    for index in indices:
-        shards = set(json.loads(index.read_bytes())["weight_map"].values())
-        if not all((folder / shard).is_file() for shard in shards):
-            return False
+    if not all((folder / shard).is_file() for index in indices for shard in _shards(index)):
+        return False
     return bool(indices) or any(folder.glob("*.safetensors"))
+
+
+def _shards(index: Path) -> set[str]:
+    try:
+        found = json.loads(index.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{index} cannot be read: {error}.") from None
+    places = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(places, dict):
+        raise UsageError(f"{index} has no weight_map, which says where each tensor is.")
+    for shard in places.values():
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            raise UsageError(f"{index} names {shard!r}, which is no file beside it.")
+    return set(places.values())
 
 
 def first_line(error: BaseException) -> str:

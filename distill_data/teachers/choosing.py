@@ -1,7 +1,8 @@
 """Closed choices: how likely a model finds each option as its whole answer, and which one that makes it say.
 
 An option's score is the log-probability of its tokens and of the token that ends the turn. Prompts are read once and
-shared by their options. Knows prompts and options as token ids; nothing about messages and replies.
+shared by their options, where the model's cache can be. Knows prompts and options as token ids; nothing about messages
+and replies.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from distill_data.teachers import forward
+from distill_data.teachers.batching import Proceed, go_on
 from distill_data.teachers.sampling import Settings, gumbel, make_generator, shape
 
 TOKENS = 4096
@@ -25,12 +28,21 @@ class Option(NamedTuple):
     ids: Sequence[int]
 
 
-def score_options(model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option]) -> list[float]:
+class _Whole(NamedTuple):
+    """A prompt with an option, which begins at `start`."""
+
+    ids: Sequence[int]
+    start: int
+
+
+def score_options(
+    model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option], proceed: Proceed = go_on
+) -> list[float]:
     """For each option the log-probability of all its tokens after its row's prompt, at temperature 1."""
     import torch
 
     scores = []
-    for option, logprobs in follow(model, prompts, options):
+    for option, logprobs in follow(model, prompts, options, proceed):
         ids = torch.tensor(option.ids, device=logprobs.device)
         scores.append(float(logprobs.gather(-1, ids[:, None]).sum()))
     return scores
@@ -46,23 +58,48 @@ def choose(scores: Sequence[float], prompt: Sequence[int], settings: Settings) -
     return int(shaped.argmax())
 
 
-def follow(model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option]) -> Iterator[tuple[Option, Any]]:
-    """Each option, in order, with the log-probabilities (tokens of the option, vocabulary) at each of its tokens.
-
-    A prompt's last token is read with the option, since it predicts the option's first one.
-    """
+def follow(
+    model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option], proceed: Proceed
+) -> Iterator[tuple[Option, Any]]:
+    """Each option, which are in the order of their rows, with the log-probabilities (tokens of the option, vocabulary)
+    at each of its tokens."""
     import torch
 
     with torch.inference_mode():
-        shared, mask = pad_left([prompt[:-1] for prompt in prompts], model.device)
+        read = _read_after if forward.has_plain_cache(model) else _read_whole
+        for option, logits in read(model, prompts, options, proceed):
+            yield option, torch.log_softmax(logits[: len(option.ids)].float(), -1)
+
+
+def _read_after(
+    model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option], proceed: Proceed
+) -> Iterator[tuple[Option, Any]]:
+    """A prompt's last token is read with the option, since it predicts the option's first one."""
+    for places in _shares(prompts):
+        proceed()
+        shared, mask = pad_left([prompts[place][:-1] for place in places], model.device)
         cache = model.base_model(
             input_ids=shared, attention_mask=mask, position_ids=positions(mask), use_cache=True
         ).cache
-        for part in _parts(options, shared.shape[1], model.config.get_text_config().vocab_size):
+        asked = [option for option in options if option.row in places]
+        for part in _parts(model, asked, shared.shape[1]):
+            proceed()
             read = [[prompts[option.row][-1], *option.ids[:-1]] for option in part]
-            logits = _continue(model, cache, mask, [option.row for option in part], read)
-            for place, option in enumerate(part):
-                yield option, torch.log_softmax(logits[place, : len(option.ids)].float(), -1)
+            logits = _continue(model, cache, mask, [option.row - places.start for option in part], read)
+            yield from zip(part, logits, strict=True)
+
+
+def _read_whole(
+    model: Any, prompts: Sequence[Sequence[int]], options: Sequence[Option], proceed: Proceed
+) -> Iterator[tuple[Option, Any]]:
+    """Each option with its prompt: many states of a recurrent model cannot be shared."""
+    import torch
+
+    for part in _parts(model, options, max(map(len, prompts))):
+        proceed()
+        rows = [_Whole([*prompts[option.row], *option.ids], len(prompts[option.row])) for option in part]
+        logits = torch.cat(list(forward.predictions(model, rows)))
+        yield from zip(part, logits.split([len(option.ids) for option in part]), strict=True)
 
 
 def pad_left(rows: Sequence[Sequence[int]], device: Any) -> tuple[Any, Any]:
@@ -100,8 +137,20 @@ def _continue(model: Any, cache: Any, mask: Any, rows: Sequence[int], read: Sequ
     ).logits
 
 
-def _parts(options: Sequence[Option], shared: int, vocabulary: int) -> Iterator[list[Option]]:
+def _shares(prompts: Sequence[Sequence[int]]) -> Iterator[range]:
+    """Places of the prompts in order, in parts that memory has room for, of at least one each."""
+    first = longest = 0
+    for place, prompt in enumerate(prompts):
+        longest = max(longest, len(prompt))
+        if place > first and (place + 1 - first) * longest > TOKENS:
+            yield range(first, place)
+            first, longest = place, len(prompt)
+    yield range(first, len(prompts))
+
+
+def _parts(model: Any, options: Sequence[Option], shared: int) -> Iterator[list[Option]]:
     """The options in order, in parts that memory has room for, of at least one each."""
+    vocabulary = model.config.get_text_config().vocab_size
     part: list[Option] = []
     longest = 0
     for option in options:

@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from distill_data.teachers import forward
+from distill_data.teachers.batching import Proceed
 from distill_data.teachers.choosing import pad_left
 from distill_data.teachers.guiding import Guide, read_vocabulary
 from distill_data.teachers.loading import Loaded
 from distill_data.teachers.logprobs import Spell, make_entry, make_spell
 from distill_data.teachers.sampling import Refused, Settings, gumbel, make_generator, shape
+
+BEFORE = 4
+"""Last ids of a raw prompt that are decoded with what follows: many tokenizers drop the space that a text begins with,
+and there is none at the beginning of what goes on."""
 
 
 class Row(Protocol):
@@ -28,6 +34,11 @@ class Row(Protocol):
     @property
     def limit(self) -> int:
         """Most tokens of the answer."""
+        ...
+
+    @property
+    def raw(self) -> bool:
+        """Whether the answer goes on with the prompt's text, and is no turn of its own."""
         ...
 
     @property
@@ -53,8 +64,20 @@ class Said:
         self._logprobs: Any = None
         self._chance = None if row.settings.greedy else make_generator(row.settings.seed, row.prompt, loaded.device)
         self._guide = Guide(read_vocabulary(loaded.tokenizer, loaded.stops), row.grammar) if row.grammar else None
+        self._before = row.prompt[-BEFORE:] if row.raw else ()
+        self._skipped = len(self._text_of(self._before))
         # Nearly every token has at least a byte. What is shorter than the text only makes the search come later.
         self._window = max((len(stop.encode()) for stop in row.settings.stop), default=0) + 4
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The prompt and what has been said."""
+        return (*self._row.prompt, *self.ids)
+
+    @property
+    def left(self) -> int:
+        """Most tokens that may still be said."""
+        return self._row.limit - len(self.ids)
 
     def shape(self, scores: Any) -> Any:
         """Scores, (vocabulary,), of which the largest is the sample."""
@@ -97,37 +120,50 @@ class Said:
         self.finish, self.text = ("stop", text[: min(cuts)]) if cuts else (finish, text)
 
     def _decode(self, ids: Sequence[int]) -> str:
+        return self._text_of([*self._before, *ids])[self._skipped :]
+
+    def _text_of(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
 
-def decode(loaded: Loaded, rows: Sequence[Row]) -> list[Said]:
-    """What each row says, in order. What runs out of memory raises as torch does."""
+def decode(loaded: Loaded, rows: Sequence[Row], proceed: Proceed) -> list[Said]:
+    """What each row says, in order. What runs out of memory raises as torch does; `proceed` is asked at each token."""
+    spell = make_spell(loaded.tokenizer)
+    every = [Said(loaded, row, spell) for row in rows]
+    while unfinished := [said for said in every if not said.finish]:
+        _go_on(loaded, unfinished, proceed)
+    return every
+
+
+def _go_on(loaded: Loaded, every: Sequence[Said], proceed: Proceed) -> None:
+    """Until all have ended, or there is no more room for the row that has read the most; others may have some left
+    then, since all begin where that one does."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-    spell = make_spell(loaded.tokenizer)
-    all_said = [Said(loaded, row, spell) for row in rows]
-
     def process(ids: Any, scores: Any) -> Any:
         return torch.stack(
-            [each if said.finish else said.shape(each) for said, each in zip(all_said, scores, strict=True)]
+            [each if said.finish else said.shape(each) for said, each in zip(every, scores, strict=True)]
         )
 
     def is_done(ids: Any, scores: Any) -> Any:
-        for said, number in zip(all_said, ids[:, -1].tolist(), strict=True):
+        proceed()
+        for said, number in zip(every, ids[:, -1].tolist(), strict=True):
             if not said.finish:
                 said.take(number)
-        return torch.tensor([bool(said.finish) for said in all_said], device=ids.device)
+        return torch.tensor([bool(said.finish) for said in every], device=ids.device)
 
-    ids, mask = pad_left([row.prompt for row in rows], loaded.model.device)
+    ids, mask = pad_left([said.read for said in every], loaded.model.device)
+    is_long = any(forward.is_long(loaded.model, len(said.read) + said.left) for said in every)
+    room = loaded.context if is_long else forward.rope_switch(loaded.model) or loaded.context
+    steps = min(max(said.left for said in every), room - ids.shape[1])
     # What a configuration leaves open is taken from the model's own, so that one is made empty too.
     loaded.model.generation_config = GenerationConfig()
     loaded.model.generate(
         input_ids=ids,
         attention_mask=mask,
-        generation_config=GenerationConfig(do_sample=False, max_new_tokens=max(row.limit for row in rows)),
+        generation_config=GenerationConfig(do_sample=False, max_new_tokens=steps),
         logits_processor=LogitsProcessorList([process]),
         stopping_criteria=StoppingCriteriaList([is_done]),
     )
-    return all_said

@@ -6,10 +6,15 @@ transformers reads a GGUF file too, but takes a good part of a minute of CPU tim
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import struct
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,12 @@ from distill_data.teachers.weights import cache
 
 LOG = logging.getLogger(__name__)
 
+UNFINISHED = ".convert-"
+ABANDONED = 24 * 60 * 60
+"""Seconds after which nobody is at a conversion any more."""
+_ONE_AT_A_TIME = threading.Lock()
+"""transformers says how much it talks, and switches the default device while it loads a model, for the whole process,
+and several teachers have a thread each."""
 UNREADABLE = (OSError, ValueError, LookupError, ImportError, RuntimeError, AttributeError, struct.error)
 """What transformers raises for a GGUF file that is damaged or of an architecture that it does not know."""
 
@@ -35,16 +46,38 @@ def dequantise(name: str, gguf: Path, digest: str, versions: Mapping[str, str]) 
     LOG.warning(f"{name}: converting the weights to float32, once; they are kept in {folder}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder.parent) as temporary:
+        _sweep(folder.parent)
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent) as temporary:
             made = Path(temporary) / "model"
             made.mkdir()
             _convert(name, gguf, made)
+            for path in made.iterdir():
+                with path.open("r+b") as file:
+                    os.fsync(file.fileno())
+            _sync_names(made)
             if not folder.is_dir():  # another process may have been faster
                 made.rename(folder)
+                _sync_names(folder.parent)
     except OSError as error:
         if not folder.is_dir():
             raise DiskError(f"{folder}: the converted weights cannot be stored: {error.strerror or error}.") from error
     return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what conversions that were killed have left."""
+    for left in folder.glob(f"{UNFINISHED}*"):
+        if time.time() - left.stat().st_mtime > ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _sync_names(folder: Path) -> None:
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _convert(name: str, gguf: Path, folder: Path) -> None:
@@ -54,7 +87,7 @@ def _convert(name: str, gguf: Path, folder: Path) -> None:
 
     place: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
     try:
-        with quiet():
+        with quiet(), _without_bar():
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **place)
             model, report = AutoModelForCausalLM.from_pretrained(
                 gguf.parent,
@@ -81,15 +114,31 @@ def _convert(name: str, gguf: Path, folder: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars and hints of transformers: what matters is said by us."""
+    """Without the progress bars and hints of transformers: what matters is said by us. One thread at a time, which
+    models are loaded under too."""
     from transformers.utils import logging as talk
 
-    level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
-    talk.set_verbosity_error()
-    talk.disable_progress_bar()
+    with _ONE_AT_A_TIME:
+        level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
+        talk.set_verbosity_error()
+        talk.disable_progress_bar()
+        try:
+            yield
+        finally:
+            talk.set_verbosity(level)
+            if bars:
+                talk.enable_progress_bar()
+
+
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """Reading a GGUF file shows a bar whatever transformers is told."""
+    from transformers import modeling_gguf_pytorch_utils
+
+    reader: Any = modeling_gguf_pytorch_utils
+    before = reader.tqdm
+    reader.tqdm = partial(before, disable=True)
     try:
         yield
     finally:
-        talk.set_verbosity(level)
-        if bars:
-            talk.enable_progress_bar()
+        reader.tqdm = before

@@ -12,13 +12,15 @@ from typing import Any, TypeGuard
 import orjson
 
 from distill_data.data.exchange import Message, Reply
+from distill_data.teachers import forward
+from distill_data.teachers.batching import Proceed, go_on
 from distill_data.teachers.choosing import Option, choose, follow, score_options
 from distill_data.teachers.decoding import decode
 from distill_data.teachers.guiding import compile_schema, read_vocabulary
-from distill_data.teachers.loading import Loaded
+from distill_data.teachers.loading import Loaded, name_unknown
 from distill_data.teachers.logprobs import make_entry, make_spell
 from distill_data.teachers.sampling import KNOWN, Refused, Settings, read_settings
-from distill_data.teachers.spans import TemplateRefused, encode_pair, encode_prompt, encode_text, end_of_turn
+from distill_data.teachers.spans import TemplateRefused, encode_pairs, encode_prompt, encode_text, end_of_turn
 
 _FIELDS = KNOWN | {"messages", "prompt", "choices", "schema"}
 
@@ -28,7 +30,7 @@ class Prepared:
     """A body as token ids, known to fit the context."""
 
     group: str
-    """`generate` or `choose`: what cannot share a batch."""
+    """Only rows of equal groups share a batch."""
     length: int
     """Tokens that the row may take, prompt and answer."""
     prompt: tuple[int, ...]
@@ -59,12 +61,14 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
             read_vocabulary(loaded.tokenizer, loaded.stops)
     except Refused as refused:
         return _refusal(refused)
-    return Prepared("generate", len(prompt) + limit, prompt, settings, limit, "prompt" in body, grammar=grammar)
+    group = _group(loaded, "generate", len(prompt), len(prompt) + limit)
+    return Prepared(group, len(prompt) + limit, prompt, settings, limit, "prompt" in body, grammar=grammar)
 
 
-def run(loaded: Loaded, rows: Sequence[Prepared]) -> list[Reply]:
-    """Replies to the rows, which are of one group, in order. What runs out of memory raises as torch does."""
-    return _choose(loaded, rows) if rows[0].group == "choose" else _generate(loaded, rows)
+def run(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed = go_on) -> list[Reply]:
+    """Replies to the rows, which are of one group, in order. What runs out of memory raises as torch does, and what
+    `proceed` raises passes through."""
+    return (_choose if rows[0].options else _generate)(loaded, rows, proceed)
 
 
 def _encode(loaded: Loaded, body: Mapping[str, Any]) -> tuple[int, ...]:
@@ -80,7 +84,13 @@ def _encode(loaded: Loaded, body: Mapping[str, Any]) -> tuple[int, ...]:
         raise Refused("either messages, each with a role, or a prompt, which is text, must be given.")
     if not ids:
         raise Refused("the prompt is empty.")
+    _require_known(loaded, ids)
     return tuple(ids)
+
+
+def _require_known(loaded: Loaded, ids: Sequence[int]) -> None:
+    if said := name_unknown(loaded, ids):
+        raise Refused(f"{said}.")
 
 
 def _is_conversation(messages: Any) -> TypeGuard[list[Message]]:
@@ -104,6 +114,15 @@ def _limit(loaded: Loaded, prompt: Sequence[int], settings: Settings) -> int:
     return wanted
 
 
+def _group(loaded: Loaded, kind: str, prompt: int, whole: int) -> str:
+    """Rows of one group do not change each other, though they are padded to one length. A row whose factors change
+    while it is written has company only where all change at the same token."""
+    begins_long = forward.is_long(loaded.model, prompt)
+    if begins_long != forward.is_long(loaded.model, whole):
+        return f"{kind} {prompt} {whole}"
+    return f"{kind} long" if begins_long else kind
+
+
 def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
     choices = body["choices"]
     if not isinstance(choices, (list, tuple)) or not all(isinstance(choice, str) for choice in choices):
@@ -112,7 +131,7 @@ def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
         raise Refused("choices need messages: a raw text has no turn that an option could end.")
     settings = read_settings(body, default_temperature=0.0)
     prompt = _encode(loaded, body)
-    options = tuple((choice, _encode_option(loaded, body["messages"], prompt, choice)) for choice in choices)
+    options = _encode_options(loaded, body["messages"], prompt, list(dict.fromkeys(choices)))
     longest = max(len(ids) for _, ids in options)
     if len(prompt) + longest > loaded.context:
         raise Refused(
@@ -120,35 +139,51 @@ def _prepare_choices(loaded: Loaded, body: Mapping[str, Any]) -> Prepared:
             f"choice make {len(prompt) + longest}.",
             "context_length_exceeded",
         )
-    return Prepared("choose", len(prompt) + longest, prompt, settings, longest, False, options)
+    group = _group(loaded, "choose", len(prompt), len(prompt) + longest)
+    return Prepared(group, len(prompt) + longest, prompt, settings, longest, False, options)
 
 
-def _encode_option(loaded: Loaded, messages: list[Any], prompt: tuple[int, ...], choice: str) -> tuple[int, ...]:
-    """The option as the chat template writes an answer, up to the id that ends the turn."""
+def _encode_options(
+    loaded: Loaded, messages: list[Any], prompt: tuple[int, ...], choices: Sequence[str]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Each option as the chat template writes an answer, up to the id that ends the turn. Where the template writes
+    none, it is added: else an option that another one begins with would always be the likelier one."""
+    tokenizer, end = loaded.tokenizer, end_of_turn(loaded.tokenizer)
+    ending = sorted(loaded.stops)[:1] if end is None else [end]
     try:
-        pair = encode_pair(loaded.tokenizer, messages, [{"role": "assistant", "content": choice}])
+        pairs = encode_pairs(tokenizer, messages, ([{"role": "assistant", "content": choice}] for choice in choices))
     except TemplateRefused as error:
         raise Refused(f"{error}.") from None
-    if pair is not None and tuple(pair.ids[: pair.start]) == prompt and pair.end > pair.start:
-        return tuple(pair.ids[pair.start : pair.end])
-    end = end_of_turn(loaded.tokenizer)
-    ids = loaded.tokenizer(choice, add_special_tokens=False)["input_ids"]
-    return (*ids, *(sorted(loaded.stops)[:1] if end is None else [end]))
+    options = []
+    for choice, pair in zip(choices, pairs, strict=True):
+        if pair is not None and tuple(pair.ids[: pair.start]) == prompt and pair.end > pair.start:
+            ids = pair.ids[pair.start : pair.end]
+        else:
+            ids = tokenizer(choice, add_special_tokens=False)["input_ids"]
+        if not ids or ids[-1] not in loaded.stops:
+            while ids and not tokenizer.decode(ids[-1:]).strip():
+                ids = ids[:-1]
+            ids = [*ids, *ending]
+        _require_known(loaded, ids)
+        options.append((choice, tuple(ids)))
+    return tuple(options)
 
 
-def _choose(loaded: Loaded, rows: Sequence[Prepared]) -> list[Reply]:
+def _choose(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Reply]:
     prompts = [row.prompt for row in rows]
     every = [Option(place, ids) for place, row in enumerate(rows) for _, ids in row.options]
-    scores = iter(score_options(loaded.model, prompts, every))
+    scores = iter(score_options(loaded.model, prompts, every, proceed))
     said = [row.options[choose([next(scores) for _ in row.options], row.prompt, row.settings)] for row in rows]
-    told = _tell_choices(loaded, rows, [ids for _, ids in said])
+    told = _tell_choices(loaded, rows, [ids for _, ids in said], proceed)
     return [
         _reply(loaded, row, text, "stop", len(ids), entries)
         for row, (text, ids), entries in zip(rows, said, told, strict=True)
     ]
 
 
-def _tell_choices(loaded: Loaded, rows: Sequence[Prepared], said: Sequence[Sequence[int]]) -> list[Any]:
+def _tell_choices(
+    loaded: Loaded, rows: Sequence[Prepared], said: Sequence[Sequence[int]], proceed: Proceed
+) -> list[Any]:
     """`logprobs.content` of the rows that ask for it, over the whole vocabulary as for text that was generated."""
     told: list[Any] = [None] * len(rows)
     asking = [place for place, row in enumerate(rows) if row.settings.top_logprobs is not None]
@@ -156,7 +191,8 @@ def _tell_choices(loaded: Loaded, rows: Sequence[Prepared], said: Sequence[Seque
         return told
     spell = make_spell(loaded.tokenizer)
     options = [Option(at, said[place]) for at, place in enumerate(asking)]
-    for option, logprobs in follow(loaded.model, [rows[place].prompt for place in asking], options):
+    prompts = [rows[place].prompt for place in asking]
+    for option, logprobs in follow(loaded.model, prompts, options, proceed):
         top = rows[asking[option.row]].settings.top_logprobs or 0
         told[asking[option.row]] = [
             make_entry(spell, at, number, top) for at, number in zip(logprobs, option.ids, strict=True)
@@ -164,12 +200,15 @@ def _tell_choices(loaded: Loaded, rows: Sequence[Prepared], said: Sequence[Seque
     return told
 
 
-def _generate(loaded: Loaded, rows: Sequence[Prepared]) -> list[Reply]:
+def _generate(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Reply]:
+    together = len(rows) == 1 or forward.writes_in_batches(loaded.model)
+    parts = [rows] if together else [[row] for row in rows]
+    said = [each for part in parts for each in decode(loaded, part, proceed)]
     return [
-        _refusal(said.refused)
-        if said.refused
-        else _reply(loaded, row, said.text, said.finish, len(said.ids), said.entries)
-        for row, said in zip(rows, decode(loaded, rows), strict=True)
+        _refusal(each.refused)
+        if each.refused
+        else _reply(loaded, row, each.text, each.finish, len(each.ids), each.entries)
+        for row, each in zip(rows, said, strict=True)
     ]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,6 @@ LOG = logging.getLogger(__name__)
 
 UNBOUNDED = 32768
 """Context of a model that names no bound, in tokens."""
-_ONE_AT_A_TIME = threading.Lock()
-"""transformers switches the default device of the whole process while it loads a model, and several teachers have a
-thread each."""
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 """How models of different families write down how many layers they have."""
 
@@ -51,6 +47,16 @@ class Loaded:
     """The model's name without the folders of this machine."""
 
 
+def name_unknown(loaded: Loaded, ids: Iterable[int]) -> str:
+    """What to say of ids that the tokenizer has and the model has not, as for images in Gemma 3; empty where all are
+    known."""
+    unknown = sorted({number for number in ids if number >= loaded.vocab_size})
+    if not unknown:
+        return ""
+    tokens = ", ".join(map(repr, loaded.tokenizer.convert_ids_to_tokens(unknown)))
+    return f"the model has no token {tokens}: it has {loaded.vocab_size} tokens, and its tokenizer more"
+
+
 def load(profile: Profile) -> Loaded:
     """The model on the device that is there, said aloud. Raises UsageError where that cannot be."""
     checkpoint = find(profile)
@@ -62,7 +68,7 @@ def load(profile: Profile) -> Loaded:
         torch.set_num_threads(_threads())
     tokenizer = load_tokenizer(profile, checkpoint.folder)
     try:
-        with _ONE_AT_A_TIME, quiet():
+        with quiet():
             model, report = AutoModelForCausalLM.from_pretrained(
                 checkpoint.folder,
                 dtype=getattr(torch, dtype),

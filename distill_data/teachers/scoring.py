@@ -19,8 +19,9 @@ from distill_data.data.arrays import encode, narrow, quantise
 from distill_data.data.exchange import Message, Reply
 from distill_data.errors import UsageError
 from distill_data.teachers import forward
-from distill_data.teachers.loading import Loaded
-from distill_data.teachers.spans import Pair, TemplateRefused, encode_pair, encode_text
+from distill_data.teachers.batching import Proceed, go_on
+from distill_data.teachers.loading import Loaded, name_unknown
+from distill_data.teachers.spans import Pair, TemplateRefused, encode_pair, encode_text, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +72,10 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
     pair = _encode(loaded.tokenizer, messages, completion)
     if isinstance(pair, str):
         return _rejected(loaded, feature, "unaligned", pair)
+    if said := name_unknown(loaded, pair.ids):
+        return _rejected(loaded, feature, "unaligned", f"{said}.")
+    if messages and _is_silent(loaded.tokenizer, messages, completion, pair):
+        return _rejected(loaded, feature, "empty-completion", "the chat template writes nothing of the completion.")
     ids, start, end = pair.ids, max(pair.start, 1), pair.end  # nothing predicts the very first token
     if end <= start:
         return _rejected(
@@ -82,18 +87,31 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
         detail += ", so not even a first token of the completion fits." if start >= limit else "."
         return _rejected(loaded, feature, "too-long", detail)
     asked = {name: value for name, value in feature.items() if name not in ("truncate", "max_length")}
+    ids = ids[: min(end, limit)]
+    asked["long"] = forward.is_long(loaded.model, len(ids))
     group = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS).decode()
-    return Prepared(list(ids[: min(end, limit)]), start, end > limit, feature, group)
+    return Prepared(ids, start, end > limit, feature, group)
 
 
 def _says_something(message: Mapping[str, Any]) -> bool:
-    return any(message.get(part) for part in ("content", "reasoning_content", "tool_calls"))
+    return bool(text_of(message.get("content")) or message.get("reasoning_content") or message.get("tool_calls"))
+
+
+def _is_silent(tokenizer: Any, messages: Sequence[Message], completion: Sequence[Message], pair: Pair) -> bool:
+    """Whether y is what an empty answer is: reasoning, calls or white space that the template does not write."""
+    if any(text_of(message.get("content")).strip() for message in completion):
+        return False
+    try:
+        silent = encode_pair(tokenizer, messages, [{"role": "assistant", "content": ""}])
+    except TemplateRefused:
+        return False
+    return silent is not None and pair.ids[pair.start :] == silent.ids[silent.start :]
 
 
 def _encode(tokenizer: Any, messages: Sequence[Message], completion: Sequence[Message]) -> Pair | str:
     """The row's tokens, or in words why nobody can say which of them are y's."""
     if not messages:
-        ids = encode_text(tokenizer, completion[0]["content"])
+        ids = encode_text(tokenizer, text_of(completion[0].get("content")))
         return Pair(ids, 0, len(ids))
     try:
         pair = encode_pair(tokenizer, messages, completion)
@@ -126,23 +144,23 @@ def _settled(loaded: Loaded, feature: Mapping[str, Any]) -> dict[str, Any]:
 # -- a batch -----------------------------------------------------------------------------------------------------------
 
 
-def run(loaded: Loaded, rows: Sequence[Prepared]) -> list[Reply]:
+def run(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed = go_on) -> list[Reply]:
     """One batch of rows of one group: a reply for each, in their order.
 
-    What torch raises, such as a lack of memory, passes through. Raises UsageError where the model cannot give what is
-    asked for.
+    What torch and `proceed` raise, such as a lack of memory, passes through. Raises UsageError where the model cannot
+    give what is asked for.
     """
     import torch
 
     with torch.inference_mode():
-        found = KINDS[rows[0].feature["of"]](loaded, rows)
+        found = KINDS[rows[0].feature["of"]](loaded, rows, proceed)
     return [_scored(loaded, row, *each) for row, each in zip(rows, found, strict=True)]
 
 
-def _topk(loaded: Loaded, rows: Sequence[Prepared]) -> list[Found]:
+def _topk(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Found]:
     """The k most likely ids at each token, their log-probabilities, and the mass of all others."""
     k = rows[0].feature["k"]
-    slices = (_most_likely(logits, targets, k) for logits, targets, _ in _distributions(loaded, rows))
+    slices = (_most_likely(logits, targets, k) for logits, targets, _ in _distributions(loaded, rows, proceed))
     return [
         (
             {
@@ -175,7 +193,7 @@ def _most_likely(logits: Any, targets: Any, k: int) -> tuple[Array, ...]:
     return _numpy(each[:, 0]), _numpy(ids), _numpy(each[:, 1:]), _numpy(tail[:, 0])
 
 
-def _sampled(loaded: Loaded, rows: Sequence[Prepared]) -> list[Found]:
+def _sampled(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Found]:
     """Ids drawn with replacement at each token, and how often: an unbiased estimate of the whole distribution."""
     import numpy as np
     import torch
@@ -184,7 +202,9 @@ def _sampled(loaded: Loaded, rows: Sequence[Prepared]) -> list[Found]:
     uniform = torch.from_numpy(
         np.concatenate([_generator(row).random((row.tokens, row.feature["draws"])) for row in rows])
     )
-    slices = (_draw(logits, targets, uniform[place]) for logits, targets, place in _distributions(loaded, rows))
+    slices = (
+        _draw(logits, targets, uniform[place]) for logits, targets, place in _distributions(loaded, rows, proceed)
+    )
     found: list[Found] = []
     for chosen, draws in _by_row(rows, slices):
         counts_per_token, ids, counts = _count(draws)
@@ -226,7 +246,7 @@ def _count(draws: Array) -> tuple[Array, Array, Array]:
     return np.bincount(pairs[0], minlength=len(draws)), pairs[1][order], counts[order]
 
 
-def _hidden(loaded: Loaded, rows: Sequence[Prepared]) -> list[Found]:
+def _hidden(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Found]:
     """States of the asked layers at y's tokens, (L, T, H), or one for all of them, (L, H).
 
     Some models have states beyond what float16 holds, mostly at their first token; these are clipped, and counted.
@@ -243,14 +263,14 @@ def _hidden(loaded: Loaded, rows: Sequence[Prepared]) -> list[Found]:
     return found
 
 
-def _attention(loaded: Loaded, rows: Sequence[Prepared]) -> list[Found]:
+def _attention(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> list[Found]:
     """How y's tokens attend to all N of the row: (L, heads or 1, T, N)."""
     feature = rows[0].feature
     maps = forward.attention_maps(loaded.model, rows, feature["layers"], mean=feature["heads"] == "mean")
     return [({"attention": _numpy(each.float()).astype(feature["dtype"])}, {}) for each in maps]
 
 
-KINDS: Mapping[str, Callable[[Loaded, Sequence[Prepared]], list[Found]]] = {
+KINDS: Mapping[str, Callable[[Loaded, Sequence[Prepared], Proceed], list[Found]]] = {
     "topk": _topk,
     "sampled": _sampled,
     "hidden": _hidden,
@@ -273,7 +293,7 @@ LIMITS: Mapping[str, tuple[float, str]] = {
 # -- slices, rows, replies ---------------------------------------------------------------------------------------------
 
 
-def _distributions(loaded: Loaded, rows: Sequence[Prepared]) -> Iterator[tuple[Any, Any, slice]]:
+def _distributions(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed) -> Iterator[tuple[Any, Any, slice]]:
     """Logits (n, V) over the temperature, y's ids there (n,), and the slice's place among all scored tokens."""
     import torch
 
@@ -281,6 +301,7 @@ def _distributions(loaded: Loaded, rows: Sequence[Prepared]) -> Iterator[tuple[A
     targets = torch.tensor([each for row in rows for each in row.ids[row.start :]])
     done = 0
     for logits in forward.predictions(loaded.model, rows):
+        proceed()
         place = slice(done, done + len(logits))
         done = place.stop
         yield logits.div_(temperature), targets[place].to(logits.device), place

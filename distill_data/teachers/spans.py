@@ -27,11 +27,22 @@ def encode_pair(tokenizer: Any, messages: Sequence[Message], completion: Sequenc
     None where the template does not begin the whole conversation with the prompt, so that no place is y's beginning.
     Raises TemplateRefused where the template takes the one or the other not at all.
     """
+    return encode_pairs(tokenizer, messages, [completion])[0]
+
+
+def encode_pairs(
+    tokenizer: Any, messages: Sequence[Message], completions: Iterable[Sequence[Message]]
+) -> list[Pair | None]:
+    """`encode_pair` of one x with several y; x is encoded once."""
     prompt = render(tokenizer, messages, add_generation_prompt=True)
-    whole = render(tokenizer, [*messages, *completion], add_generation_prompt=False)
+    head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    return [_encode_after(tokenizer, prompt, head, [*messages, *completion]) for completion in completions]
+
+
+def _encode_after(tokenizer: Any, prompt: str, head: list[int], messages: Sequence[Message]) -> Pair | None:
+    whole = render(tokenizer, messages, add_generation_prompt=False)
     if not whole.startswith(prompt):
         return None
-    head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
     ids = encoded["input_ids"]
     start: int | None = len(head)
@@ -88,17 +99,20 @@ def render(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message as templates expect it: content is a string, arguments of tool calls are mappings."""
-    plain = {**message, "content": _text(message.get("content"))}
+    plain = {**message, "content": text_of(message.get("content"))}
     calls = message.get("tool_calls")
     if isinstance(calls, list):
         plain["tool_calls"] = [_open_arguments(call) for call in calls]
     return plain
 
 
-def _text(content: Any) -> str:
+def text_of(content: Any) -> str:
+    """The text of a message's content, which is a text, a list of parts or nothing; a template judges anything else."""
     if isinstance(content, list):
-        return "".join(part.get("text", "") for part in content if isinstance(part, Mapping))
-    return content or ""
+        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        return "".join(text for text in texts if isinstance(text, str))
+    found: str = content or ""
+    return found
 
 
 def _open_arguments(call: Any) -> Any:
@@ -107,7 +121,7 @@ def _open_arguments(call: Any) -> Any:
         return call
     try:
         arguments = json.loads(function["arguments"])
-    except ValueError:
+    except (ValueError, RecursionError):
         return call
     return {**call, "function": {**function, "arguments": arguments}}
 

@@ -18,7 +18,7 @@ import orjson
 from distill_data.data.exchange import Reply, Request
 from distill_data.errors import UsageError
 from distill_data.teachers import Resolved, generating, scoring
-from distill_data.teachers.batching import Steps, Worker
+from distill_data.teachers.batching import Proceed, Steps, Worker
 from distill_data.teachers.bodies import make_body
 from distill_data.teachers.loading import Loaded, count_layers, identify, load, read_fingerprint
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
@@ -73,6 +73,7 @@ class TransformersTeacher:
         self._profile = profile
         self._layers = resolved.capabilities.layers
         self._loaded: Loaded | None = None
+        self._refused: UsageError | None = None
         self._worker = Worker(Steps(self._prepare, self._run, self._too_large, _release), "transformers-teacher")
 
     def lower(self, request: Request) -> dict[str, Any]:
@@ -84,22 +85,32 @@ class TransformersTeacher:
         return await asyncio.wrap_future(self._worker.submit(body))
 
     async def aclose(self) -> None:
-        """Wait for the batch that runs, then let the model go."""
+        """End the batch that runs, which nobody waits for any more, and let the model go."""
         await asyncio.to_thread(self._worker.close)
         if self._loaded is not None:
             self._loaded = None
             _release()
 
     def _model(self) -> Loaded:
+        """The model, which is loaded once, or refused once for all who wait."""
+        if self._refused is not None:
+            raise self._refused
         if self._loaded is None:
-            found = identify(self._profile)
-            if found != self.identity:
-                raise UsageError(
-                    f"{self._profile.name}: this run was made with another model, version or precision "
-                    f"({dict(self.identity)}; here is {found}). Bring it back, or write to a new output."
-                )
-            self._loaded = load(self._profile)
+            try:
+                self._loaded = self._load()
+            except UsageError as error:
+                self._refused = error
+                raise
         return self._loaded
+
+    def _load(self) -> Loaded:
+        found = identify(self._profile)
+        if found != self.identity:
+            raise UsageError(
+                f"{self._profile.name}: this run was made with another model, version or precision "
+                f"({dict(self.identity)}; here is {found}). Bring it back, or write to a new output."
+            )
+        return load(self._profile)
 
     def _prepare(self, body: bytes) -> _Row | Reply:
         loaded = self._model()
@@ -111,8 +122,8 @@ class TransformersTeacher:
         group = f"{work.__name__} {prepared.group}"
         return _Row(work, prepared, group, prepared.length, budgets[loaded.device])
 
-    def _run(self, rows: Sequence[_Row]) -> list[Reply]:
-        replies: list[Reply] = rows[0].work.run(self._model(), [row.prepared for row in rows])
+    def _run(self, rows: Sequence[_Row], proceed: Proceed) -> list[Reply]:
+        replies: list[Reply] = rows[0].work.run(self._model(), [row.prepared for row in rows], proceed)
         return replies
 
     def _too_large(self, row: _Row) -> Reply:

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_data.data.exchange import Reply
-from distill_data.errors import UsageError
-from distill_data.teachers.batching import Steps, Worker, cut, is_out_of_memory
+from distill_data.teachers.batching import Proceed, Steps, Worker, cut, is_out_of_memory
 
 pytestmark = [pytest.mark.white_box]
 
@@ -50,9 +49,10 @@ class Bench:
     def prepare(self, body: bytes) -> Line | Reply:
         return Reply(400, {}, b"empty") if not body else Line(body.decode())
 
-    def run(self, rows: Sequence[Line]) -> list[Reply]:
+    def run(self, rows: Sequence[Line], proceed: Proceed) -> list[Reply]:
         self.begun.set()
-        assert self.gate.wait(10)
+        while not self.gate.wait(0.001):
+            proceed()
         self.batches.append([row.text for row in rows])
         if len(rows) * max(row.length for row in rows) > self.room:
             raise self.error
@@ -113,6 +113,16 @@ def test_a_batch_without_memory_is_halved_and_later_ones_are_smaller() -> None:
     bench.worker.close()
 
 
+def test_batches_grow_again_once_there_is_memory() -> None:
+    bench = Bench(room=10)
+    assert said(bench.ask_together(*["a" * 10] * 4)) == ["A" * 10] * 4
+    bench.room = 10**9
+    for _ in range(12):
+        assert said(bench.ask_together(*["a" * 10] * 10)) == ["A" * 10] * 10
+    assert len(bench.batches[-1]) == 10
+    bench.worker.close()
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: x")])
 def test_a_row_without_memory_alone_is_refused_and_the_others_are_answered(error: Exception) -> None:
     bench = Bench(room=20, error=error)
@@ -120,45 +130,61 @@ def test_a_row_without_memory_alone_is_refused_and_the_others_are_answered(error
     bench.worker.close()
 
 
-def test_other_errors_reach_all_that_wait_and_the_next_are_tried_again() -> None:
+def test_an_error_reaches_its_batch_alone_and_the_next_are_tried_again() -> None:
     bench = Bench(room=5, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    futures = bench.ask("aaaa", "aaaa")
-    for future in futures:
+    *failing, fine = bench.ask_together("aaaa", "aaaa", "b")
+    for future in failing:
         with pytest.raises(RuntimeError, match="mat1"):
             future.result(10)
+    assert said([fine]) == ["B"]
     assert said(bench.ask("a")) == ["A"]
     bench.worker.close()
 
 
-def test_what_prepare_raises_reaches_all_that_wait() -> None:
-    def refuse(body: bytes) -> Line:
-        raise UsageError("there are no weights")
-
+def test_what_prepare_raises_reaches_its_row_alone() -> None:
     bench = Bench()
+
+    def refuse(body: bytes) -> Line | Reply:
+        if body == b"deep":
+            raise RecursionError("maximum recursion depth exceeded")
+        return bench.prepare(body)
+
     worker: Worker[Line] = Worker(Steps(refuse, bench.run, bench.too_large, bench.release), "bench")
-    for future in [worker.submit(b"a"), worker.submit(b"b")]:
-        with pytest.raises(UsageError, match="no weights"):
-            future.result(10)
+    one, deep, other = [worker.submit(body) for body in (b"a", b"deep", b"b")]
+    with pytest.raises(RecursionError):
+        deep.result(10)
+    assert said([one, other]) == ["A", "B"]
     worker.close()
 
 
-def test_the_cancelled_are_left_out_and_closing_waits_for_the_running_batch() -> None:
+def test_a_batch_that_nobody_waits_for_ends() -> None:
     bench = Bench()
     bench.gate.clear()
-    first = bench.ask("a")
+    one, other = bench.ask("a", "a")
     assert bench.begun.wait(10)
-    second, third = bench.ask("b", "c")
-    second.cancel()
-    closing = threading.Thread(target=bench.worker.close)
-    closing.start()
-    while not third.cancelled():
-        time.sleep(0.001)
+    one.cancel()
+    time.sleep(0.02)
+    assert not other.done()
+    other.cancel()
+    bench.begun.clear()
+    third = bench.ask("b")
+    assert bench.begun.wait(10)
     bench.gate.set()
-    closing.join(10)
-    assert said(first) == ["A"] and second.cancelled() and third.cancelled()
-    assert bench.batches == [["a"]]
+    assert said(third) == ["B"] and bench.batches == [["b"]]
+    bench.worker.close()
+
+
+def test_closing_ends_the_running_batch_and_cancels_all_who_wait() -> None:
+    bench = Bench()
+    bench.gate.clear()
+    futures = bench.ask("a")
+    assert bench.begun.wait(10)
+    futures += bench.ask("b", "c")
+    bench.worker.close()  # the gate is never opened
+    assert all(future.cancelled() for future in futures) and bench.batches == []
 
 
 def test_only_a_lack_of_memory_is_one() -> None:
     assert is_out_of_memory(MemoryError()) and is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not is_out_of_memory(RuntimeError("device-side assert triggered"))

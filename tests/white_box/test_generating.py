@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,14 @@ import pytest
 
 from distill_data.data.exchange import Reply
 from distill_data.engine.retry import judge
+from distill_data.teachers import forward
 from distill_data.teachers.generating import Prepared, prepare, run
 from distill_data.teachers.loading import Loaded
 from distill_data.teachers.logprobs import make_spell
 from distill_data.teachers.replies import read_answer
 from distill_data.teachers.spans import encode_prompt, encode_text
 from tests.white_box.answers import ask, ids_of, open_tiny, read, say, text_of
-from tests.white_box.tiny import POSITIONS, make_tokenizer
+from tests.white_box.tiny import POSITIONS, make_model, make_tokenizer
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.white_box
@@ -68,6 +71,74 @@ def test_a_row_says_the_same_alone_and_in_any_batch(loaded: Loaded) -> None:
     assert ask(loaded, *bodies) == alone
     assert ask(loaded, *reversed(bodies)) == alone[::-1]
     assert len({text_of(reply) for reply in alone}) == len(bodies)
+
+
+def test_rows_that_fit_alone_never_go_beyond_the_context_together(loaded: Loaded) -> None:
+    bodies = [
+        say("Hi", temperature=0, max_tokens=POSITIONS - 40, logprobs=True),
+        say("x y z " * 70, temperature=0, max_tokens=20, logprobs=True),
+        say("Hi", temperature=0, max_tokens=30, logprobs=True),
+    ]
+    places = []
+
+    def watch(module: Any, given: Any, named: Any) -> None:
+        places.append(int(named["position_ids"].max()))
+
+    quiet = dataclasses.replace(loaded, stops=frozenset())
+    hook = loaded.model.register_forward_pre_hook(watch, with_kwargs=True)
+    try:
+        together = ask(quiet, *bodies)
+        assert max(places) < POSITIONS
+    finally:
+        hook.remove()
+    assert [len(ids_of(reply)) for reply in together] == [POSITIONS - 40, 20, 30]
+    assert [ids_of(reply) for reply in together] == [ids_of(ask(quiet, body)[0]) for body in bodies]
+
+
+LONGROPE = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+SWITCH = 64
+
+
+@pytest.fixture(scope="module")
+def longrope(loaded: Loaded) -> Loaded:
+    parameters = {**LONGROPE, "original_max_position_embeddings": SWITCH}
+    made = {"original_max_position_embeddings": SWITCH, "rope_parameters": parameters}
+    return dataclasses.replace(loaded, model=make_model("phi3", loaded.vocab_size, **made), stops=frozenset())
+
+
+def test_rows_of_a_model_with_two_sets_of_factors_do_not_change_each_other(longrope: Loaded) -> None:
+    """Below, beyond and across the switch; and below it each, but not where all begin behind the longest prompt."""
+    lengths = [("Hi", 20), ("x y z " * 25, 20), ("x y z " * 40, 9), ("Hi", 60), ("x y z " * 3, 30), ("Hi", 45)]
+    bodies = [say(text, temperature=0, max_tokens=tokens, logprobs=True) for text, tokens in lengths]
+    assert ask_by_group(longrope, *bodies) == [ids_of(ask(longrope, body)[0]) for body in bodies]
+    groups = [row.group for row in prepared(longrope, *bodies)]
+    assert len(set(groups)) == 3 and groups[0] == groups[4] == groups[5] and groups[1] == groups[2]
+
+
+@pytest.mark.parametrize("family", ["rwkv", "minimax", "mamba", "lfm2"])
+def test_rows_do_not_change_each_other_whatever_the_model_makes_of_padding(loaded: Loaded, family: str) -> None:
+    odd = dataclasses.replace(loaded, model=make_model(family, loaded.vocab_size))
+    bodies = [say(text, temperature=0, max_tokens=8, logprobs=True) for text in (*QUESTIONS, "Ho")]
+    assert [ids_of(reply) for reply in ask(odd, *bodies)] == [ids_of(ask(odd, body)[0]) for body in bodies]
+    assert forward.writes_in_batches(odd.model) == (family in ("mamba", "lfm2"))
+    assert forward.writes_in_batches(loaded.model)
+
+
+def prepared(loaded: Loaded, *bodies: dict[str, Any]) -> list[Prepared]:
+    return [row for body in bodies if isinstance(row := prepare(loaded, body), Prepared)]
+
+
+def ask_by_group(loaded: Loaded, *bodies: dict[str, Any]) -> list[list[int]]:
+    """The ids that are said, each group in one batch."""
+    groups: dict[str, list[int]] = {}
+    for place, row in enumerate(prepared(loaded, *bodies)):
+        groups.setdefault(row.group, []).append(place)
+    said = {
+        place: ids_of(reply)
+        for places in groups.values()
+        for place, reply in zip(places, ask(loaded, *(bodies[place] for place in places)), strict=True)
+    }
+    return [said[place] for place in range(len(bodies))]
 
 
 def test_a_seed_decides_what_is_said(loaded: Loaded) -> None:
@@ -156,8 +227,6 @@ def test_of_two_stop_texts_the_first_one_cuts(loaded: Loaded) -> None:
 
 def dictated(loaded: Loaded, wanted: list[int]) -> Loaded:
     """A model that says these ids whatever it is asked."""
-    import dataclasses
-    from types import SimpleNamespace
 
     def generate(input_ids: Any, logits_processor: Any, stopping_criteria: Any, **rest: Any) -> None:
         for number in wanted:
@@ -168,7 +237,9 @@ def dictated(loaded: Loaded, wanted: list[int]) -> Loaded:
             if bool(stopping_criteria(input_ids, None).all()):
                 return
 
-    return dataclasses.replace(loaded, model=SimpleNamespace(generate=generate, device="cpu"))
+    model = copy.copy(loaded.model)
+    model.generate = generate
+    return dataclasses.replace(loaded, model=model)
 
 
 def test_logprobs_are_the_models_own_whatever_is_filtered(loaded: Loaded) -> None:
@@ -225,6 +296,26 @@ def test_bytes_of_pieces_with_byte_fallback() -> None:
     assert b"".join(map(spell, [1, *fox])) == " née🦊".encode()
 
 
+def test_a_raw_text_goes_on_with_its_space(loaded: Loaded) -> None:
+    """As SentencePiece has it: words begin with their space, and a text with none."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "</s>", "▁The", "▁capital", "▁is", "▁Paris", "s"]
+    core = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Metaspace()
+    core.decoder = decoders.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="</s>")
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    metaspace = dataclasses.replace(dictated(loaded, [4, 5]), tokenizer=tokenizer)
+    raw = {"prompt": "The capital", "max_tokens": 2, "temperature": 0}
+    assert text_of(ask(metaspace, raw)[0]) == " is Paris"
+    assert text_of(ask(metaspace, {**raw, "stop": " Pa"})[0]) == " is"
+    assert text_of(ask(metaspace, say("The capital", max_tokens=2, temperature=0))[0]) == "is Paris"
+    inside = dataclasses.replace(dictated(loaded, [6, 4]), tokenizer=tokenizer)
+    assert text_of(ask(inside, raw)[0]) == "s is"
+
+
 def test_a_prompt_beyond_the_context_is_a_row_that_cannot_be_answered(loaded: Loaded) -> None:
     long = say("spider " * 200, max_tokens=POSITIONS)
     reply = prepare(loaded, long)
@@ -263,9 +354,16 @@ def test_a_body_that_cannot_be_answered_is_refused_and_never_raises(loaded: Load
     assert judge(reply).action == "fail" and read(reply)["error"]["message"]
 
 
-def test_a_model_without_a_chat_template_completes_raw_text_only(loaded: Loaded) -> None:
-    import dataclasses
+def test_a_token_that_the_model_has_not_is_refused_by_name(loaded: Loaded) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    small = dataclasses.replace(loaded, tokenizer=tokenizer, vocab_size=len(tokenizer) - 1)
+    for body in (say("an <image>"), {"prompt": "an <image>"}, say("Hi", choices=["yes", "an <image>"])):
+        assert "no token '<image>'" in read(prepare(small, body))["error"]["message"]
+    assert isinstance(prepare(small, say("Hi", choices=["yes", "no"])), Prepared)
 
+
+def test_a_model_without_a_chat_template_completes_raw_text_only(loaded: Loaded) -> None:
     base = dataclasses.replace(loaded, tokenizer=make_tokenizer(template=None))
     assert "chat template" in read(prepare(base, say("Hi")))["error"]["message"]
     assert ask(base, {"prompt": "The quick", "max_tokens": 4, "temperature": 0})[0]["object"] == "text_completion"

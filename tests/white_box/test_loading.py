@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,25 @@ def test_damage_is_refused_without_a_traceback(copy: Path) -> None:
         load(profile_of(copy))
 
 
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ("{oops", "cannot be read"),
+        ("[]", "no weight_map"),
+        ("{}", "no weight_map"),
+        ('{"weight_map": {"a": 7}}', "names 7"),
+        ('{"weight_map": {"a": "../other.safetensors"}}', "no file beside it"),
+        ('{"weight_map": {"a": "sub/model.safetensors"}}', "no file beside it"),
+        ('{"weight_map": {"a": "/tmp/model.safetensors"}}', "no file beside it"),
+        ('{"weight_map": {"a": "missing.safetensors"}}', "no config.json with safetensors"),
+    ],
+)
+def test_an_index_names_files_beside_it(copy: Path, index: str, words: str) -> None:
+    (copy / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(UsageError, match=words):
+        identify(profile_of(copy))
+
+
 def test_missing_tensors_are_never_made_up(copy: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -146,9 +167,59 @@ def test_a_conversion_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
     assert dequantised.dequantise("transformers/broken.gguf", gguf, "ab" * 32, versions) == made
 
 
+def test_a_conversion_is_on_the_disk_and_what_killed_ones_left_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTILL_CACHE", str(tmp_path))
+    old, new = tmp_path / "dequantised" / ".convert-old", tmp_path / "dequantised" / ".convert-new"
+    for left in (old, new):
+        (left / "model").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    synced: list[int] = []
+
+    def sync(handle: int) -> None:
+        assert not (tmp_path / "dequantised" / name).exists() or len(synced) == 3
+        synced.append(os.fstat(handle).st_ino)
+
+    def convert(name: str, gguf: Path, folder: Path) -> None:
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_text("")
+
+    name = "abababababababab-transformers-1-gguf-2"
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(dequantised, "_convert", convert)
+    made = dequantised.dequantise("x", tmp_path / "x.gguf", "ab" * 32, {"transformers": "1", "gguf": "2"})
+    assert not old.exists() and new.exists()
+    files = {(made / each).stat().st_ino for each in ("config.json", "model.safetensors")}
+    assert set(synced[:2]) == files
+    assert synced[2:] == [made.stat().st_ino, made.parent.stat().st_ino]
+
+
+def test_only_one_thread_at_a_time_tells_transformers_to_be_quiet() -> None:
+    """Two that overlap would leave it as the one found it that came in second: quiet for good."""
+    from transformers.utils import logging as talk
+
+    before = talk.get_verbosity()
+    inside = threading.Event()
+
+    def second() -> None:
+        with dequantised.quiet():
+            inside.set()
+
+    thread = threading.Thread(target=second)
+    with dequantised.quiet():
+        thread.start()
+        assert not inside.wait(0.05)
+    thread.join(10)
+    assert inside.is_set() and talk.get_verbosity() == before
+
+
 @pytest.mark.local
 def test_the_embedded_weights_give_what_transformers_reads_from_the_gguf(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     import torch
     from transformers import AutoModelForCausalLM
@@ -157,7 +228,9 @@ def test_the_embedded_weights_give_what_transformers_reads_from_the_gguf(
     monkeypatch.setenv("DISTILL_CACHE", str(tmp_path))
     (tmp_path / gguf.name).symlink_to(gguf)
     profile = profile_of("smollm2")
+    capfd.readouterr()
     ours = load(profile)
+    assert "%|" not in capfd.readouterr().err
     direct: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     ids = torch.tensor([ours.tokenizer("The capital of France is Paris, and it has many bridges.")["input_ids"]])
     with torch.inference_mode():

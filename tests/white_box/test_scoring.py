@@ -20,10 +20,11 @@ from distill_data.data.arrays import decode, logprobs_of  # noqa: E402
 from distill_data.data.exchange import Reply  # noqa: E402
 from distill_data.errors import UsageError  # noqa: E402
 from distill_data.teachers import forward  # noqa: E402
+from distill_data.teachers.batching import go_on  # noqa: E402
 from distill_data.teachers.loading import Loaded, load  # noqa: E402
 from distill_data.teachers.protocol import Profile  # noqa: E402
 from distill_data.teachers.scoring import Prepared, prepare, run  # noqa: E402
-from tests.white_box.tiny import POSITIONS, TEXTS, make_tiny, make_tokenizer  # noqa: E402
+from tests.white_box.tiny import POSITIONS, TEXTS, make_model, make_tiny, make_tokenizer  # noqa: E402
 
 pytestmark = pytest.mark.white_box
 
@@ -101,6 +102,43 @@ def exact(loaded: Loaded, ids: list[int], start: int, temperature: float = 1.0) 
     return torch.log_softmax(logits / temperature, -1).numpy()
 
 
+def test_rows_beyond_the_switch_of_longrope_are_in_other_batches(tiny: Loaded) -> None:
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "original_max_position_embeddings": 64}
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, **factors}
+    model = make_model("phi3", tiny.vocab_size, original_max_position_embeddings=64, rope_parameters=rope)
+    rows = [prepared(replace(tiny, model=model), chat("Hi", "yes " * times)) for times in (1, 9, 70, 90)]
+    assert [row.group == rows[0].group for row in rows] == [True, True, False, False]
+    assert rows[2].group == rows[3].group
+    assert len({prepared(tiny, chat("Hi", "yes " * times)).group for times in (1, 90)}) == 1
+
+
+@pytest.mark.parametrize("family", ["mamba", "rwkv"])
+def test_states_of_models_that_number_them_otherwise_are_refused_but_the_last(tiny: Loaded, family: str) -> None:
+    odd = replace(tiny, model=make_model(family, tiny.vocab_size))
+    for layer in (0, 1, 2):
+        with pytest.raises(UsageError, match=f"hidden states of layer {layer};.*the last layer"):
+            score(odd, chat(*PAIRS[0], HIDDEN, layers=[layer, 3]))
+    (_, arrays), _ = score(odd, chat(*PAIRS[0], HIDDEN), chat(*PAIRS[4], HIDDEN))
+    given: list[Any] = []
+    hook = odd.model.get_output_embeddings().register_forward_pre_hook(lambda module, each: given.append(each[0]))
+    ids, start = tokens_of(tiny, *PAIRS[0])
+    with torch.inference_mode():
+        odd.model(torch.tensor([ids]))
+    hook.remove()
+    assert np.abs(arrays["hidden"][0] - given[0][0, start:].numpy()).max() < 1e-4
+
+
+def test_what_has_another_shape_than_states_and_attention_is_refused(tiny: Loaded) -> None:
+    stacked = replace(tiny, model=make_model("gemma3n_text", tiny.vocab_size, vocab_size_per_layer_input=400))
+    with pytest.raises(UsageError, match="hidden states of layer 1"):
+        score(stacked, chat(*PAIRS[0], HIDDEN, layers=[1]))
+    assert score(stacked, chat(*PAIRS[0], HIDDEN))[0][1]["hidden"].shape[0] == 1
+    linear = replace(tiny, model=make_model("minimax", tiny.vocab_size))
+    with pytest.raises(UsageError, match="attention weights of layer 1, 3"):
+        score(linear, chat(*PAIRS[0], ATTENTION, layers=[1, 2, 3]))
+    assert score(linear, chat(*PAIRS[0], ATTENTION, layers=[2]))[0][1]["attention"].shape[:2] == (1, 4)
+
+
 # -- the k most likely -------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +203,7 @@ def test_a_small_tail_is_not_lost_in_rounding(tiny: Loaded) -> None:
         from distill_data.teachers import scoring
 
         row = prepared(tiny, chat(x, y, k=k, temperature=0.25))
-        [(logits, targets, _)] = scoring._distributions(tiny, [row])
+        [(logits, targets, _)] = scoring._distributions(tiny, [row], go_on)
         *_, tail = scoring._most_likely(logits, targets, k)
     assert tail == pytest.approx(truth, rel=1e-3)
 
@@ -275,6 +313,36 @@ def test_a_prompt_that_fills_the_context_is_refused_even_where_y_may_be_cut(tiny
     _, start = tokens_of(tiny, *PAIRS[4])
     assert refusal(tiny, chat(*PAIRS[4], truncate=True, max_length=start))["rejected"] == "too-long"
     assert prepared(tiny, chat(*PAIRS[4], truncate=True, max_length=start + 1)).tokens == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"content": "", "reasoning_content": "I think."},
+        {"content": None, "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]},
+        {"content": [{"type": "text", "text": ""}]},
+        {"content": [{"type": "text", "text": None}]},
+        {"content": []},
+    ],
+)
+def test_an_answer_that_the_template_does_not_write_is_empty(tiny: Loaded, said: dict[str, Any]) -> None:
+    body = {**chat("Hi", ""), "completion": [{"role": "assistant", **said}]}
+    assert refusal(tiny, body)["rejected"] == "empty-completion"
+    assert refusal(tiny, {**body, "messages": []})["rejected"] == "empty-completion"
+    assert prepared(tiny, chat("Hi", " ")).tokens == 2  # white space is written here
+
+
+def test_parts_of_a_raw_text_are_scored_as_one(tiny: Loaded) -> None:
+    parts = [{"type": "text", "text": "How many "}, {"type": "text", "text": "legs"}]
+    body = {**text(""), "completion": [{"role": "assistant", "content": parts}]}
+    assert prepared(tiny, body).ids == prepared(tiny, text("How many legs")).ids
+
+
+def test_a_token_that_the_model_has_not_is_a_row_of_its_own(tiny: Loaded) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    said = refusal(replace(tiny, tokenizer=tokenizer), chat("Hi", "an <image>"))
+    assert said["rejected"] == "unaligned" and "no token '<image>'" in said["detail"]
 
 
 def test_nothing_to_score_is_refused(tiny: Loaded) -> None:

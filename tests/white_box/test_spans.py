@@ -112,6 +112,27 @@ def test_messages_with_tools_reasoning_parts_and_no_content_are_taken(chatml: An
     assert pair is not None and tools.decode(pair.ids[pair.start : pair.end]) == "2"
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, ""),
+        ([], ""),
+        ([{"type": "text", "text": None}, {"type": "text"}, None, 7, {"type": "text", "text": "a"}], "a"),
+        ([{"type": "text", "text": ["b"]}, {"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab"),
+    ],
+)
+def test_parts_without_text_say_nothing(chatml: Any, content: Any, text: str) -> None:
+    odd, plain = ([{"role": "user", "content": each}] for each in (content, text))
+    assert encode_prompt(chatml, odd) == encode_prompt(chatml, plain)
+
+
+@pytest.mark.parametrize("arguments", ["{oops", "[" * 200_000])
+def test_arguments_that_cannot_be_read_are_left_as_they_are(arguments: str) -> None:
+    tools = make_tokenizer("{% for message in messages %}{{ message.tool_calls[0].function.arguments }}{% endfor %}")
+    calling = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}
+    assert tools.decode(encode_prompt(tools, [calling])) == arguments
+
+
 def test_raw_text_has_a_beginning_where_the_tokenizer_puts_one(chatml: Any) -> None:
     from tokenizers.processors import TemplateProcessing
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from distill_data.data.exchange import Reply, Request
 from distill_data.errors import UsageError
-from distill_data.teachers import Resolved, bound_concurrency, open_teacher, resolve, scoring
+from distill_data.teachers import Resolved, bound_concurrency, choosing, forward, open_teacher, resolve, scoring
 from distill_data.teachers import transformers as backend
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
 from tests.white_box.tiny import make_tiny
@@ -97,18 +99,56 @@ def test_a_batch_that_runs_out_of_memory_is_halved(profile: Profile, monkeypatch
 
     run_all, sizes = scoring.run, []
 
-    def narrow(loaded: Any, rows: Any) -> list[Reply]:
+    def narrow(loaded: Any, rows: Any, proceed: Any) -> list[Reply]:
         sizes.append(len(rows))
         if len(rows) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return run_all(loaded, rows)
+        return run_all(loaded, rows, proceed)
 
     monkeypatch.setattr(scoring, "run", narrow)
     replies = run(profile, *(score("yes") for _ in range(8)))
     assert [reply.status for reply in replies] == [200] * 8 and max(sizes) > 2
-    monkeypatch.setattr(scoring, "run", lambda loaded, rows: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(scoring, "run", lambda *given: (_ for _ in ()).throw(MemoryError()))
     (reply,) = run(profile, score("yes"))
     assert reply.status == 400 and b"does not fit into the memory" in reply.body
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request(ASK, sampling={"max_tokens": 450, "temperature": 30}),
+        Request(ASK, choices=tuple(f"{number} legs" for number in range(99))),
+        score("legs " * 90),
+    ],
+)
+def test_closing_ends_what_is_under_way(profile: Profile, monkeypatch: pytest.MonkeyPatch, request_: Request) -> None:
+    """Each of these takes more than nine seconds where it is not ended."""
+    from torch.nn.modules.module import register_module_forward_hook
+
+    begun = threading.Event()
+
+    def linger(module: Any, given: Any, made: Any) -> None:
+        if getattr(module, "out_features", 0) == 400:  # the head
+            begun.set()
+            time.sleep(0.1)
+
+    async def ask() -> float:
+        teacher = open_teacher(profile, await resolve(profile, frozenset()))
+        asked = asyncio.ensure_future(teacher.send(orjson.dumps(teacher.lower(request_))))
+        await asyncio.to_thread(begun.wait, 20)
+        started = time.monotonic()
+        await teacher.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        return time.monotonic() - started
+
+    monkeypatch.setattr(forward, "SLICE", 400)
+    monkeypatch.setattr(choosing, "TOKENS", 1)
+    hook = register_module_forward_hook(linger)
+    try:
+        assert asyncio.run(ask()) < 3
+    finally:
+        hook.remove()
 
 
 def test_messages_that_the_template_refuses_are_told_apart_from_errors(tmp_path: Path) -> None:
@@ -130,6 +170,23 @@ def test_another_model_than_the_resolved_one_is_not_asked(profile: Profile) -> N
 
     with pytest.raises(UsageError, match="another model"):
         asyncio.run(ask())
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_once(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Profile] = []
+
+    def fail(profile: Profile) -> None:
+        tried.append(profile)
+        raise UsageError("its weights lack 3 tensors")
+
+    async def ask() -> list[Any]:
+        teacher = open_teacher(profile, await resolve(profile, frozenset()))
+        sends = (teacher.send(orjson.dumps(teacher.lower(score("yes")))) for _ in range(3))
+        return await asyncio.gather(*sends, return_exceptions=True)
+
+    monkeypatch.setattr(backend, "load", fail)
+    assert [type(each) for each in asyncio.run(ask())] == [UsageError] * 3
+    assert len(tried) == 1
 
 
 def test_bodies_say_everything_that_decides_the_answer() -> None:
@@ -169,6 +226,11 @@ def test_bodies_say_everything_that_decides_the_answer() -> None:
 def test_what_cannot_be_honoured_is_refused_before_anything_is_sent(request_: Request, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         teacher_with().lower(request_)
+
+
+def test_parts_that_are_no_mappings_show_nothing() -> None:
+    parts = [{"role": "user", "content": ["Hi", None, {"type": "text", "text": "there"}]}]
+    assert teacher_with().lower(Request(parts))["messages"] == parts
 
 
 def test_layers_count_from_both_ends() -> None:

@@ -21,6 +21,29 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 POSITIONS = 512
+FAMILIES: dict[str, dict[str, Any]] = {
+    "falcon_h1": {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 16},
+    "gemma3n_text": {
+        "num_hidden_layers": 4,
+        "hidden_size_per_layer_input": 8,
+        "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "laurel_rank": 4,
+        "altup_num_inputs": 2,
+        "activation_sparsity_pattern": [0.0] * 4,
+    },
+    "lfm2": {"full_attn_idxs": [1]},
+    "mamba": {"state_size": 8},
+    "minimax": {
+        "num_local_experts": 2,
+        "num_experts_per_tok": 1,
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "block_size": 8,
+    },
+    "phi3": {"pad_token_id": 0},
+    "rwkv": {"context_length": POSITIONS, "intermediate_size": 128},
+}
+"""What `make_model` needs to know of families besides what they have in common."""
 
 
 def make_tiny(folder: Path, *, seed: int = 0, layers: int = 2, vocab_extra: int = 0) -> Path:
@@ -53,6 +76,18 @@ def make_tiny(folder: Path, *, seed: int = 0, layers: int = 2, vocab_extra: int 
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def make_model(family: str, vocab_size: int, **config: Any) -> Any:
+    """A model of another family of transformers, as small and as random."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    common = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "initializer_range": 0.5}
+    common |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": POSITIONS}
+    made = AutoConfig.for_model(family, vocab_size=vocab_size, **{**common, **FAMILIES.get(family, {}), **config})
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(made).eval()
 
 
 def make_tokenizer(template: str | None = TEMPLATE) -> Any:
