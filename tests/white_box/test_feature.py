@@ -219,10 +219,13 @@ def test_what_a_teacher_says_comes_with_its_distribution(tiny: Path, tmp_path: P
 @pytest.mark.local
 @pytest.mark.timeout(400)
 def test_two_hundred_rows_of_smollm2_equal_a_direct_forward_pass(tmp_path: Path) -> None:
-    """The arrays found by id in a shuffled file, against the model by itself, row by row in float32."""
+    """The arrays found by id in a shuffled file, against the model by itself, row by row in float32.
+
+    The questions are y here, as they are longer than the answers.
+    """
     torch.set_num_threads(2)
     out, shuffled = tmp_path / "out.jsonl", tmp_path / "shuffled.jsonl"
-    mapped = ["--map", "prompt=question", "--map", "completion=answer", "--limit", "200"]
+    mapped = ["--map", "prompt=answer", "--map", "completion=question", "--limit", "200"]
     job = ["feature", "@arithmetic", "-r", "topk", "-t", "transformers/smollm2", "-o", str(out), *mapped]
     assert main(job) == 0
     records = read(out)
