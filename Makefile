@@ -20,7 +20,7 @@ test: $(VENV)/.test ## run the core suite, as many tests at once as there are pr
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
-	$(BIN)/python -m pytest -m "slow and not local and not datasets and not white_box"
+	$(BIN)/python -m pytest -n auto -m "slow and not local and not datasets and not white_box"
 
 test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
 	$(BIN)/distill-data models pull smollm2
@@ -31,7 +31,7 @@ test-data: $(VENV)/.test $(VENV)/.data ## run the tests that load what was writt
 
 test-white-box: $(VENV)/.test $(VENV)/.white-box ## run the tests of models that run here on torch and transformers
 	$(BIN)/distill-data models pull smollm2
-	$(BIN)/python -m pytest -m "white_box and not slow"
+	$(BIN)/python -m pytest -n auto -m "white_box and not slow"
 
 check: $(VENV)/.dev ## check format, lint, types and documents
 	$(BIN)/ruff format --check .

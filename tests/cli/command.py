@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CONFIGURES = re.compile("OPENAI_|DISTILL_|HF_|(http|https|all|no)_proxy$", re.IGNORECASE)
+CONFIGURES = re.compile("OPENAI_|DISTILL_|HF_|PYTHONDONTWRITEBYTECODE|(http|https|all|no)_proxy$", re.IGNORECASE)
 
 
 def run(*arguments: str | bytes | Path, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -87,6 +87,7 @@ HOSTILE = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(text=HOSTILE, other=HOSTILE)
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_no_seed_text_changes_the_shape_of_a_prompt(recipe: Recipe, text: str, other: str) -> None:

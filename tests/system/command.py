@@ -21,7 +21,7 @@ from typing import Any
 from tests.faultserver import ROOT, Server
 
 DISTILL = [sys.executable, "-m", "distill_data"]
-CONFIGURES = re.compile("OPENAI_|DISTILL_|HF_|(http|https|all|no)_proxy$", re.IGNORECASE)
+CONFIGURES = re.compile("OPENAI_|DISTILL_|HF_|PYTHONDONTWRITEBYTECODE|(http|https|all|no)_proxy$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

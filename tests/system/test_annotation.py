@@ -153,6 +153,7 @@ def digests(server: Server, since: int = 0) -> list[str]:
 # -- the same bytes ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", [COMPARE, RATE, RUBRIC, CORRECT, MAJORITY, STAR, REST], ids=named)
 def test_every_kind_has_the_same_bytes_at_any_concurrency(job: Job, server: Server, place: Place) -> None:
     outs = {concurrency: place.out(f"at-{concurrency}") for concurrency in ("1", "8", "64")}
@@ -168,6 +169,7 @@ def test_every_kind_has_the_same_bytes_at_any_concurrency(job: Job, server: Serv
     assert {asked.count(each) for each in set(asked)} == {3}, "a run asks nothing twice, and every run asks the same"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("job", KILLED, ids=named)
 def test_kills_change_nothing_and_nothing_on_disk_is_asked_again(job: Job, slow_server: Server, place: Place) -> None:
@@ -300,6 +302,7 @@ def test_a_dry_run_counts_and_sends_nothing(server: Server, place: Place) -> Non
 # -- planted answers ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", [COMPARE, RATE], ids=named)
 @pytest.mark.parametrize("judge", ["judge", "gullible"])
 def test_canaries_tell_a_good_judge_from_a_bad_one(judge: str, job: Job, place: Place) -> None:

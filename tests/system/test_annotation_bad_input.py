@@ -191,6 +191,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_costs_nothing(mistake: Mistake, server: Server, place: Path) -> None:
     before = (place / "tasks.jsonl").read_bytes()
@@ -259,6 +260,7 @@ def test_one_broken_verdict_in_four_is_a_failed_item(server: Server, place: Path
     assert len(server.ledger()) == asked
 
 
+@pytest.mark.slow
 def test_code_that_never_ends_is_wrong_and_the_run_ends(place: Path) -> None:
     """`tests` lets the code of a model run for a second; here it loops, and its tests are never reached."""
     loops = "while True: pass"

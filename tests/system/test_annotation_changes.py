@@ -29,6 +29,7 @@ def asked_of(place: Place, recipe: str, url: str, name: str, *options: str | Pat
     return ["feedback", place.path / "tasks.jsonl", "-r", recipe, *who, "--set", "seed=0", *where, *options]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["compare", "rate", "rubric", "best-of-n", "contrast"])
 def test_more_samples_are_no_drift(recipe: str, server: Server, place: Place) -> None:
     do = asked_of(place, recipe, server.url, "out")
@@ -68,6 +69,7 @@ def test_a_judge_of_several_that_takes_an_item_over_is_drift(server: Server, pla
     run(*do, "-t", "gullible").complained(5, "changed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [("-s", "parrot"), ("-n", "3")], ids=["student", "samples"])
 def test_what_came_to_a_run_and_was_stopped_goes_on(more: tuple[str, str], server: Server, place: Place) -> None:
     do = asked_of(place, "compare", server.url, "out")

@@ -86,6 +86,7 @@ def self_instruct(url: str, out: Output, *options: str) -> list[str | Path]:
     return [*asked, "--base-url", url, "-o", out.path, *options]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_self_instruct_gives_the_same_bytes_at_any_concurrency(inventive: Server, tmp_path: Path) -> None:
     made = []
@@ -112,6 +113,7 @@ def test_planted_duplicates_and_junk_are_found_and_nothing_else(inventive: Serve
     assert planted > 60 and len(rejects) - len(alike) > 15, "three of ten were planted, and one of ten is junk"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_kills_change_nothing_and_nothing_on_disk_is_asked_again(
     inventive: Server, out: Output, tmp_path: Path

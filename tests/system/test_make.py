@@ -51,6 +51,7 @@ def make(directory: Path) -> Done:
     return finish(start_make(directory))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_build_leaves_no_target_and_the_next_one_the_whole(
     sent: signal.Signals, makefile: Path, slow_server: Server, out: Output

@@ -138,6 +138,7 @@ def named(job: Job) -> str:
     return f"{job.command} {job.recipe} {job.agreement}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", VOTED, ids=named)
 def test_a_majority_is_clearly_more_often_right(job: Job, questions: Path, student: Server, out: Output) -> None:
     voted, best_greedy = do(job, questions, student, out), bounds(ACCURACY)[1]

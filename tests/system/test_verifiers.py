@@ -83,6 +83,7 @@ def alive(process: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verifier", ["loops", "locks"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_verifier_that_never_ends_stops_neither_rows_nor_signals(
@@ -113,6 +114,7 @@ def test_a_verifier_that_leaves_fails_its_items(server: Server, place: Path) -> 
     assert len(rejects) == len(SUMS)
 
 
+@pytest.mark.slow
 def test_slow_verdicts_are_waited_for_together(server: Server, place: Path) -> None:
     done = run(*star(server, "slow")).ended(0)
     assert Output(place / "out.jsonl").accounted(len(SUMS))["kept"] == len(SUMS)
