@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# One process more than there are processors: many tests wait for servers and clocks.
+PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -16,11 +19,11 @@ run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teach
 	$(BIN)/distill-data models pull smollm2
 	$(BIN)/distill-data label seeds/sentiment.jsonl -r annotate -t local/smollm2 -o data/sentiment.jsonl
 
-test: $(VENV)/.test ## run the core suite, as many tests at once as there are processors
-	$(BIN)/python -m pytest -n auto
+test: $(VENV)/.test ## run the core suite, several tests at once
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
-	$(BIN)/python -m pytest -n auto -m "slow and not local and not datasets and not white_box"
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not local and not datasets and not white_box"
 
 test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
 	$(BIN)/distill-data models pull smollm2
