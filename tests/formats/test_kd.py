@@ -135,6 +135,7 @@ def test_distillkit_rows_stand_before_the_token_that_they_are_about(make: Any) -
     assert (values[:3] == np.float32(NOTHING)).all()
 
 
+@pytest.mark.datasets
 def test_distillkit_folder(tmp_path: Path) -> None:
     import pyarrow
 
@@ -159,6 +160,7 @@ def test_distillkit_takes_raw_text_from_its_second_token(tmp_path: Path) -> None
     assert made["labels"].tolist() == made["input_ids"].tolist() == raw.ids[:-1]
 
 
+@pytest.mark.datasets
 def test_what_distillkit_does_not_take(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="temperature 1"):
         write_distillkit(iter([row()]), tmp_path / "kd", facts(temperature=2.0))

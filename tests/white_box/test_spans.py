@@ -42,6 +42,7 @@ def test_y_decodes_to_the_text_whatever_it_is(text: str) -> None:
     assert tokenizer.decode(pair.ids[pair.start : pair.end]) == f"{text}<|im_end|>"
 
 
+pytest.importorskip("tokenizers")
 TOKENIZER = make_tokenizer()
 
 
