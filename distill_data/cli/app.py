@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from distill_data.cli.cleaning import FILTER_EXAMPLES, filter_rows
 from distill_data.cli.datasets import CHECK_EXAMPLES, EXPORT_EXAMPLES, VERIFY_EXAMPLES, check, export, verify
 from distill_data.cli.generate import (
     CURATE_EXAMPLES,
@@ -32,6 +33,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("feature", feature, FEATURE_EXAMPLES),
     ("feedback", feedback, FEEDBACK_EXAMPLES),
     ("self-knowledge", self_knowledge, SELF_EXAMPLES),
+    ("filter", filter_rows, FILTER_EXAMPLES),
     ("verify", verify, VERIFY_EXAMPLES),
     ("check", check, CHECK_EXAMPLES),
     ("export", export, EXPORT_EXAMPLES),

@@ -12,6 +12,7 @@ from distill_data.commands.expand import expand
 from distill_data.commands.export import export
 from distill_data.commands.feature import feature
 from distill_data.commands.feedback import feedback
+from distill_data.commands.filter import filter_rows
 from distill_data.commands.label import label
 from distill_data.commands.models import pull_model
 from distill_data.commands.options import Options, Summary
@@ -32,6 +33,7 @@ __all__ = [
     "export",
     "feature",
     "feedback",
+    "filter_rows",
     "label",
     "pull_model",
     "recipes",

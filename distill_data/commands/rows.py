@@ -1,0 +1,279 @@
+"""The frame of commands on datasets: rows in, files out that are whole or absent, a manifest that says how they came.
+
+    opened(names) -> is everything there already? -> fill drafts -> seal -> rename -> manifest
+
+Equal inputs and settings leave the files as they are, so `make` sees no change. Knows no command: what becomes of a
+row is the `fill` or the `decide` that it is given. Asks no model.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from distill_data import __version__
+from distill_data.data.items import Row, digest
+from distill_data.data.rows import RowsFile, open_rows
+from distill_data.data.seeds import save_stdin
+from distill_data.engine.durable import disk_error, file_digest, sync_directory, write_atomically
+from distill_data.engine.publish import Draft, files_of, read_manifest
+from distill_data.errors import SeedError, UsageError, YieldError
+from distill_data.recipes import seed_path
+
+Emit = Callable[[str, bytes], None]
+"""Write lines to the output of this name."""
+Fill = Callable[[Emit], Mapping[str, Any]]
+"""Write every output; what the manifest's result says about it."""
+Verdict = tuple[str, str] | None
+"""None keeps a row; else (reason, detail). A reason is short and stable, because it is counted."""
+Decide = Callable[[int, Row], Verdict]
+"""(ordinal from 0, row) to a verdict. Raises SeedError, without the place, where a row lacks what is needed."""
+
+
+class Source(NamedTuple):
+    """A dataset that is read."""
+
+    file: RowsFile
+    sha256: str
+    lineage: tuple[Mapping[str, Any], ...]
+    """The steps that made it, oldest first, by the manifest beside it; none for rows from elsewhere."""
+
+    def describe(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {"name": Path(self.file.name).name, "sha256": self.sha256, "lineage": list(self.lineage)}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command on datasets."""
+
+    command: str
+    sources: Sequence[Source]
+    settings: Mapping[str, Any]
+    """All that decides the output beside the sources, as JSON."""
+    outputs: Mapping[str, Path | None]
+    """What the manifest calls each file, to its path. `dataset` is the first; None is stdout."""
+    read: Sequence[Path] = field(default=())
+    """Further files that decide the output: word lists, schemas, benchmarks."""
+
+    def plan(self) -> str:
+        """Digest of all that decides the bytes of the output."""
+        return digest(
+            {
+                "command": self.command,
+                "version": __version__,
+                "sources": [source.sha256 for source in self.sources],
+                "settings": self.settings,
+                "read": [file_digest(path) for path in self.read],
+                "outputs": list(self.outputs),
+            }
+        )
+
+    def manifest_path(self) -> Path | None:
+        first = next(iter(self.outputs.values()))
+        return None if first is None else files_of(first).manifest
+
+
+class Done(NamedTuple):
+    """How a command on datasets ended."""
+
+    result: Mapping[str, Any]
+    """As in the manifest: rows, kept, reasons, files, and what the command adds."""
+    changed: bool
+    """False where everything was there already."""
+    output: str
+
+
+@contextmanager
+def opened(*names: str) -> Iterator[list[Source]]:
+    """The datasets of these names: a path, `@NAME` of a shipped file, or `-`, once, for stdin.
+
+    Raises UsageError where one is not there or cannot be read.
+    """
+    if names.count("-") > 1:
+        raise UsageError("stdin (-) can be read once only; give the other rows as files.")
+    with ExitStack() as stack:
+        yield [_open(name, stack) for name in names]
+
+
+def _open(name: str, stack: ExitStack) -> Source:
+    if name == "-":
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="distill-data."))
+        saved = save_stdin(sys.stdin.buffer, Path(folder))
+        file = open_rows(saved.path, "stdin")
+    else:
+        file = open_rows(seed_path(name), name)
+    return Source(file, file.digest(), lineage_of(file.path))
+
+
+def lineage_of(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """The steps that made a dataset, oldest first, by the manifest beside it where it still fits."""
+    manifest = read_manifest(path.with_name(path.name.removesuffix(".jsonl") + ".manifest.json"))
+    result = manifest["result"] if manifest else None
+    if not isinstance(result, dict):
+        return ()
+    files = result.get("files")
+    described = files.values() if isinstance(files, dict) else ()
+    if path.name not in {each.get("name") for each in described if isinstance(each, dict)}:
+        return ()
+    before: list[Any] = result.get("sources") or []
+    steps = [step for source in before for step in source.get("lineage", ())]
+    own = {key: value for key, value in result.items() if key not in ("files", "sources", "plan", "coverage")}
+    return (*steps, own)
+
+
+def publish_rows(step: Step, fill: Fill) -> Done:
+    """Write every output of the step and its manifest, or nothing. Raises DiskError, and what `fill` raises.
+
+    Where the manifest beside the output says that the same step wrote files that are still as they were, nothing is
+    done. With stdout as the output there is no manifest.
+    """
+    path = step.manifest_path()
+    _refuse_overwriting(step)
+    plan = step.plan()
+    there = None if path is None else _is_there(path, plan, step)
+    if there is not None:
+        return Done(there, False, str(next(iter(step.outputs.values()))))
+    drafts: dict[str, Draft | _Stdout] = {}
+    try:
+        for name, target in step.outputs.items():
+            drafts[name] = _Stdout() if target is None else _draft(target)
+        result = _result(step, plan, drafts, fill)
+        for draft in reversed(drafts.values()):
+            draft.publish()
+        if path is not None:
+            sync_directory(path.parent)
+            history = {
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "version": __version__,
+            }
+            manifest = {"result": result, "history": history}
+            write_atomically(path, orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n", mode=0o644)
+    except OSError as error:
+        raise disk_error(error, path or Path("stdout")) from error
+    finally:
+        for draft in drafts.values():
+            draft.discard()
+    return Done(result, True, str(next(iter(step.outputs.values())) or "-"))
+
+
+def _result(step: Step, plan: str, drafts: Mapping[str, Draft | _Stdout], fill: Fill) -> dict[str, Any]:
+    facts = fill(lambda name, lines: drafts[name].write(lines))
+    return {
+        "command": step.command,
+        **facts,
+        "settings": dict(step.settings),
+        "sources": [source.describe() for source in step.sources],
+        "plan": plan,
+        "files": {name: draft.seal() for name, draft in drafts.items()},
+    }
+
+
+def keep_rows(step: Step, decide: Decide) -> Done:
+    """Keep rows of the step's one source, byte for byte, and write the others with their reasons to `rejects`.
+
+    Raises YieldError, with nothing written, where no row is kept.
+    """
+    (source,) = step.sources
+    rejects = "rejects" in step.outputs
+
+    def fill(emit: Emit) -> Mapping[str, Any]:
+        rows, kept, reasons = 0, 0, Counter[str]()
+        for rows, (number, raw, row) in enumerate(source.file.read(), 1):
+            try:
+                verdict = decide(rows - 1, row)
+            except SeedError as error:
+                raise SeedError(f"{source.file.place(number)}: {error}") from None
+            if verdict is None:
+                kept += 1
+                emit("dataset", raw)
+            else:
+                reasons[verdict[0]] += 1
+                if rejects:
+                    emit("rejects", _reject(number, raw, verdict))
+        if not kept:
+            said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+            raise YieldError(f"{source.file.name}: of {rows:,} rows none is left ({said}); nothing was written.")
+        counts = {"rows": rows, "kept": kept, "rejected": rows - kept}
+        return {**counts, "reasons": dict(sorted(reasons.items()))}
+
+    return publish_rows(step, fill)
+
+
+def outputs_of(output: str, rejects: str = "") -> dict[str, Path | None]:
+    """The files of a command that keeps rows: for `-` stdout, and the rejects only where a file is named."""
+    if output == "-":
+        return {"dataset": None, **({"rejects": Path(rejects)} if rejects else {})}
+    files = files_of(Path(output))
+    return {"dataset": files.dataset, "rejects": Path(rejects) if rejects else files.rejects}
+
+
+def _reject(number: int, raw: bytes, verdict: tuple[str, str]) -> bytes:
+    """A line of the rejects, with the row as it came."""
+    reason, detail = verdict
+    head = orjson.dumps({"line": number, "outcome": "rejected", "reason": reason, "detail": detail})
+    return b'%s,"row":%s}\n' % (head[:-1], raw.strip())
+
+
+class _Stdout:
+    """Stdout as an output: what is written is held back until all of it is there."""
+
+    def __init__(self) -> None:
+        self._held: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed in discard
+
+    def write(self, lines: bytes) -> None:
+        self._held.write(lines)
+
+    def seal(self) -> dict[str, Any]:
+        return {"name": "-"}
+
+    def publish(self) -> None:
+        self._held.seek(0)
+        shutil.copyfileobj(self._held, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+    def discard(self) -> None:
+        self._held.close()
+
+
+def _draft(target: Path) -> Draft:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return Draft(target)
+
+
+def _is_there(path: Path, plan: str, step: Step) -> Mapping[str, Any] | None:
+    """The manifest's result, where this plan wrote these files and nobody has changed them since."""
+    manifest = read_manifest(path)
+    result = manifest["result"] if manifest else {}
+    if result.get("plan") != plan:
+        return None
+    for name, target in step.outputs.items():
+        described = result.get("files", {}).get(name)
+        if target is None or not described or described["name"] != target.name:
+            return None
+        if not target.is_file() or file_digest(target) != described["sha256"]:
+            return None
+    return dict(result)
+
+
+def _refuse_overwriting(step: Step) -> None:
+    """Raise UsageError where a file to be written is a folder, is read too, or would be written twice."""
+    read = [path for path in (*(source.file.path for source in step.sources), *step.read) if path.exists()]
+    written = [path for path in (*step.outputs.values(), step.manifest_path()) if path is not None]
+    for path in written:
+        if [other.resolve() for other in written].count(path.resolve()) > 1:
+            raise UsageError(f"-o {path}: would be written twice; give every output a file of its own.")
+        if path.is_dir():
+            raise UsageError(f"-o {path}: is a folder; name a file.")
+        if path.exists() and any(path.samefile(each) for each in read):
+            raise UsageError(f"-o {path}: is read by this command and would be overwritten. Name another file.")
