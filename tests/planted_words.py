@@ -29,6 +29,10 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.strip().split("\n")]
 
 
+def _listed(text: str) -> list[str]:
+    return text.split()
+
+
 def _synonyms(text: str) -> dict[str, list[str]]:
     """Each word of a group to the others."""
     groups = [group.split("/") for line in _lines(text) for group in line.split()]
@@ -360,24 +364,45 @@ MANDARIN = Words(
         ("介绍{1}的{0}|最后附上{2}", ("aspect", "subject", "extra")),
     ),
     slots={
-        "aspect": "历史 成本 常见错误 基本工具 物理原理 季节变化 法律规定 健康风险 主要步骤 经济意义 著名先驱 环境影响"
-        " 专业词汇 日常安排 现代替代品 数学基础 安全措施 地方特色 流行误解 未来前景 艺术价值 入门练习 质量标准".split(),
-        "subject": "养蜂 玻璃吹制 潮汐发电 手工面包 高山救援 活字印刷 海盐采集 城市狐狸 小提琴修理 珊瑚礁 夜间列车 奶酪发酵"
-        " 灯塔维护 折纸 沙漠农业 古代桥梁 气象气球 竹制脚手架 火山土壤 风筝冲浪 公共图书馆 采蘑菇 古董钟表 马拉松配速"
-        " 象棋残局 雨水收集 皮影戏 橄榄榨油 海底电缆 剪羊毛 屋顶花园 有轨电车 陶瓷釉料 候鸟迁徙 舞台灯光 香水调配 运河船闸"
-        " 羊毛染色 射电望远镜 街头市集 洞穴潜水 苹果嫁接 医院食堂 雪崩预报 爵士即兴 木船建造 疫苗储存 填字游戏 地震演习"
-        " 茶道 太阳灶 击剑比赛 种子库 文物修复 驯鹰 港口引航 字幕翻译 再生塑料 轮椅篮球 泡菜腌制 卫星导航 石墙砌筑 导盲犬"
-        " 合唱排练 咖啡烘焙 电梯检验 星图绘制 自行车快递 防洪堤坝 果园虫害 速度滑冰 铁匠锻造 枫糖熬制 渡轮运营 人口普查"
-        " 马赛克地板 风洞实验 丝绸织造 恐龙化石 铅笔素描 水稻梯田 机场安检".split(),
-        "reader": "好奇的小学生 退休工程师 新来的邻居 忙碌的护士 建筑系学生 挑剔的顾客 外地游客 小店老板 多疑的记者 社区志愿者"
-        " 讨厌读书的少年 镇议会代表 老练的木匠 双胞胎的父母 访问教授 广播听众 我的奶奶".split(),
-        "style": "三句短话 一个比喻 日常口语 分条列举 百科全书 问答对话 不带术语 先总后分".split(),
-        "event": "一把丢失的钥匙 两个和好的对手 正午的停电 被打破的诺言 全程的沉默 迟到的信件 学会等待的主角 纠正专家的孩子"
-        " 突然作废的钱币 决定结局的天气 重新出现的照片 被拒绝的奖赏 说谎的机器 最后一班公交 改变气氛的道歉".split(),
-        "tone": "幽默 忧伤 紧张 温柔 讽刺 正式 怀旧 梦幻".split(),
-        "form": "故事 诗歌 独白 新闻报道 童话 歌词 演讲稿 谜语".split(),
-        "extra": "一个明确的建议 一句引文 三条参考资料 给新手的忠告 一张差异表格 一句警告 一个反问".split(),
-        "time": "四个周末 一个冬天 三十天 两个学期 整个暑假 八个晚上".split(),
+        "aspect": _listed("""
+            历史 成本 常见错误 基本工具 物理原理 季节变化 法律规定 健康风险 主要步骤 经济意义 著名先驱
+            环境影响 专业词汇 日常安排 现代替代品 数学基础 安全措施 地方特色 流行误解 未来前景 艺术价值
+            入门练习 质量标准
+        """),
+        "subject": _listed("""
+            养蜂 玻璃吹制 潮汐发电 手工面包 高山救援 活字印刷 海盐采集 城市狐狸 小提琴修理 珊瑚礁 夜间列车
+            奶酪发酵 灯塔维护 折纸 沙漠农业 古代桥梁 气象气球 竹制脚手架 火山土壤 风筝冲浪 公共图书馆
+            采蘑菇 古董钟表 马拉松配速 象棋残局 雨水收集 皮影戏 橄榄榨油 海底电缆 剪羊毛 屋顶花园 有轨电车
+            陶瓷釉料 候鸟迁徙 舞台灯光 香水调配 运河船闸 羊毛染色 射电望远镜 街头市集 洞穴潜水 苹果嫁接
+            医院食堂 雪崩预报 爵士即兴 木船建造 疫苗储存 填字游戏 地震演习 茶道 太阳灶 击剑比赛 种子库
+            文物修复 驯鹰 港口引航 字幕翻译 再生塑料 轮椅篮球 泡菜腌制 卫星导航 石墙砌筑 导盲犬 合唱排练
+            咖啡烘焙 电梯检验 星图绘制 自行车快递 防洪堤坝 果园虫害 速度滑冰 铁匠锻造 枫糖熬制 渡轮运营
+            人口普查 马赛克地板 风洞实验 丝绸织造 恐龙化石 铅笔素描 水稻梯田 机场安检
+        """),
+        "reader": _listed("""
+            好奇的小学生 退休工程师 新来的邻居 忙碌的护士 建筑系学生 挑剔的顾客 外地游客 小店老板 多疑的记者
+            社区志愿者 讨厌读书的少年 镇议会代表 老练的木匠 双胞胎的父母 访问教授 广播听众 我的奶奶
+        """),
+        "style": _listed("""
+            三句短话 一个比喻 日常口语 分条列举 百科全书 问答对话 不带术语 先总后分
+        """),
+        "event": _listed("""
+            一把丢失的钥匙 两个和好的对手 正午的停电 被打破的诺言 全程的沉默 迟到的信件 学会等待的主角
+            纠正专家的孩子 突然作废的钱币 决定结局的天气 重新出现的照片 被拒绝的奖赏 说谎的机器 最后一班公交
+            改变气氛的道歉
+        """),
+        "tone": _listed("""
+            幽默 忧伤 紧张 温柔 讽刺 正式 怀旧 梦幻
+        """),
+        "form": _listed("""
+            故事 诗歌 独白 新闻报道 童话 歌词 演讲稿 谜语
+        """),
+        "extra": _listed("""
+            一个明确的建议 一句引文 三条参考资料 给新手的忠告 一张差异表格 一句警告 一个反问
+        """),
+        "time": _listed("""
+            四个周末 一个冬天 三十天 两个学期 整个暑假 八个晚上
+        """),
     },
     openers=("请", "请你", "麻烦你", "能不能", "可以请你", "我想让你", "你好，请", "帮我", "劳驾你"),
     synonyms=_synonyms("""
@@ -444,12 +469,12 @@ BENCHMARK: Sequence[Mapping[str, str]] = [
         Which part of a plant cell holds the green pigment and turns the light of the sun into sugar? => chloroplast
         Which force keeps the moon on its path around the earth and causes the tides of the seas? => gravity
         What is the smallest unit of a chemical element that still has all the properties of that element? => atom
-        Write a function that takes a list of integers and returns the second largest distinct value in it. => sorted(set(a))[-2]
-        Write a function that takes a string and returns True if its letters read the same from both ends. => s == s[::-1]
-        Write a function that counts how many times each word occurs in a text and returns a dictionary. => Counter(t.split())
-        Write a function that merges two sorted lists into one sorted list without calling a sort of the library. => merge
-        Write a function that returns the first n numbers of the sequence in which each is the sum of the last two. => fib
-        Write a function that takes a matrix as a list of rows and returns the matrix turned by ninety degrees. => zip(*m[::-1])
+        Write a function that takes a list of integers and returns the second largest value in it. => sorted(a)[-2]
+        Write a function that takes a string and tells if its letters read the same from both ends. => s == s[::-1]
+        Write a function that counts how many times each word occurs in a text and returns a mapping. => Counter
+        Write a function that merges two sorted lists into one sorted list without a sort of the library. => merge
+        Write a function that returns the first n numbers of the sequence of sums of the last two. => fib
+        Write a function that takes a matrix as a list of rows and returns the matrix turned by ninety degrees. => zip
         Write a function that checks whether the brackets in a string are closed in the right order. => stack
         Write a function that takes a date as text and returns the day of the week on which it falls. => weekday
         Write a function that finds the longest run of equal characters in a string and returns its length. => groupby
