@@ -1,6 +1,6 @@
 """The frame of commands on datasets: rows in, files out that are whole or absent, a manifest that says how they came.
 
-    opened(names) -> is everything there already? -> fill drafts -> seal -> rename -> manifest
+    opened(names) -> is everything there already? -> fill drafts -> seal -> rename -> manifests
 
 Equal inputs and settings leave the files as they are, so `make` sees no change. Knows no command: what becomes of a
 row is the `fill` or the `decide` that it is given. Asks no model.
@@ -22,11 +22,12 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from distill_data import __version__
+from distill_data.commands.manifests import described_in, lineage_of, result_of
 from distill_data.data.items import Row, digest
 from distill_data.data.rows import RowsFile, open_rows
 from distill_data.data.seeds import save_stdin
 from distill_data.engine.durable import disk_error, file_digest, sync_directory, write_atomically
-from distill_data.engine.publish import Draft, files_of, read_manifest
+from distill_data.engine.publish import Draft, files_of
 from distill_data.errors import SeedError, UsageError, YieldError
 from distill_data.recipes import seed_path
 
@@ -65,6 +66,8 @@ class Step:
     """What the manifest calls each file, to its path. `dataset` is the first; None is stdout."""
     read: Sequence[Path] = field(default=())
     """Further files that decide the output: word lists, schemas, benchmarks."""
+    parts: bool = False
+    """Whether every output is a dataset with a manifest of its own."""
 
     def plan(self) -> str:
         """Digest of all that decides the bytes of the output."""
@@ -74,14 +77,17 @@ class Step:
                 "version": __version__,
                 "sources": [source.sha256 for source in self.sources],
                 "settings": self.settings,
-                "read": [file_digest(path) for path in self.read],
+                "read": [_digest_read(path) for path in self.read],
                 "outputs": list(self.outputs),
             }
         )
 
-    def manifest_path(self) -> Path | None:
+    def manifests(self) -> dict[Path, tuple[str, ...]]:
+        """The manifest beside each dataset, to the outputs that it describes; none for stdout."""
+        if self.parts:
+            return {files_of(path).manifest: (name,) for name, path in self.outputs.items() if path is not None}
         first = next(iter(self.outputs.values()))
-        return None if first is None else files_of(first).manifest
+        return {} if first is None else {files_of(first).manifest: tuple(self.outputs)}
 
 
 class Done(NamedTuple):
@@ -113,58 +119,49 @@ def _open(name: str, stack: ExitStack) -> Source:
         file = open_rows(saved.path, "stdin")
     else:
         file = open_rows(seed_path(name), name)
-    return Source(file, file.digest(), lineage_of(file.path))
+    sha256 = file.digest()
+    return Source(file, sha256, lineage_of(file.path, sha256))
 
 
-def lineage_of(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """The steps that made a dataset, oldest first, by the manifest beside it where it still fits."""
-    manifest = read_manifest(path.with_name(path.name.removesuffix(".jsonl") + ".manifest.json"))
-    result = manifest["result"] if manifest else None
-    if not isinstance(result, dict):
-        return ()
-    files = result.get("files")
-    described = files.values() if isinstance(files, dict) else ()
-    if path.name not in {each.get("name") for each in described if isinstance(each, dict)}:
-        return ()
-    before: list[Any] = result.get("sources") or []
-    steps = [step for source in before for step in source.get("lineage", ())]
-    own = {key: value for key, value in result.items() if key not in ("files", "sources", "plan", "coverage")}
-    return (*steps, own)
+def _digest_read(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def publish_rows(step: Step, fill: Fill) -> Done:
-    """Write every output of the step and its manifest, or nothing. Raises DiskError, and what `fill` raises.
+    """Write every output of the step and its manifest, or nothing. Raises DiskError, UsageError where files would be
+    overwritten that are read, or arrays left behind, and what `fill` raises.
 
     Where the manifest beside the output says that the same step wrote files that are still as they were, nothing is
     done. With stdout as the output there is no manifest.
     """
-    path = step.manifest_path()
+    first = next(iter(step.outputs.values()))
     _refuse_overwriting(step)
+    _refuse_leaving_arrays(step)
     plan = step.plan()
-    there = None if path is None else _is_there(path, plan, step)
-    if there is not None:
-        return Done(there, False, str(next(iter(step.outputs.values()))))
     drafts: dict[str, Draft | _Stdout] = {}
     try:
+        there = _is_there(plan, step)
+        if there:
+            return Done(there, False, str(first))
         for name, target in step.outputs.items():
             drafts[name] = _Stdout() if target is None else _draft(target)
         result = _result(step, plan, drafts, fill)
         for draft in reversed(drafts.values()):
             draft.publish()
-        if path is not None:
-            sync_directory(path.parent)
-            history = {
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "version": __version__,
-            }
-            manifest = {"result": result, "history": history}
-            write_atomically(path, orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n", mode=0o644)
+        for folder in {path.parent for path in step.outputs.values() if path is not None}:
+            sync_directory(folder)
+        _write_manifests(step, result)
+    except BrokenPipeError:
+        raise  # nobody reads stdout any more; that is no trouble with a disk
     except OSError as error:
-        raise disk_error(error, path or Path("stdout")) from error
+        raise disk_error(error, first or Path("stdout")) from error
     finally:
         for draft in drafts.values():
             draft.discard()
-    return Done(result, True, str(next(iter(step.outputs.values())) or "-"))
+    return Done(result, True, str(first or "-"))
 
 
 def _result(step: Step, plan: str, drafts: Mapping[str, Draft | _Stdout], fill: Fill) -> dict[str, Any]:
@@ -173,10 +170,22 @@ def _result(step: Step, plan: str, drafts: Mapping[str, Draft | _Stdout], fill: 
         "command": step.command,
         **facts,
         "settings": dict(step.settings),
-        "sources": [source.describe() for source in step.sources],
+        "sources": facts.get("sources") or [source.describe() for source in step.sources],
         "plan": plan,
         "files": {name: draft.seal() for name, draft in drafts.items()},
     }
+
+
+def _write_manifests(step: Step, result: Mapping[str, Any]) -> None:
+    """One for all outputs; or one for each part, which tells this part's rows and calls its file the dataset."""
+    history = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
+    for path, names in step.manifests().items():
+        own = dict(result)
+        if step.parts:
+            described = result["files"][names[0]]
+            own |= {"part": names[0], "kept": described["rows"], "files": {"dataset": described}}
+        manifest = {"result": own, "history": history}
+        write_atomically(path, orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n", mode=0o644)
 
 
 def keep_rows(step: Step, decide: Decide) -> Done:
@@ -211,7 +220,12 @@ def keep_rows(step: Step, decide: Decide) -> Done:
 
 
 def outputs_of(output: str, rejects: str = "") -> dict[str, Path | None]:
-    """The files of a command that keeps rows: for `-` stdout, and the rejects only where a file is named."""
+    """The files of a command that keeps rows: for `-` stdout, and the rejects only where a file is named.
+
+    Raises UsageError for a name that cannot be.
+    """
+    if rejects == "-":
+        raise UsageError("--rejects -: stdout is for the dataset; name a file.")
     if output == "-":
         return {"dataset": None, **({"rejects": Path(rejects)} if rejects else {})}
     files = files_of(Path(output))
@@ -251,25 +265,53 @@ def _draft(target: Path) -> Draft:
     return Draft(target)
 
 
-def _is_there(path: Path, plan: str, step: Step) -> Mapping[str, Any] | None:
-    """The manifest's result, where this plan wrote these files and nobody has changed them since."""
-    manifest = read_manifest(path)
-    result = manifest["result"] if manifest else {}
-    if result.get("plan") != plan:
-        return None
-    for name, target in step.outputs.items():
-        described = result.get("files", {}).get(name)
-        if target is None or not described or described["name"] != target.name:
-            return None
-        if not target.is_file() or file_digest(target) != described["sha256"]:
-            return None
-    return dict(result)
+def _is_there(plan: str, step: Step) -> Mapping[str, Any]:
+    """The result, where this plan wrote these files and nobody has changed them since; else nothing."""
+    result: dict[str, Any] = {}
+    files: dict[str, Any] = {}
+    for path, names in step.manifests().items():
+        found = result_of(path)
+        described = described_in(found)
+        if found.get("plan") != plan:
+            return {}
+        for name in names:
+            target, each = step.outputs[name], described.get("dataset" if step.parts else name, {})
+            if target is None or each.get("name") != target.name or not target.is_file():
+                return {}
+            if file_digest(target) != each.get("sha256"):
+                return {}
+            files[name] = each
+        result = result or {key: value for key, value in found.items() if not (step.parts and key in ("part", "kept"))}
+    return {**result, "files": files} if result else {}
+
+
+def _refuse_leaving_arrays(step: Step) -> None:
+    """Raise UsageError where rows name side files, and a dataset would be written from where these are not found.
+
+    The first row of each source tells; rows of a file are of one kind.
+    """
+    folders = {path.parent for name, path in step.outputs.items() if path is not None and name != "rejects"}
+    for source in step.sources if folders else ():
+        file = side_file(next(source.file.read()).row)
+        for folder in folders if file else ():
+            if folder.resolve() != source.file.path.parent.resolve() and not (folder / file).is_file():
+                raise UsageError(
+                    f"-o {folder}: the rows of {source.file.name} have arrays in {file}, which lies beside that "
+                    "dataset and would not be found from there. Write into the folder of the dataset."
+                )
+
+
+def side_file(row: Row) -> str:
+    """The file with a row's arrays, as it is named from the dataset's folder; empty where it has none."""
+    features = row.get("features")
+    file = features.get("file") if isinstance(features, Mapping) else None
+    return file if isinstance(file, str) else ""
 
 
 def _refuse_overwriting(step: Step) -> None:
     """Raise UsageError where a file to be written is a folder, is read too, or would be written twice."""
     read = [path for path in (*(source.file.path for source in step.sources), *step.read) if path.exists()]
-    written = [path for path in (*step.outputs.values(), step.manifest_path()) if path is not None]
+    written = [path for path in (*step.outputs.values(), *step.manifests()) if path is not None]
     for path in written:
         if [other.resolve() for other in written].count(path.resolve()) > 1:
             raise UsageError(f"-o {path}: would be written twice; give every output a file of its own.")

@@ -1,12 +1,13 @@
 """Rows of a dataset, read fast and as often as wanted, each with the bytes of its line. Knows no recipe and no run.
 
 A command that keeps rows writes the bytes back as they came. JSON lines take the fast way; whatever else can be a seed
-file (CSV, Parquet, .gz, a folder) is read as seeds are, and its lines are made.
+file (CSV, Parquet, .gz, .zst, a folder, a split on the Hub) is read as seeds are, and its lines are made.
 """
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,14 @@ import orjson
 
 from distill_data.data.items import Row
 from distill_data.data.seeds import SeedFile, open_seeds, read_rows
-from distill_data.data.utf8 import decode_line, without_bom
+from distill_data.data.utf8 import BOM, decode_line, without_bom
 from distill_data.errors import SeedError
 
 ROW_LIMIT = 256 << 20
 """Bytes of one row, so that a file without line ends is no crash."""
 SUFFIXES = (".jsonl", ".ndjson")
+DEEPEST = 254
+"""Levels of a row: deeper than that it cannot be encoded again."""
 CHUNK = 1 << 20
 
 
@@ -46,7 +49,7 @@ class RowsFile(NamedTuple):
 
     def read(self) -> Iterator[Line]:
         """The rows in their order; blank lines are none. Raises SeedError, with the place, for what is no row."""
-        return _read_jsonl(self) if self.seeds is None else _read_others(self.seeds)
+        return _read_jsonl(self) if self.seeds is None else _read_others(self, self.seeds)
 
     def place(self, number: int) -> str:
         """`rows.jsonl:7`, for messages."""
@@ -80,46 +83,57 @@ def make_jump(file: RowsFile) -> Callable[[int], Row]:
     if file.seeds is not None:
         held = [line.row for line in file.read()]
         return held.__getitem__
-    from array import array
-
     offsets, position = array("q"), 0
-    with file.path.open("rb") as stream:
-        for line in iter(partial(stream.readline, ROW_LIMIT + 1), b""):
-            if not line.isspace():
-                offsets.append(position)
-            position += len(line)
-    stream = file.path.open("rb")
+    for line in _lines(file):
+        if not line.isspace() and (position or line.removeprefix(BOM).strip()):
+            offsets.append(position)
+        position += len(line)
 
     def jump(ordinal: int) -> Row:
-        stream.seek(offsets[ordinal])
-        row: Row = orjson.loads(without_bom(stream.readline(), file.name))
+        with file.path.open("rb") as stream:
+            stream.seek(offsets[ordinal])
+            row: Row = orjson.loads(stream.readline().removeprefix(BOM))
         return row
 
     return jump
 
 
-def _read_jsonl(file: RowsFile) -> Iterator[Line]:
-    number = 0
+def _lines(file: RowsFile) -> Iterator[bytes]:
+    """The lines of a plain file with their ends; of one that is too long, the start. Raises SeedError."""
     try:
         with file.path.open("rb", buffering=CHUNK) as stream:
-            for number, line in enumerate(iter(partial(stream.readline, ROW_LIMIT + 1), b""), 1):
-                if number == 1:
-                    line = without_bom(line, file.name)
-                try:
-                    row = orjson.loads(line)
-                except orjson.JSONDecodeError as error:
-                    if not line.strip():
-                        continue
-                    raise _not_json(file.place(number), line, error) from None
-                if type(row) is not dict:
-                    raise SeedError(
-                        f"{file.place(number)}: a row is one JSON object on one line, not a {type(row).__name__}"
-                    )
-                yield Line(number, line if line.endswith(b"\n") else line + b"\n", row)
+            yield from iter(partial(stream.readline, ROW_LIMIT + 1), b"")
     except OSError as error:
         raise SeedError(f"{file.name}: cannot be read: {error.strerror}") from error
-    if not number:
+
+
+def _read_jsonl(file: RowsFile) -> Iterator[Line]:
+    found = False
+    for number, line in enumerate(_lines(file), 1):
+        if number == 1:
+            line = without_bom(line, file.name)
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            if not line.strip():
+                continue
+            raise _not_json(file.place(number), line, error) from None
+        if type(row) is not dict:
+            raise SeedError(f"{file.place(number)}: a row is one JSON object on one line, not a {type(row).__name__}")
+        if line.count(b"{") + line.count(b"[") > DEEPEST:
+            encode(row, file.place(number))
+        found = True
+        yield Line(number, line if line.endswith(b"\n") else line + b"\n", row)
+    if not found:
         raise SeedError(f"{file.name}: no rows in this file")
+
+
+def encode(row: Row, where: str) -> bytes:
+    """A row as a line. Raises SeedError, with the place, where it is nested too deeply."""
+    try:
+        return orjson.dumps(row) + b"\n"
+    except TypeError as error:
+        raise SeedError(f"{where}: this row cannot be encoded as JSON: {error}") from None
 
 
 def _not_json(where: str, line: bytes, error: orjson.JSONDecodeError) -> SeedError:
@@ -130,7 +144,10 @@ def _not_json(where: str, line: bytes, error: orjson.JSONDecodeError) -> SeedErr
     return SeedError(f"{where}: a row is one JSON object on one line, and this is none: {error.msg}")
 
 
-def _read_others(seeds: SeedFile) -> Iterator[Line]:
-    for number, (where, row) in enumerate(read_rows(seeds), 1):
-        tail = where.rpartition(":")[2]
-        yield Line(int(tail) if tail.isdigit() else number, orjson.dumps(row) + b"\n", row)
+def _read_others(file: RowsFile, seeds: SeedFile) -> Iterator[Line]:
+    try:
+        for number, (where, row) in enumerate(read_rows(seeds), 1):
+            tail = where.rpartition(":")[2]
+            yield Line(int(tail) if tail.isdigit() else number, encode(row, where), row)
+    except SeedError as error:
+        raise SeedError(str(error).replace(str(seeds.path), file.name)) from None
