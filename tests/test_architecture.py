@@ -48,6 +48,8 @@ LATE = {
     "rensa",
     "pyarrow",
     "datasets",
+    "huggingface_hub",
+    "backports",
     "xllamacpp",
     "torch",
     "transformers",

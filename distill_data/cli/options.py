@@ -36,7 +36,7 @@ Seeds = Annotated[
     str,
     typer.Argument(
         metavar="SEEDS",
-        help="JSONL, CSV, Parquet or text, also .gz; - is stdin, @NAME a shipped file",
+        help="JSONL, CSV, text (.gz, .zst), Parquet; - stdin, @NAME, hf/ORG/NAME:SPLIT",
         show_default=False,
     ),
 ]

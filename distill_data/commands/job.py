@@ -42,7 +42,7 @@ class Job:
             "command": self.recipe.command,
             "recipe": {"name": self.recipe.name, "digest": self.recipe.digest, "paper": self.recipe.paper},
             "settings": orjson.loads(orjson.dumps({**self.recipe.settings, **self.recipe.sampling})),
-            "seeds": {"rows": self.seeds.rows, "digest": self.seeds.digest},
+            "seeds": {"rows": self.seeds.rows, "digest": self.seeds.digest, **self.seeds.origin()},
             "teachers": {role: profile.name for role, profile in self.profiles.items()},
         }
 

@@ -13,9 +13,8 @@ from typing import Any
 
 from distill_data.commands.options import Options
 from distill_data.commands.roles import FROM_STUDENTS
-from distill_data.data.documents import list_documents
 from distill_data.data.items import Item, Row, canonical, digest
-from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
+from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin, stamp_of
 from distill_data.engine.durable import file_digest
 from distill_data.errors import DriftError, SeedError, UsageError
 from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
@@ -74,18 +73,16 @@ class Seeds:
             if wants_pool:
                 self.pool.append(row)
         self.digest = content.hexdigest()
-        self._stamp = self._stat()
+        self._stamp = stamp_of(self.file)
 
-    def _stat(self) -> tuple[int, int]:
-        path = self.file.path
-        below = list_documents(path) if path.is_dir() else []
-        # The folders that documents lie in tell by their time that one was renamed.
-        stats = [entry.stat() for entry in {path, *below, *(document.parent for document in below)}]
-        return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
+    def origin(self) -> dict[str, str]:
+        """Where rows of the Hub are from, for the manifest; nothing for files."""
+        hub = self.file.hub
+        return {"hub": hub.repository, "revision": hub.revision} if hub else {}
 
     def changed(self) -> DriftError | None:
         """An error to stop with, where the rows are no longer those that were surveyed."""
-        if self._stat() == self._stamp:
+        if stamp_of(self.file) == self._stamp:
             return None
         content = hashlib.sha256()
         for _, row in self.read():
@@ -96,7 +93,7 @@ class Seeds:
 
 
 def find_seeds(name: str, options: Options, directory: Path | None) -> Seeds:
-    """Seeds by path, `@name` of a shipped set, or `-` for stdin, which is copied into the directory first."""
+    """Seeds by path, `@name` of a shipped set, a split on the Hub, or `-` for stdin, copied to the directory first."""
     if name == "-":
         if directory is None:
             raise UsageError(

@@ -1,38 +1,32 @@
-"""Seeds (JSONL, CSV, text, Parquet, documents) read as rows, and rows as items. Knows no recipe, teacher or run.
+"""Seeds (JSONL, CSV, text, Parquet, documents, datasets) read as rows, and rows as items. Knows no recipe or run.
 
 Reading streams, so a file larger than memory is fine, and may be repeated: each call starts at the first row.
 Whatever is wrong with a file is a SeedError that names the file and the line; for Parquet, the row counted from 1.
-A folder is read as the documents below it, one row each.
+A folder is read as the documents below it, one row each, or as the dataset that the library `datasets` saved there.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import re
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import jsonlines
 import orjson
 
-from distill_data.data.documents import DOCUMENTS, read_folder
+from distill_data.data.documents import DOCUMENTS, list_documents, read_folder
+from distill_data.data.hub import PREFIX, HubSplit, check_saved, find_split, is_saved, read_saved, read_split
 from distill_data.data.items import Item, Row, canonical
-from distill_data.data.tables import LINE_LIMIT, read_csv, read_parquet
-from distill_data.data.utf8 import BOM, decode_line, not_utf8, without_bom
+from distill_data.data.packed import packing_of, read_lines
+from distill_data.data.tables import read_csv, read_parquet
+from distill_data.data.utf8 import BOM, decode_line, not_utf8
 from distill_data.errors import DiskError, SeedError
-
-UNPACKED_FREE = 64 << 20
-"""Bytes that a .gz file may always unpack to; beyond, at most UNPACKED_RATIO times its size and UNPACKED_LIMIT."""
-UNPACKED_RATIO = 200
-UNPACKED_LIMIT = 64 << 30
 
 _FORMATS = dict.fromkeys(DOCUMENTS, "documents") | {
     ".jsonl": "jsonl",
@@ -42,10 +36,10 @@ _FORMATS = dict.fromkeys(DOCUMENTS, "documents") | {
     ".parquet": "parquet",
 }
 _UNPACKED = ("parquet", "documents")
-"""Formats that are not read from a .gz file."""
+"""Formats that are not read from a packed file."""
 _KNOWN = (
-    "known are .jsonl, .ndjson, .csv, .txt (each also with .gz), .parquet, .md, .markdown, .html, .htm, .pdf "
-    "and a folder of documents"
+    "known are .jsonl, .ndjson, .csv, .txt (each also with .gz or .zst), .parquet, .md, .markdown, .html, .htm, .pdf, "
+    "a folder of documents or of a saved dataset, and hf/ORG/NAME:SPLIT"
 )
 _ADVICE = {
     ".json": "a single JSON document is not read; turn an array into lines with: jq -c '.[]' in.json > out.jsonl",
@@ -59,30 +53,62 @@ class SeedFile:
 
     path: Path
     format: str
-    """`jsonl`, `csv`, `text`, `parquet` or `documents`. The first three are unpacked where the name ends in .gz."""
+    """`jsonl`, `csv`, `text`, `parquet`, `documents`, `saved` (by `datasets`) or `hub`. The first three are unpacked
+    where the name ends in .gz or .zst."""
+    split: str = ""
+    """Of a saved dataset that has several."""
+    hub: HubSplit | None = None
+    """Where `format` is `hub`."""
 
 
 def open_seeds(path: Path) -> SeedFile:
-    """Tell a file's format by its name; a folder is `documents`.
+    """Tell a file's format by its name; a folder is `documents` or `saved`, and `FOLDER:SPLIT` a split of a saved one.
 
-    Raises SeedError where it does not exist or its ending is not known.
+    A name `hf/ORG/NAME@REVISION:SPLIT` that is no file is a split on the Hub, which is asked for the commit. Raises
+    SeedError where something does not exist or its ending is not known.
     """
     try:
         path.stat()
     except OSError as error:
-        raise SeedError(f"{path}: cannot read the seeds: {error.strerror}") from error
+        elsewhere = _open_elsewhere(str(path))
+        if elsewhere is None:
+            raise SeedError(f"{path}: cannot read the seeds: {error.strerror}") from error
+        return elsewhere
     if path.is_dir():
-        return SeedFile(path, "documents")
+        return SeedFile(path, "saved", check_saved(path, "")) if is_saved(path) else SeedFile(path, "documents")
     if not path.is_file():
         raise SeedError(f"{path} is not a regular file, and seeds are read more than once; pipe it in with `-`")
-    packed = path.suffix.lower() == ".gz"
-    suffix = (path.with_suffix("") if packed else path).suffix.lower()
+    packing = packing_of(path)
+    suffix = (path.with_suffix("") if packing else path).suffix.lower()
     kind = _FORMATS.get(suffix)
-    if kind is None or (packed and kind in _UNPACKED):
-        ending = f"{suffix}.gz" if packed else suffix
+    if kind is None or (packing and kind in _UNPACKED):
+        ending = f"{suffix}{packing}"
         what = f"unknown kind of seed file '{ending}'" if ending else "a seed file needs an ending"
         raise SeedError(f"{path}: {what}: {_ADVICE.get(suffix, _KNOWN)}")
     return SeedFile(path, kind)
+
+
+def _open_elsewhere(name: str) -> SeedFile | None:
+    """What no single file is: a split of a saved dataset, or of one on the Hub; None where the name is neither."""
+    folder, colon, split = name.rpartition(":")
+    if colon and is_saved(Path(folder)):
+        return SeedFile(Path(folder), "saved", check_saved(Path(folder), split))
+    if name.startswith(PREFIX):
+        return SeedFile(Path(name), "hub", hub=find_split(name))
+    return None
+
+
+def stamp_of(file: SeedFile) -> tuple[int, int]:
+    """Bytes and the last change of what is read: while it stays, so do the rows. A commit on the Hub never changes."""
+    path = file.path
+    if file.hub is not None:
+        return 0, 0
+    listed = sorted(path.iterdir()) if file.format == "saved" else list_documents(path) if path.is_dir() else []
+    if file.format == "saved":
+        listed += [each for folder in listed if folder.is_dir() for each in folder.iterdir()]
+    # The folders that documents lie in tell by their time that one was renamed.
+    stats = [entry.stat() for entry in {path, *listed, *(each.parent for each in listed)}]
+    return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
 
 
 def read_rows(file: SeedFile, rename: Mapping[str, str] = {}) -> Iterator[tuple[str, Row]]:
@@ -96,7 +122,7 @@ def read_rows(file: SeedFile, rename: Mapping[str, str] = {}) -> Iterator[tuple[
     """
     renamed = _renamer(rename)
     where = ""
-    for where, row in read_folder(file.path) if file.format == "documents" else _file_rows(file):
+    for where, row in read_folder(file.path) if file.format == "documents" else _numbered_rows(file):
         yield where, renamed(where, row) if rename else row
     if not where:
         raise SeedError(f"{file.path}: no rows in this file")
@@ -151,15 +177,24 @@ def save_stdin(stream: BinaryIO, directory: Path) -> SeedFile:
     return SeedFile(path, "jsonl" if head == b"{" else "text")
 
 
-def _file_rows(file: SeedFile) -> Iterator[tuple[str, Row]]:
-    name = file.path.name
+def _numbered_rows(file: SeedFile) -> Iterator[tuple[str, Row]]:
+    if file.hub is not None:
+        rows, name = read_split(file.hub), f"{PREFIX}{file.hub.repository}"
+    elif file.format == "saved":
+        rows, name = read_saved(file.path, file.split), file.path.name
+    else:
+        rows, name = _file_rows(file), file.path.name
+    for number, row in rows:
+        yield f"{name}:{number}", row
+
+
+def _file_rows(file: SeedFile) -> Iterator[tuple[int, Row]]:
     try:
         stream = file.path.open("rb")
     except OSError as error:
         raise SeedError(f"{file.path}: cannot read the seeds: {error.strerror}") from error
     with stream:
-        for number, row in _READERS[file.format](stream, file.path):
-            yield f"{name}:{number}", row
+        yield from _READERS[file.format](stream, file.path)
 
 
 def _renamer(rename: Mapping[str, str]) -> Callable[[str, Row], Row]:
@@ -179,29 +214,9 @@ def _renamer(rename: Mapping[str, str]) -> Callable[[str, Row], Row]:
     return renamed
 
 
-def _lines(stream: BinaryIO, path: Path) -> Iterator[bytes]:
-    """The lines with their ends, unpacked, without the byte order mark. Split on b"\n" only."""
-    number, total = 0, 0
-    allowed = min(max(UNPACKED_FREE, UNPACKED_RATIO * os.fstat(stream.fileno()).st_size), UNPACKED_LIMIT)
-    packed = path.suffix.lower() == ".gz"
-    content = gzip.GzipFile(fileobj=stream) if packed else stream
-    try:
-        for number, line in enumerate(iter(partial(content.readline, LINE_LIMIT + 1), b""), 1):
-            total += len(line)
-            if len(line) > LINE_LIMIT:
-                raise SeedError(f"{path.name}:{number}: this line is longer than {LINE_LIMIT >> 20} MiB")
-            if packed and total > allowed:
-                raise SeedError(f"{path.name}:{number}: unpacks to over {allowed >> 20} MiB; unpack it yourself")
-            yield line if number > 1 else without_bom(line, path.name)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SeedError(f"{path}: the gzip data is cut off or damaged after line {number}: {error}") from error
-    except OSError as error:
-        raise SeedError(f"{path}: cannot read the seeds: {error.strerror}") from error
-
-
 def _text_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
     """The lines as text, with their ends. Raises SeedError for what is no UTF-8 text."""
-    for number, line in enumerate(_lines(stream, path), 1):
+    for number, line in enumerate(read_lines(stream, path), 1):
         yield decode_line(line, path.name, number)
 
 
@@ -214,7 +229,7 @@ def _read_text(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
 def _read_jsonl(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
     name = path.name
     try:
-        for number, row in enumerate(jsonlines.Reader(_lines(stream, path), loads=_loads), 1):
+        for number, row in enumerate(jsonlines.Reader(read_lines(stream, path), loads=_loads), 1):
             if row is _BLANK:
                 continue
             if type(row) is not dict:

@@ -57,17 +57,24 @@ def read_parquet(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
     number = 0
     try:
         with parquet.ParquetFile(stream) as table:
-            columns = _distinct(table.schema_arrow.names, path.name)
-            for batch in table.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    where = f"{path.name}:{number}"
-                    yield (
-                        number,
-                        {column: _json_value(row[column], f"{where}: column '{column}'") for column in columns},
-                    )
+            _distinct(table.schema_arrow.names, path.name)
+            for number, row in rows_of_tables(table.iter_batches(batch_size=1024), path.name):
+                yield number, row
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise SeedError(f"{path}: cannot read this as Parquet after row {number}: {error}") from error
+
+
+def rows_of_tables(tables: Iterable[Any], name: str) -> Iterator[tuple[int, Row]]:
+    """Rows of Arrow tables or batches of one schema, counted from 1, as JSON values. `name` is for messages.
+
+    Raises SeedError for values that JSON cannot hold.
+    """
+    number = 0
+    for table in tables:
+        for row in table.to_pylist():
+            number += 1
+            where = f"{name}:{number}"
+            yield number, {column: _json_value(value, f"{where}: column '{column}'") for column, value in row.items()}
 
 
 def _distinct(columns: list[str], where: str) -> list[str]:

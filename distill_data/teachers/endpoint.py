@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from typing import NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from distill_data.data.addresses import address_of, is_loopback
 from distill_data.errors import UsageError
 from distill_data.teachers.protocol import Profile
 
@@ -77,18 +77,13 @@ def normalise(url: str) -> str:
     if path.endswith("/chat/completions"):
         raise UsageError(f"the base URL {url!r} must end before /chat/completions, which is added to it.")
     host = parts.hostname
-    if _address(host) is not None and _address(host).is_link_local:  # type: ignore[union-attr]
+    address = address_of(host)
+    if address is not None and address.is_link_local:
         raise UsageError(f"the base URL {url!r} is a link-local address, where clouds keep their secrets; refused.")
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _PORTS[parts.scheme]:
         netloc += f":{port}"
     return urlunsplit((parts.scheme, netloc, path, "", ""))
-
-
-def is_loopback(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    address = _address(host)
-    return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
 
 
 def read_credentials(profile: Profile, base_url: str) -> Credentials:
@@ -152,10 +147,3 @@ def _read_variable(variable: str, name: str) -> str:
     if not (value.isascii() and value.isprintable()):
         raise UsageError(f"{name}: the environment variable {variable} holds characters that no header may have.")
     return value
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None

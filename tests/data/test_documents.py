@@ -20,7 +20,7 @@ from distill_data.data import documents
 from distill_data.data.documents import Document, read_document, read_folder
 from distill_data.data.items import canonical
 from distill_data.data.markup import read_html, read_markdown
-from distill_data.data.seeds import open_seeds, read_rows
+from distill_data.data.seeds import open_seeds, read_rows, stamp_of
 from distill_data.errors import DriftError, SeedError, UsageError
 
 on_disk = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -380,7 +380,7 @@ def test_a_change_in_the_folder_is_noticed(folder: Path) -> None:
             os.utime(path, ns=(0, 0))  # the clock of the file system may be slower than this test
         seeds = Seeds(open_seeds(folder), Options())
         seeds.digest = hashlib.sha256(b"".join(canonical(row) for _, row in seeds.read())).hexdigest()
-        seeds._stamp = seeds._stat()
+        seeds._stamp = stamp_of(seeds.file)
         return seeds
 
     seeds = surveyed()

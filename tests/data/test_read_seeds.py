@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distill_data.data import seeds
+from distill_data.data import packed
 from distill_data.data.items import canonical
 from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin
 from distill_data.data.tables import LINE_LIMIT
@@ -190,13 +190,13 @@ def test_gzip_members_follow_each_other_and_a_cut_is_noticed(tmp_path: Path) -> 
 
 
 def test_gzip_that_unpacks_without_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seeds, "UNPACKED_FREE", 1 << 20)
+    monkeypatch.setattr(packed, "UNPACKED_FREE", 1 << 20)
     bomb = b'{"a":"' + b"x" * 1000 + b'"}\n'
     assert len(read(tmp_path, "s.jsonl.gz", bomb * 900)) == 900
     assert "unpacks to over 1 MiB" in refusal(tmp_path, "s.jsonl.gz", bomb * 1100)
-    monkeypatch.setattr(seeds, "UNPACKED_RATIO", 2000)
+    monkeypatch.setattr(packed, "UNPACKED_RATIO", 2000)
     assert len(read(tmp_path, "s.jsonl.gz", bomb * 1100)) == 1100
-    monkeypatch.setattr(seeds, "UNPACKED_LIMIT", 1 << 20)
+    monkeypatch.setattr(packed, "UNPACKED_LIMIT", 1 << 20)
     assert "unpacks to over 1 MiB" in refusal(tmp_path, "s.jsonl.gz", bomb * 1100)
 
 
