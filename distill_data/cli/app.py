@@ -5,6 +5,16 @@ from typing import Annotated
 
 import typer
 
+from distill_data.cli.choosing import (
+    DIFF_EXAMPLES,
+    MERGE_EXAMPLES,
+    SAMPLE_EXAMPLES,
+    SPLIT_EXAMPLES,
+    diff,
+    merge,
+    sample,
+    split,
+)
 from distill_data.cli.cleaning import FILTER_EXAMPLES, filter_rows
 from distill_data.cli.datasets import CHECK_EXAMPLES, EXPORT_EXAMPLES, VERIFY_EXAMPLES, check, export, verify
 from distill_data.cli.generate import (
@@ -22,8 +32,11 @@ from distill_data.cli.generate import (
     self_knowledge,
 )
 from distill_data.cli.help import SETTINGS, PlainCommand, PlainGroup
+from distill_data.cli.looking import REPORT_EXAMPLES, report
 from distill_data.cli.machine import doctor, pull, status
 from distill_data.cli.recipes import SHOW_EXAMPLES, check_recipe, list_recipes, show
+from distill_data.cli.selecting import SELECT_EXAMPLES, STATS_EXAMPLES, select, stats
+from distill_data.cli.score import SCORE_EXAMPLES, score
 from distill_data.cli.talk import put, say
 
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
@@ -33,10 +46,18 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("feature", feature, FEATURE_EXAMPLES),
     ("feedback", feedback, FEEDBACK_EXAMPLES),
     ("self-knowledge", self_knowledge, SELF_EXAMPLES),
+    ("score", score, SCORE_EXAMPLES),
     ("filter", filter_rows, FILTER_EXAMPLES),
+    ("select", select, SELECT_EXAMPLES),
+    ("stats", stats, STATS_EXAMPLES),
+    ("split", split, SPLIT_EXAMPLES),
+    ("merge", merge, MERGE_EXAMPLES),
+    ("sample", sample, SAMPLE_EXAMPLES),
+    ("diff", diff, DIFF_EXAMPLES),
     ("verify", verify, VERIFY_EXAMPLES),
     ("check", check, CHECK_EXAMPLES),
     ("export", export, EXPORT_EXAMPLES),
+    ("report", report, REPORT_EXAMPLES),
     ("recipes", list_recipes, ""),
     ("show", show, SHOW_EXAMPLES),
     ("check-recipe", check_recipe, ""),

@@ -1,6 +1,7 @@
 """What commands on datasets share on the command line: rows in, rows out, and how they end. Knows no command."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,11 +23,16 @@ Rejects = Annotated[
 ]
 
 
-def tell(done: "Done", *, quiet: bool, as_json: bool) -> None:
-    """How a command on datasets ended: on stderr, or as JSON on stdout, where the rows are not there."""
+def tell(
+    done: "Done", *, quiet: bool, as_json: bool, first: Callable[[Mapping[str, Any]], list[str]] | None = None
+) -> None:
+    """How a command on datasets ended: on stderr, or as JSON on stdout, where the rows are not there.
+
+    `first` gives the lines before those that every command has.
+    """
     from distill_data.reporting.rows import rows_lines
 
     if as_json and done.output != "-":
         put_json(done.result)
     elif not quiet:
-        say(*rows_lines(done))
+        say(*(first(done.result) if first else ()), *rows_lines(done))

@@ -7,6 +7,7 @@ summary = label("seeds.jsonl", recipe="answer", output="out.jsonl", options=Opti
 from distill_data.commands.check import check_student
 from distill_data.commands.check_recipe import check_recipe
 from distill_data.commands.curate import curate
+from distill_data.commands.diff import Diff, diff
 from distill_data.commands.doctor import doctor
 from distill_data.commands.expand import expand
 from distill_data.commands.export import export
@@ -14,20 +15,30 @@ from distill_data.commands.feature import feature
 from distill_data.commands.feedback import feedback
 from distill_data.commands.filter import filter_rows
 from distill_data.commands.label import label
+from distill_data.commands.merge import merge
 from distill_data.commands.models import pull_model
 from distill_data.commands.options import Options, Summary
 from distill_data.commands.recipes import recipes
+from distill_data.commands.report import report
+from distill_data.commands.sample import sample
+from distill_data.commands.select import Choosing, select
+from distill_data.commands.score import score
 from distill_data.commands.self_knowledge import self_knowledge
 from distill_data.commands.show import show
+from distill_data.commands.split import split
+from distill_data.commands.stats import stats
 from distill_data.commands.status import status
 from distill_data.commands.verify import verify
 
 __all__ = [
+    "Choosing",
+    "Diff",
     "Options",
     "Summary",
     "check_recipe",
     "check_student",
     "curate",
+    "diff",
     "doctor",
     "expand",
     "export",
@@ -35,10 +46,17 @@ __all__ = [
     "feedback",
     "filter_rows",
     "label",
+    "merge",
     "pull_model",
     "recipes",
+    "report",
+    "sample",
+    "select",
+    "score",
     "self_knowledge",
     "show",
+    "split",
+    "stats",
     "status",
     "verify",
 ]

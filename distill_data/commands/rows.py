@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import orjson
 
 from distill_data import __version__
 from distill_data.commands.manifests import described_in, lineage_of, result_of
 from distill_data.data.items import Row, digest
-from distill_data.data.rows import RowsFile, open_rows
+from distill_data.data.rows import Line, RowsFile, open_rows
 from distill_data.data.seeds import save_stdin
 from distill_data.engine.durable import disk_error, file_digest, sync_directory, write_atomically
 from distill_data.engine.publish import Draft, files_of
@@ -209,7 +209,7 @@ def keep_rows(step: Step, decide: Decide) -> Done:
             else:
                 reasons[verdict[0]] += 1
                 if rejects:
-                    emit("rejects", _reject(number, raw, verdict))
+                    emit("rejects", make_reject(number, raw, verdict))
         if not kept:
             said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
             raise YieldError(f"{source.file.name}: of {rows:,} rows none is left ({said}); nothing was written.")
@@ -217,6 +217,19 @@ def keep_rows(step: Step, decide: Decide) -> Done:
         return {**counts, "reasons": dict(sorted(reasons.items()))}
 
     return publish_rows(step, fill)
+
+
+T = TypeVar("T")
+
+
+def with_place(source: Source, read: Callable[[Row], T]) -> Iterator[tuple[Line, T]]:
+    """Each line of a source with what is read of its row. Raises SeedError with the place."""
+    for line in source.file.read():
+        try:
+            found = read(line.row)
+        except SeedError as error:
+            raise SeedError(f"{source.file.place(line.number)}: {error}") from None
+        yield line, found
 
 
 def outputs_of(output: str, rejects: str = "") -> dict[str, Path | None]:
@@ -232,7 +245,7 @@ def outputs_of(output: str, rejects: str = "") -> dict[str, Path | None]:
     return {"dataset": files.dataset, "rejects": Path(rejects) if rejects else files.rejects}
 
 
-def _reject(number: int, raw: bytes, verdict: tuple[str, str]) -> bytes:
+def make_reject(number: int, raw: bytes, verdict: tuple[str, str]) -> bytes:
     """A line of the rejects, with the row as it came."""
     reason, detail = verdict
     head = orjson.dumps({"line": number, "outcome": "rejected", "reason": reason, "detail": detail})
