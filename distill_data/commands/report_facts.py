@@ -1,0 +1,321 @@
+"""What a report says about a dataset, as one mapping of JSON: from its rows, its manifest, its rejects and its run.
+
+Every list has an end and every text is cut, so a page of any dataset is small. Knows nothing about pages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from distill_data.commands.replies import finish_of, replies_of, seconds_of
+from distill_data.commands.rows import Source
+from distill_data.data.columns import x_of
+from distill_data.data.items import Row
+from distill_data.data.rows import RowsFile, open_rows
+from distill_data.errors import SeedError
+from distill_data.quality.profile import profile
+from distill_data.quality.reservoir import Reservoir, Spread, priority
+from distill_data.quality.roots import root_of
+from distill_data.reporting.parts import parts_of
+
+SAMPLES = 20
+"""Rows to read, and rejects to read."""
+OF_EACH = 3
+"""Rejects of one reason."""
+EVIDENCE = 10
+VERBS, OBJECTS, GROUPS, LISTED = 20, 4, 8, 25
+"""Verbs, what follows each of them, duplicates or seeds that are shown, entries of any other list."""
+TEXT, ROW, NAME = 3_000, 8_000, 160
+"""Characters of a shown text, of all texts of a row, of a name."""
+REPLIES = 50_000
+"""Replies whose bodies are read."""
+DISTINCT = 200_000
+"""Different texts, or seeds, that are told apart."""
+
+Key = TypeVar("Key", str, bytes, tuple[str, str])
+
+
+def gather(source: Source, manifest: Mapping[str, Any] | None, rejects: Path, run: Path) -> dict[str, Any]:
+    """All facts; what there is nothing to say about is absent. Raises SeedError where a row cannot be read."""
+    result = _mapping(manifest or {}, "result")
+    facts = {
+        "name": Path(source.file.name).name,
+        "sha256": source.sha256,
+        "matches": _matches(source, result) if manifest else None,
+        "history": _mapping(manifest or {}, "history"),
+        "steps": [_step(each) for each in source.lineage or ([result] if result else [])],
+        "counts": {name: result[name] for name in ("kept", "rejected", "failed", "pending") if _whole(result, name)},
+        "reasons": _top(_numbers(result, "reasons")),
+        "dropped": _top(_numbers(result, "dropped")),
+        "measures": dict(list(_mapping(result, "measures").items())[:LISTED]),
+        "judge": result.get("judge"),
+        "gold": _mapping(result, "gold"),
+        "profile": _profile(source.file),
+        **_rows(source.file),
+        **_rejects(rejects),
+        "replies": _replies(run),
+    }
+    return {name: value for name, value in facts.items() if value not in (None, {}, [], "")}
+
+
+def _matches(source: Source, result: Mapping[str, Any]) -> bool:
+    files = _mapping(result, "files")
+    sums = [described.get("sha256") for described in files.values() if isinstance(described, Mapping)]
+    return source.sha256 in sums
+
+
+def _step(result: Mapping[str, Any]) -> dict[str, Any]:
+    """One command of those that made the dataset."""
+    recipe = _mapping(result, "recipe")
+    models = {**_mapping(result, "teachers"), **_mapping(result, "students")}
+    settings = _mapping(result, "settings")
+    before = _mapping(result, "seeds")
+    return {
+        "command": str(result.get("command", "")),
+        "recipe": str(recipe.get("name", ""))[:NAME],
+        "paper": str(recipe.get("paper", ""))[:NAME],
+        "models": [(str(role)[:NAME], str(model)[:NAME]) for role, model in list(models.items())[:LISTED]],
+        "settings": [(str(key)[:NAME], _short(value)) for key, value in list(settings.items())[:LISTED]],
+        "rows": next((result[name] for name in ("items", "rows") if _whole(result, name)), before.get("rows")),
+        "kept": next((result[name] for name in ("records", "kept") if _whole(result, name)), None),
+    }
+
+
+def _profile(file: RowsFile) -> dict[str, Any]:
+    """Numbers of all rows, without what no page shows."""
+    found = profile(line.row for line in file.read())
+    for name in ("labels", "scores", "kinds"):
+        found[name] = {key[:NAME]: value for key, value in list(found[name].items())[:LISTED]}
+    found["labels"] = {
+        column: dict(list(values.items())[:LISTED]) for column, values in found["labels"].items() if column != "id"
+    }
+    found["columns"] = dict(list(found["columns"].items())[:LISTED])
+    return found
+
+
+def _rows(file: RowsFile) -> dict[str, Any]:
+    """What a second pass over the rows finds: roots, repeated texts, seeds, and some rows to read."""
+    shown: Reservoir[dict[str, Any]] = Reservoir(SAMPLES)
+    roots: Counter[tuple[str, str]] = Counter()
+    texts, repeated = Counter[bytes](), dict[bytes, str]()
+    seeds: Counter[str] = Counter()
+    for ordinal, (number, _, row) in enumerate(file.read()):
+        rank = priority(ordinal)
+        if shown.wants(rank):
+            shown.offer(rank, describe_row(row, file.place(number)))
+        _count(roots, root_of(_asked(row)))
+        folded = " ".join(_x(row).casefold().split())
+        mark = blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        _count(texts, mark)
+        if texts[mark] == 2:
+            repeated[mark] = _x(row)[:NAME]
+        for seed in _seeds(row):
+            _count(seeds, seed)
+    return {
+        "roots": _roots(roots),
+        "groups": [(repeated[mark], count) for mark, count in texts.most_common(GROUPS) if repeated.get(mark)],
+        "seeds": _lineage(seeds),
+        "samples": shown.values(),
+    }
+
+
+def describe_row(row: Row, place: str) -> dict[str, Any]:
+    """A row for reading, with what is cut of it."""
+    parts = parts_of(row)
+    left = ROW
+    texts = []
+    for part in parts.texts[:LISTED]:
+        text = part.text[: max(0, min(TEXT, left))]
+        left -= len(text)
+        texts.append(
+            {"column": part.column[:NAME], "role": part.role[:NAME], "text": text, "cut": len(part.text) - len(text)}
+        )
+    return {
+        "place": place[-NAME:],
+        "id": parts.id[:NAME],
+        "kind": parts.kind[:NAME],
+        "texts": texts,
+        "more": max(0, len(parts.texts) - LISTED),
+        "values": _pairs(parts.values),
+        "meta": _pairs(parts.meta),
+    }
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name[:NAME], value if len(value) <= 600 else value[:600] + "…") for name, value in list(pairs)[:LISTED]]
+
+
+def _asked(row: Row) -> str:
+    """The first turn of a user, else all that is asked."""
+    prompt = row.get("prompt") or row.get("messages")
+    if isinstance(prompt, list):
+        for message in prompt:
+            if isinstance(message, dict) and message.get("role") == "user" and isinstance(message.get("content"), str):
+                return str(message["content"])
+    return _x(row)
+
+
+def _x(row: Row) -> str:
+    try:
+        return x_of(row)
+    except SeedError:
+        return ""
+
+
+def _seeds(row: Row) -> list[str]:
+    """The seeds that a row came of: what it was counted under, else its parents, else its own seed."""
+    meta = row.get("meta")
+    if not isinstance(meta, dict):
+        return []
+    details = meta.get("details")
+    if isinstance(details, str) and ('"source"' in details or '"parents"' in details):
+        try:
+            details = orjson.loads(details)
+        except orjson.JSONDecodeError:
+            details = {}
+    if isinstance(details, dict):
+        if isinstance(details.get("source"), str) and details["source"]:
+            return [details["source"]]
+        parents = details.get("parents")
+        if isinstance(parents, list) and parents:
+            return [each for each in parents if isinstance(each, str)]
+    return [meta["seed_id"]] if isinstance(meta.get("seed_id"), str) and meta["seed_id"] else []
+
+
+def _lineage(seeds: Counter[str]) -> dict[str, Any]:
+    """How many rows a seed led to. Nothing where no seed led to two."""
+    if not seeds or max(seeds.values()) < 2:
+        return {}
+    spread = Spread()
+    for ordinal, count in enumerate(seeds.values()):
+        spread.add(priority(ordinal), float(count))
+    top = sorted(seeds.items(), key=lambda pair: (-pair[1], pair[0]))[:GROUPS]
+    return {"seeds": len(seeds), "spread": spread.to_json(), "top": [(seed[:NAME], count) for seed, count in top]}
+
+
+def _roots(roots: Counter[tuple[str, str]]) -> dict[str, Any]:
+    """The most frequent first words, each with what follows most often."""
+    by_verb: dict[str, Counter[str]] = {}
+    for (verb, thing), count in roots.items():
+        if verb:
+            by_verb.setdefault(verb, Counter())[thing] += count
+    ordered = sorted(by_verb.items(), key=lambda pair: (-pair[1].total(), pair[0]))
+    verbs = [
+        {
+            "verb": verb[:NAME],
+            "count": things.total(),
+            "objects": [
+                (thing[:NAME], count)
+                for thing, count in sorted(things.items(), key=lambda pair: (-pair[1], pair[0]))
+                if thing
+            ][:OBJECTS],
+        }
+        for verb, things in ordered[:VERBS]
+    ]
+    return {"rows": roots.total(), "verbs": verbs, "different": len(by_verb)} if verbs else {}
+
+
+def _rejects(path: Path) -> dict[str, Any]:
+    """Some rejects of each reason, and the rows that were in a benchmark."""
+    try:
+        file = open_rows(path, path.name)
+        if not path.stat().st_size:
+            return {}
+    except (SeedError, OSError):
+        return {}
+    shown: dict[str, Reservoir[dict[str, Any]]] = {}
+    found: Reservoir[dict[str, Any]] = Reservoir(EVIDENCE)
+    reasons: Counter[str] = Counter()
+    for ordinal, (number, _, row) in enumerate(file.read()):
+        reason, rank = str(row.get("reason", ""))[:NAME], priority(ordinal)
+        if reason not in shown and len(shown) >= LISTED:
+            continue
+        reasons[reason] += 1
+        some = shown.setdefault(reason, Reservoir(OF_EACH))
+        if some.wants(rank):
+            some.offer(rank, describe_reject(row, file.place(number)))
+        if reason == "contamination" and found.wants(rank):
+            found.offer(rank, describe_reject(row, file.place(number)))
+    ordered = [each for reason, _ in reasons.most_common() for each in shown[reason].values()]
+    evidence = {"rows": reasons["contamination"], "shown": found.values()} if reasons["contamination"] else {}
+    return {"rejects": ordered[:SAMPLES], "contamination": evidence}
+
+
+def describe_reject(row: Row, place: str) -> dict[str, Any]:
+    """A reject of any command: of a run its raw answers, of others the row as it was."""
+    inner = row.get("row") if isinstance(row.get("row"), dict) else {}
+    seed = row.get("seed")
+    answers = row.get("answers") if isinstance(row.get("answers"), list) else []
+    shown = {**(inner or {}), **({"seed": seed} if seed else {}), **({"answers": answers} if answers else {})}
+    described = describe_row(shown, place)
+    reason, detail = str(row.get("reason", "")), row.get("detail")
+    said = detail if isinstance(detail, str) else _short(detail) if detail is not None else ""
+    return {**described, "reason": reason[:NAME], "detail": said[:TEXT], "outcome": str(row.get("outcome", ""))[:NAME]}
+
+
+def _replies(run: Path) -> dict[str, Any]:
+    """What the teacher's replies say about themselves."""
+    finish: Counter[str] = Counter()
+    models: Counter[str] = Counter()
+    seconds, tokens = Spread(), Spread()
+    answers = failed = 0
+    for ordinal, reply in enumerate(replies_of(run)):
+        if reply.failed:
+            failed += 1
+            continue
+        answers += 1
+        tokens.add(priority(ordinal), float(reply.usage[1]))
+        if answers > REPLIES:
+            continue
+        body = reply.body()
+        _count(finish, finish_of(body) or "not said")
+        _count(models, str(body.get("model") or "not said"))
+        took = seconds_of(body)
+        if took is not None:
+            seconds.add(priority(ordinal), took)
+    if not answers:
+        return {}
+    return {
+        "answers": answers,
+        "failed": failed,
+        "read": min(answers, REPLIES),
+        "finish": _top(finish),
+        "models": _top(models),
+        "seconds": seconds.to_json(),
+        "tokens": tokens.to_json(),
+    }
+
+
+def _count(counts: Counter[Key], value: Key) -> None:
+    """Count, as long as there is room for one more."""
+    if value in counts or len(counts) < DISTINCT:
+        counts[value] += 1
+
+
+def _top(counts: Mapping[str, float]) -> dict[str, float]:
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return {name[:NAME]: count for name, count in ordered[:LISTED]}
+
+
+def _mapping(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = facts.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _numbers(facts: Mapping[str, Any], name: str) -> dict[str, float]:
+    return {key: value for key, value in _mapping(facts, name).items() if type(value) in (int, float)}
+
+
+def _whole(facts: Mapping[str, Any], name: str) -> bool:
+    return type(facts.get(name)) is int
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return text if len(text) <= 400 else text[:400] + "…"
