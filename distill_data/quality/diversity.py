@@ -62,7 +62,7 @@ def measure(texts: Iterable[str], most: int = 2000) -> dict[str, float]:
         "mean_words": sum(map(len, found)) / len(found) if found else 0.0,
         "distinct_1": _distinct(_grams(spread, 1)),
         "distinct_2": _distinct(pairs),
-        "self_bleu": _self_bleu([tokens[:COMPARED_WORDS] for tokens in spread if tokens][:COMPARED]),
+        "self_bleu": self_bleu([tokens[:COMPARED_WORDS] for tokens in spread if tokens][:COMPARED]),
     }
     counts = {"texts": len(found), "pieces": len(pairs) // SEGMENT}
     return counts | {name: round(value, 4) for name, value in measured.items()}
@@ -141,7 +141,7 @@ def _distinct(grams: Sequence[Gram]) -> float:
     return math.fsum(len(set(piece)) / len(piece) for piece in pieces) / len(pieces)
 
 
-def _self_bleu(texts: Sequence[Tokens]) -> float:
+def self_bleu(texts: Sequence[Tokens]) -> float:
     """The mean BLEU-4 of each text against all others, precisions above one word smoothed by adding one to both parts.
 
     A text of fewer than four words has as many precisions as words. The reference length is that of the other text

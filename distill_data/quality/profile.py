@@ -18,6 +18,7 @@ from distill_data.data.items import Row
 from distill_data.errors import SeedError
 from distill_data.quality.diversity import measure
 from distill_data.quality.language import language_of
+from distill_data.quality.likeness import is_vector
 from distill_data.quality.redundancy import compression_ratio, nearest_rouge, ngram_entropy
 from distill_data.quality.reservoir import Distinct, Reservoir, Spread, priority
 from distill_data.quality.words import words
@@ -204,11 +205,11 @@ class _Embeddings:
         self._sample: Reservoir[list[float]] = Reservoir(EMBEDDINGS)
 
     def add(self, rank: int, value: Any) -> None:
-        if not isinstance(value, list) or not value or len(value) != (self._dimensions or len(value)):
+        if not is_vector(value) or len(value) != (self._dimensions or len(value)):
             return
         self._rows += 1
         self._dimensions = len(value)
-        if self._sample.wants(rank) and all(type(part) in (int, float) and math.isfinite(part) for part in value):
+        if self._sample.wants(rank):
             self._sample.offer(rank, value)
 
     def to_json(self) -> dict[str, Any]:
