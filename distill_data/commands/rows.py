@@ -51,7 +51,9 @@ class Source(NamedTuple):
 
     def describe(self) -> dict[str, Any]:
         """For a manifest."""
-        return {"name": Path(self.file.name).name, "sha256": self.sha256, "lineage": list(self.lineage)}
+        hub = self.file.seeds.hub if self.file.seeds else None
+        commit = {"hub": hub.repository, "revision": hub.revision} if hub else {}
+        return {"name": Path(self.file.name).name, "sha256": self.sha256, **commit, "lineage": list(self.lineage)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +190,17 @@ def _write_manifests(step: Step, result: Mapping[str, Any]) -> None:
         write_atomically(path, orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n", mode=0o644)
 
 
-def keep_rows(step: Step, decide: Decide) -> Done:
+def keep_rows(step: Step, decide: Decide, prepare: Callable[[], Mapping[str, Any]] = dict) -> Done:
     """Keep rows of the step's one source, byte for byte, and write the others with their reasons to `rejects`.
 
+    `prepare` is called before the first row, unless all is there already; what it gives goes into the result.
     Raises YieldError, with nothing written, where no row is kept.
     """
     (source,) = step.sources
     rejects = "rejects" in step.outputs
 
     def fill(emit: Emit) -> Mapping[str, Any]:
+        facts = prepare()
         rows, kept, reasons = 0, 0, Counter[str]()
         for rows, (number, raw, row) in enumerate(source.file.read(), 1):
             try:
@@ -214,7 +218,7 @@ def keep_rows(step: Step, decide: Decide) -> Done:
             said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
             raise YieldError(f"{source.file.name}: of {rows:,} rows none is left ({said}); nothing was written.")
         counts = {"rows": rows, "kept": kept, "rejected": rows - kept}
-        return {**counts, "reasons": dict(sorted(reasons.items()))}
+        return {**counts, "reasons": dict(sorted(reasons.items())), **facts}
 
     return publish_rows(step, fill)
 
