@@ -4,9 +4,11 @@ from distill_data.commands import Options, label
 summary = label("seeds.jsonl", recipe="answer", output="out.jsonl", options=Options(teachers=("echo",)))
 """
 
+from distill_data.commands.card import card
 from distill_data.commands.check import check_student
 from distill_data.commands.check_recipe import check_recipe
 from distill_data.commands.curate import curate
+from distill_data.commands.decontaminate import decontaminate, find_contamination
 from distill_data.commands.diff import Diff, diff
 from distill_data.commands.doctor import doctor
 from distill_data.commands.expand import expand
@@ -18,11 +20,12 @@ from distill_data.commands.label import label
 from distill_data.commands.merge import merge
 from distill_data.commands.models import pull_model
 from distill_data.commands.options import Options, Summary
+from distill_data.commands.push import push
 from distill_data.commands.recipes import recipes
 from distill_data.commands.report import report
 from distill_data.commands.sample import sample
-from distill_data.commands.select import Choosing, select
 from distill_data.commands.score import score
+from distill_data.commands.select import Choosing, select
 from distill_data.commands.self_knowledge import self_knowledge
 from distill_data.commands.show import show
 from distill_data.commands.split import split
@@ -35,9 +38,11 @@ __all__ = [
     "Diff",
     "Options",
     "Summary",
+    "card",
     "check_recipe",
     "check_student",
     "curate",
+    "decontaminate",
     "diff",
     "doctor",
     "expand",
@@ -45,14 +50,16 @@ __all__ = [
     "feature",
     "feedback",
     "filter_rows",
+    "find_contamination",
     "label",
     "merge",
     "pull_model",
+    "push",
     "recipes",
     "report",
     "sample",
-    "select",
     "score",
+    "select",
     "self_knowledge",
     "show",
     "split",
