@@ -43,6 +43,9 @@ def histogram(spread: Mapping[str, Any], *, key: str, title: str, unit: str) -> 
     """
     edges: Sequence[float] = spread["histogram"]["edges"]
     counts: Sequence[int] = spread["histogram"]["counts"]
+    if spread["min"] == spread["max"]:
+        same = f"All {spread['count']:,} values are {number(spread['min'])} {unit}."
+        return tag("p", tag("b", title), " ", tag("span", same, class_="quiet"))
     top, width = max(counts), 100 / len(counts)
     drawn = [
         tag(

@@ -50,7 +50,8 @@ def _roots(facts: Facts) -> Html | None:
         "of like size are varied tasks; one that fills the ring is the same task again and again."
     )
     rest = f"The {len(found['verbs'])} most frequent of {found['different']:,}, found by rules: a few are wrong."
-    return together(note(said), chart, _two_levels(found["verbs"], found["rows"]), tag("p", rest, class_="quiet"))
+    shown = chart if len(found["verbs"]) > 2 else ""
+    return together(note(said), shown, _two_levels(found["verbs"], found["rows"]), tag("p", rest, class_="quiet"))
 
 
 def _two_levels(verbs: Sequence[Mapping[str, Any]], whole: int) -> Html:
