@@ -15,7 +15,7 @@ from distill_data.cli.choosing import (
     sample,
     split,
 )
-from distill_data.cli.cleaning import FILTER_EXAMPLES, filter_rows
+from distill_data.cli.cleaning import DECONTAMINATE_EXAMPLES, FILTER_EXAMPLES, decontaminate, filter_rows
 from distill_data.cli.datasets import CHECK_EXAMPLES, EXPORT_EXAMPLES, VERIFY_EXAMPLES, check, export, verify
 from distill_data.cli.generate import (
     CURATE_EXAMPLES,
@@ -32,11 +32,12 @@ from distill_data.cli.generate import (
     self_knowledge,
 )
 from distill_data.cli.help import SETTINGS, PlainCommand, PlainGroup
-from distill_data.cli.looking import REPORT_EXAMPLES, report
+from distill_data.cli.looking import REPORT_EXAMPLES, VIEW_EXAMPLES, report, view
 from distill_data.cli.machine import doctor, pull, status
+from distill_data.cli.publishing import CARD_EXAMPLES, PUSH_EXAMPLES, card, push
 from distill_data.cli.recipes import SHOW_EXAMPLES, check_recipe, list_recipes, show
-from distill_data.cli.selecting import SELECT_EXAMPLES, STATS_EXAMPLES, select, stats
 from distill_data.cli.score import SCORE_EXAMPLES, score
+from distill_data.cli.selecting import SELECT_EXAMPLES, STATS_EXAMPLES, select, stats
 from distill_data.cli.talk import put, say
 
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
@@ -48,6 +49,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("self-knowledge", self_knowledge, SELF_EXAMPLES),
     ("score", score, SCORE_EXAMPLES),
     ("filter", filter_rows, FILTER_EXAMPLES),
+    ("decontaminate", decontaminate, DECONTAMINATE_EXAMPLES),
     ("select", select, SELECT_EXAMPLES),
     ("stats", stats, STATS_EXAMPLES),
     ("split", split, SPLIT_EXAMPLES),
@@ -58,6 +60,9 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("check", check, CHECK_EXAMPLES),
     ("export", export, EXPORT_EXAMPLES),
     ("report", report, REPORT_EXAMPLES),
+    ("view", view, VIEW_EXAMPLES),
+    ("card", card, CARD_EXAMPLES),
+    ("push", push, PUSH_EXAMPLES),
     ("recipes", list_recipes, ""),
     ("show", show, SHOW_EXAMPLES),
     ("check-recipe", check_recipe, ""),

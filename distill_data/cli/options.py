@@ -169,7 +169,7 @@ def build_options(
             "an environment variable, OPENAI_API_KEY or another one that --api-key-env names."
         )
     if api_key_env:
-        _verify_variable("--api-key-env", api_key_env)
+        verify_variable("--api-key-env", api_key_env)
     return Options(
         teachers=tuple(teachers or ()),
         base_url=base_url,
@@ -220,7 +220,7 @@ def parse_headers(texts: Sequence[str] | None) -> dict[str, str]:
             raise UsageError(
                 "--header must be NAME=ENVVAR: a header and the environment variable that holds its value."
             )
-        _verify_variable(f"--header {name}", variable)
+        verify_variable(f"--header {name}", variable)
         if name in found:
             raise UsageError(f"--header {name} is given twice.")
         found[name] = variable
@@ -239,7 +239,8 @@ def parse_kinds(texts: Sequence[str] | None) -> tuple[str, dict[str, Path]]:
     return plain[0] if plain else "", others
 
 
-def _verify_variable(option: str, name: str) -> None:
+def verify_variable(option: str, name: str) -> None:
+    """Raise UsageError, in which the name is not repeated: it may be the value, typed by mistake."""
     if not _VARIABLE.fullmatch(name):
         raise UsageError(f"{option} must name an environment variable; the value itself is never an argument.")
 

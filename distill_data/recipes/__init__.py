@@ -6,7 +6,7 @@ keys, `template` and `sandbox` are the template language, `recipe` is the value 
 
 from distill_data.recipes.load import apply_settings, list_recipes, load_recipe
 from distill_data.recipes.recipe import REQUIRED, Demonstrations, Recipe, RecordShape, Spec
-from distill_data.recipes.shipped import command_of, recipe_path, seed_path
+from distill_data.recipes.shipped import command_of, recipe_path, seed_path, shipped_seeds
 
 __all__ = [
     "REQUIRED",
@@ -20,4 +20,5 @@ __all__ = [
     "load_recipe",
     "recipe_path",
     "seed_path",
+    "shipped_seeds",
 ]

@@ -47,11 +47,16 @@ def recipe_path(name: str, command: str) -> Path:
     return files[name]
 
 
+def shipped_seeds() -> dict[str, Path]:
+    """Name to file of the shipped seed sets, sorted."""
+    return {path.stem: path for path in sorted(_folder("seeds").glob("*.jsonl"))}
+
+
 def seed_path(source: str) -> Path:
     """`@name` as the file of a shipped seed set, any other source as the path that it is. Raises SeedError."""
     if not source.startswith("@"):
         return Path(source)
-    files = {path.stem: path for path in sorted(_folder("seeds").glob("*.jsonl"))}
+    files = shipped_seeds()
     if source[1:] not in files:
         raise SeedError(f"unknown seed set {source}{hint(source[1:], files)}")
     return files[source[1:]]

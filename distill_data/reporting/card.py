@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distill_data.reporting.markdown import code, escaped, fenced, quoted
+from distill_data.reporting.plain import plain
 
 Result = Mapping[str, Any]
 """A manifest's result, or one step of a lineage."""
@@ -46,7 +47,7 @@ class Look:
 class Wishes:
     """What the maker says."""
 
-    title: str
+    title: str = ""
     license: str = ""
     seeds_license: str = ""
     repository: str = ""
@@ -123,9 +124,8 @@ def _about(look: Look, steps: Sequence[Result]) -> str:
     models = ", ".join(f"{code(name)} ({rows:,} rows)" for name, rows in look.models.items())
     said = f" The model that answered, as its server names it: {models}." if models else ""
     return (
-        f"{look.rows:,} rows{kinds}, made with [distill-data](https://pypi.org/project/distill-data/) by "
-        f"{commands or 'no recorded step'}. The texts were written by models and have not been read by a person unless "
-        f"this card says so elsewhere.{said}"
+        f"{look.rows:,} rows{kinds}, made with distill-data by {commands or 'no recorded step'}. Models wrote what "
+        f"is in them; nothing says that a person has read them.{said}"
     )
 
 
@@ -243,6 +243,6 @@ def _use(result: Result, wishes: Wishes, digest: str) -> Iterator[str]:
     if shards:
         yield f"The arrays of its rows are in {len(shards):,} files of the format safetensors beside it."
     yield "The files are whole where this says OK for each, in their folder:"
-    sums = [f"{each['sha256']}  {each['name']}" for each in (*files.values(), *shards)]
+    sums = [f"{each['sha256']}  {plain(each['name'], one_line=True)}" for each in (*files.values(), *shards)]
     yield fenced("\n".join(["sha256sum -c <<'SUMS'", *sums, "SUMS"]), "sh")
     yield f"SHA-256 of the manifest, which says how all of this came about: {code(digest)}."

@@ -33,6 +33,8 @@ COMMANDS = [
     "verify",
     "check",
     "export",
+    "card",
+    "push",
     "recipes",
     "show",
     "check-recipe",
