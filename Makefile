@@ -12,7 +12,7 @@ PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow test-local test-data test-white-box check fix fixtures golden record gallery bench clean help
+.PHONY: run test test-slow test-local test-data test-white-box test-reference test-browser check fix fixtures golden record gallery bench clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -23,7 +23,7 @@ test: $(VENV)/.test ## run the core suite, several tests at once
 	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
-	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not local and not datasets and not white_box"
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not local and not datasets and not white_box and not reference and not browser"
 
 test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
 	$(BIN)/distill-data models pull smollm2
@@ -34,7 +34,13 @@ test-data: $(VENV)/.test $(VENV)/.data ## run the tests that load what was writt
 
 test-white-box: $(VENV)/.test $(VENV)/.white-box ## run the tests of models that run here on torch and transformers
 	$(BIN)/distill-data models pull smollm2
-	$(BIN)/python -m pytest -n auto -m "white_box and not slow"
+	$(BIN)/python -m pytest -n auto -m "white_box and not slow and not reference"
+
+test-reference: $(VENV)/.test $(VENV)/.white-box $(VENV)/.data $(VENV)/.reference ## compare formats and metrics with trainers and libraries
+	$(BIN)/python -m pytest -n auto -m reference
+
+test-browser: $(VENV)/.test ## look at the report in a browser: chromium, on the PATH
+	$(BIN)/python -m pytest -m browser
 
 check: $(VENV)/.dev ## check format, lint, types and documents
 	$(BIN)/ruff format --check .
@@ -70,7 +76,7 @@ clean: ## remove the environment and all caches; data/ stays, since answers cost
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
+	while IFS='|' read -r target text; do printf '  make %-14s %s\n' "$$target" "$$text"; done
 
 # The environment. A stamp in it says what it holds; it is written last, so what an interrupted installation left is
 # done again, and a new environment starts without stamps. A change of pyproject.toml installs again.
@@ -81,7 +87,7 @@ $(VENV)/.created:
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.test $(VENV)/.dev $(VENV)/.local $(VENV)/.data: $(VENV)/.%: pyproject.toml $(VENV)/.created
+$(VENV)/.test $(VENV)/.dev $(VENV)/.local $(VENV)/.data $(VENV)/.reference: $(VENV)/.%: pyproject.toml $(VENV)/.created
 	$(PIP) install --editable '.[$*]'
 	@touch $@
 
