@@ -137,7 +137,7 @@ def _find(rows: Source, benchmarks: Sequence[Source], search: Search) -> Contami
     for count, (line, matches) in enumerate(with_place(rows, lambda row: look(texts(row), _answer(row, ""))), 1):
         if matches:
             suspects[count - 1], lines[count - 1] = matches, line.number
-    found = settle(suspects)
+    found = settle(suspects, count)
     findings = {ordinal: _finding(lines[ordinal], items, matches) for ordinal, matches in found.items()}
     return Contamination(count, findings, _overlaps(totals, items, found))
 

@@ -11,14 +11,15 @@ make no difference. A row holds an item where one of these is so:
   3n words; and half of those that are in n-grams that are not common. (Tulu 3 asks for half of the words, open-r1 and
   s1 for one 8-gram.) A question begins with a phrase and ends with what it asks, so an opening is no item.
 - `short`: the item has fewer than n words, and all stand there, one after the other, with the same signs of arithmetic;
-  and it stands alone (on lines of its own), or it ends a sentence and has at least 4 words, or it ends a sentence or
-  has at least 4 words and the row's answer holds the item's answer. Only this last one counts where a benchmark gives
-  the same question several answers.
+  and they stand alone (on lines of their own), or end a sentence and are at least 4, or are a sentence and at least 3,
+  or end a sentence or clause while the row's answer holds the item's answer. Where a benchmark gives the same question
+  several answers, only this last one counts.
 
-What is common is no evidence. An n-gram is common that three items of one benchmark have. Where an item is only edited
-or covered, words are common after which the rows of the dataset go on in three ways other than the item's; not so for
-an edited item of 3n words or more, which is too long to be a phrase. And a row that is an edited form of three items
-equally has the template that they have, and none of them.
+What is common is no evidence. An n-gram is common that three items of one benchmark have. Where an item is covered, or
+edited and shorter than 2n words, words are common after which the rows of the dataset go on in three ways other than
+the item's. A row that is an edited form of three items equally, all shorter than 3n words, has the template that they
+have, and none of them. And a short item that stands in one of twenty rows, and in twenty, is a phrase, and is found
+only where it stands alone or with its answer.
 
 Where each character is a word, as in Chinese, every number of words above is doubled, because a Chinese word has about
 one and a half to two characters: 8 words are 16 characters, and shorter items are short ones.
@@ -46,7 +47,12 @@ SUBSTRING = 16
 """Characters, without whitespace, from which an item is looked for inside of a text."""
 ASKED = 16
 """Places in a row at which a short item is looked at; who says it so often and does not ask it has it as a phrase."""
-_ENDS = re.compile(r"[\n。！？；…\"”’»」』]|[.!?;][)\]*_]*(?:\s|$)")
+SENTENCE = 3
+"""Words of a sentence that is an item in the midst of a text; fewer say nothing."""
+PHRASE_SHARE, PHRASE_ROWS = 0.05, 20
+_ENDS = re.compile(r"[\n。！？；…\"”’»」』]|[.!?;][)\]*_]*\s")
+_PAUSES = re.compile(r"[，：]|[,:]\s")
+_BEGINS = re.compile(r"[\n。！？；：…\"“‘«「『]|[.!?;:]\s")
 _TAIL = 0.9
 """The share of an item that must be there where its end is not."""
 
@@ -69,8 +75,12 @@ class Match(NamedTuple):
     """Of the item's words that are there."""
     quote: str
     """What is there, as it stands in the row; at most `quotes.LIMIT` characters."""
+    missing: int = 0
+    """Words of the item that are not there, where so few of its words may be a template."""
     gaps: tuple[Gap, ...] = ()
-    """What of the item is not there. Empty where the match is sure."""
+    """What is not there of it, where words that are may be a phrase, which rows end in different ways."""
+    is_loose: bool = False
+    """A short item that may be a phrase."""
 
 
 Look = Callable[[Sequence[str], str], list[Match]]
@@ -86,25 +96,29 @@ def make_look(items: Sequence[Item], rules: Rules) -> Look:
         for text in texts:
             for match in find(text, answer):
                 known = best.get(match.item)
-                if known is None or (not match.gaps, match.share) > (not known.gaps, known.share):
+                if known is None or _weight(match) > _weight(known):
                     best[match.item] = match
         return list(best.values())
 
     return look
 
 
-def settle(found: Mapping[int, Sequence[Match]]) -> dict[int, list[Match]]:
+def settle(found: Mapping[int, Sequence[Match]], rows: int) -> dict[int, list[Match]]:
     """The rows that hold items, of those where something was found, each with its items, best first.
 
-    Here it is decided what is common among the rows.
+    Here it is decided what is common among the rows, of which there are `rows`.
     """
+    loose: Counter[int] = Counter()
     ways: defaultdict[tuple[int, int, int], set[str]] = defaultdict(set)
     for matches in found.values():
         for match in matches:
+            loose[match.item] += match.is_loose
             for start, end, instead in match.gaps:
                 ways[match.item, start, end].add(instead)
 
     def is_phrase(match: Match) -> bool:
+        if match.is_loose:
+            return loose[match.item] >= max(PHRASE_ROWS, PHRASE_SHARE * rows)
         return any(len(ways[match.item, start, end]) >= MANY for start, end, _ in match.gaps)
 
     settled = {}
@@ -117,14 +131,13 @@ def settle(found: Mapping[int, Sequence[Match]]) -> dict[int, list[Match]]:
 
 def _is_template(match: Match, others: Sequence[Match]) -> bool:
     """Whether a row resembles another item more than this one, or three or more as much as this one."""
-    if match.rule != "edited" or not match.gaps:
-        return False
-    missing = [_missing(other) for other in others if other.rule == "edited" and other.gaps]
-    return min(missing) < _missing(match) or missing.count(_missing(match)) >= MANY
+    missing = [other.missing for other in others if other.missing]
+    return match.missing > 0 and (min(missing) < match.missing or missing.count(match.missing) >= MANY)
 
 
-def _missing(match: Match) -> int:
-    return sum(end - start for start, end, _ in match.gaps)
+def _weight(match: Match) -> tuple[bool, float]:
+    """Of two matches of one item in a row, the heavier one counts."""
+    return not match.gaps and not match.is_loose, match.share
 
 
 def _make_find(items: Sequence[Item], rules: Rules) -> Callable[[str, str], Iterable[Match]]:
@@ -179,8 +192,8 @@ def _judge(
             said = quotes.quote(start, start + length - 1)
             if not is_short:
                 return Match(number, "verbatim", 1.0, said.text)
-            if _is_asked(item, said, answer):
-                return Match(number, "short", 1.0, said.text)
+            if how := _asked(item, said, answer):
+                return Match(number, "short", 1.0, said.text, is_loose=how == "phrase")
     if is_short:
         return None
     for rule, weigh in (("edited", _edited), ("coverage", _covered)):
@@ -190,18 +203,22 @@ def _judge(
     return None
 
 
-def _is_asked(item: Item, said: Quote, answer: str) -> bool:
-    """Whether a short item is a question here, and not words of another one."""
+def _asked(item: Item, said: Quote, answer: str) -> str | None:
+    """How a short item is a question here: `short`, or `phrase` where it may be one; None where it is neither."""
     if operators(said.whole) != operators(item.text):
-        return False
+        return None
     ends = said.last or _ENDS.search(said.after) is not None
-    enough = len(item.words) >= SHINGLE * item.unit
-    if (ends or enough) and item.answers:
+    if item.answers and (ends or _PAUSES.search(said.after)):
         given = words(answer)
         if any(holds(given, each) for each in item.answers):
-            return True
-    alone = (said.first or "\n" in said.before) and (said.last or "\n" in said.after)
-    return not item.ambiguous and (alone or (ends and enough))
+            return "short"
+    if item.ambiguous:
+        return None
+    if (said.first or "\n" in said.before) and (said.last or "\n" in said.after):
+        return "short"
+    begins = said.first or _BEGINS.search(said.before) is not None
+    least = (SENTENCE if begins else SHINGLE) * item.unit
+    return "phrase" if ends and len(item.words) >= least else None
 
 
 def _edited(item: Item, row: list[str], start: int, rules: Rules, common: frozenset[int]) -> Shared | None:
@@ -230,12 +247,14 @@ def _covered(item: Item, row: list[str], start: int, rules: Rules, common: froze
 
 
 def _match(number: int, rule: str, item: Item, quotes: Quotes, row: list[str], shared: Shared, rules: Rules) -> Match:
-    length = len(item.words)
-    is_long = rule == "edited" and length >= 3 * rules.ngram * item.unit
-    # With a few first words cut, whatever stands before the rest is no other way to go on.
-    gaps = [] if is_long else [gap for gap in shared.gaps(length, row) if gap[0] or gap[1] > length / 3]
+    length, size = len(item.words), rules.ngram * item.unit
+    missing = length - len(shared.pairs) if rule == "edited" and length < 3 * size else 0
+    gaps: list[Gap] = []
+    if rule == "coverage" or length < 2 * size:
+        # With a few first words cut, whatever stands before the rest is no other way to go on.
+        gaps = [gap for gap in shared.gaps(length, row) if gap[0] or gap[1] > length / 3]
     said = quotes.quote(*shared.span())
-    return Match(number, rule, len(shared.pairs) / length, said.text, tuple(gaps))
+    return Match(number, rule, len(shared.pairs) / length, said.text, missing, tuple(gaps))
 
 
 def _make_find_substring(items: Sequence[Item]) -> Callable[[str, str], Iterable[Match]]:

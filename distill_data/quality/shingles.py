@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from distill_data.quality.benchmarks import Item
 from distill_data.quality.overlaps import grams
@@ -15,7 +15,8 @@ MOST = 32
 EDITS = 2
 """Words that may be replaced."""
 
-Table = Mapping[int, Sequence[int]]
+Table = dict[int, int | list[int]]
+"""A run to the one item that has it, or to several."""
 
 
 class Shingles:
@@ -28,10 +29,10 @@ class Shingles:
     def __init__(self, items: Sequence[Item]) -> None:
         self._sizes = [min(SHINGLE * item.unit, len(item.words)) for item in items]
         self._needed = [1] * len(items)
-        kept: dict[tuple[int, int], dict[int, list[int]]] = {}
-        for key, members in self._by_size(items).items():
-            kept[key] = self._index(items, key[1], members)
-        self._tables: Mapping[tuple[int, int], Table] = kept
+        members: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, (item, size) in enumerate(zip(items, self._sizes, strict=True)):
+            members[item.unit, size].append(number)
+        self._tables = {(unit, size): self._index(items, size, each) for (unit, size), each in members.items()}
 
     def find(self, row: Sequence[str], *, ascii_only: bool) -> dict[int, list[int]]:
         """Items that the row may hold, to where in the row their runs begin.
@@ -42,12 +43,12 @@ class Shingles:
         for (unit, size), table in self._tables.items():
             if ascii_only and unit > 1:
                 continue
-            runs = list(grams(row, size))
-            if table.keys().isdisjoint(runs):
+            if table.keys().isdisjoint(grams(row, size)):
                 continue
-            for place, run in enumerate(runs):
-                for item in table.get(run, ()):
-                    found[item].append(place)
+            for place, run in enumerate(grams(row, size)):
+                if run in table:
+                    for item in _several(table[run]):
+                        found[item].append(place)
         return {item: places for item, places in found.items() if len(places) >= self._needed[item]}
 
     def beginnings(self, item: int, words: Sequence[str], row: Sequence[str], places: Sequence[int]) -> list[int]:
@@ -58,21 +59,35 @@ class Shingles:
         most = max(votes.values())
         return sorted(start for start, votes_for in votes.items() if votes_for == most)
 
-    def _by_size(self, items: Sequence[Item]) -> dict[tuple[int, int], list[int]]:
-        found: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        for number, (item, size) in enumerate(zip(items, self._sizes, strict=True)):
-            found[item.unit, size].append(number)
-        return found
-
-    def _index(self, items: Sequence[Item], size: int, members: Sequence[int]) -> dict[int, list[int]]:
-        counts = Counter(run for number in members for run in set(grams(items[number].words, size)))
-        table: defaultdict[int, list[int]] = defaultdict(list)
+    def _index(self, items: Sequence[Item], size: int, members: Sequence[int]) -> Table:
+        table: dict[int, int | list[int]] = {}
         for number in members:
-            item = items[number]
-            spoilt = EDITS * (SHINGLE * item.unit + item.unit - 1)
-            rarest = sorted(set(grams(item.words, size)), key=lambda run: counts[run])
-            looked_up = [run for at, run in enumerate(rarest) if at <= spoilt or counts[run] <= MOST]
-            self._needed[number] = max(1, min(len(looked_up) - spoilt, len(looked_up) // 4))
-            for run in looked_up:
-                table[run].append(number)
-        return dict(table)
+            runs = dict.fromkeys(grams(items[number].words, size))  # in order, as hashes differ by process
+            self._needed[number] = len(runs)
+            for run in runs:
+                held = table.setdefault(run, number)
+                if isinstance(held, list):
+                    held.append(number)
+                elif held != number:
+                    table[run] = [held, number]
+        frequent = {run: _several(held) for run, held in table.items() if len(_several(held)) > MOST}
+        for run in frequent:
+            del table[run]
+        rarest: defaultdict[int, list[int]] = defaultdict(list)
+        for run, several in sorted(frequent.items(), key=lambda pair: len(pair[1])):
+            for number in several:
+                rarest[number].append(run)
+        again: defaultdict[int, list[int]] = defaultdict(list)
+        for number in members:
+            spoilt = EDITS * (SHINGLE * items[number].unit + items[number].unit - 1)
+            looked_up = self._needed[number] - len(rarest[number])
+            for run in rarest[number][: max(0, spoilt + 1 - looked_up)]:
+                again[run].append(number)
+                looked_up += 1
+            self._needed[number] = max(1, min(looked_up - spoilt, looked_up // 4))
+        table.update(again)
+        return table
+
+
+def _several(held: int | list[int]) -> Sequence[int]:
+    return held if isinstance(held, list) else (held,)
