@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distill_data.commands.replies import run_of
 from distill_data.commands.report_facts import gather
@@ -12,6 +12,7 @@ from distill_data.commands.rows import opened
 from distill_data.engine.durable import disk_error, write_atomically
 from distill_data.engine.publish import read_manifest
 from distill_data.errors import UsageError
+from distill_data.recipes import seed_path
 from distill_data.reporting.page import make_page
 
 
@@ -30,13 +31,10 @@ def report(dataset: str, *, output: str) -> Reported:
     `output` is a file, or `-` for stdout. Raises UsageError, SeedError with the place of a row that cannot be read,
     DiskError.
     """
-    with opened(dataset) as (source,):
-        path = source.file.path
-        beside = _beside(path)
-        manifest = read_manifest(beside["manifest"])
-        if output != "-":
-            _refuse(Path(output), [path, *beside.values()])
-        facts = gather(source, manifest, beside["rejects"], run_of(path))
+    if output != "-":
+        path = seed_path(dataset)
+        _refuse(Path(output), [path, *_beside(path).values()])
+    facts = facts_of(dataset)
     page = make_page(facts).encode("utf-8")
     if output == "-":
         sys.stdout.buffer.write(page)
@@ -72,3 +70,11 @@ def _refuse(output: Path, read: list[Path]) -> None:
         raise UsageError(f"-o {output}: is a folder; name a file, such as {output}/report.html.")
     if output.exists() and any(each.exists() and output.samefile(each) for each in read):
         raise UsageError(f"-o {output}: is read by this command and would be overwritten. Name another file.")
+
+
+def facts_of(dataset: str) -> dict[str, Any]:
+    """What `report` says of a dataset, as JSON: for pages and tools of one's own. Raises UsageError, SeedError."""
+    with opened(dataset) as (source,):
+        path = source.file.path
+        beside = _beside(path)
+        return gather(source, read_manifest(beside["manifest"]), beside["rejects"], run_of(path))

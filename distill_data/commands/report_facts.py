@@ -22,7 +22,7 @@ from distill_data.errors import SeedError
 from distill_data.quality.profile import profile
 from distill_data.quality.reservoir import Reservoir, Spread, priority
 from distill_data.quality.roots import root_of
-from distill_data.reporting.parts import parts_of
+from distill_data.reporting.parts import parts_of, row_of_reject
 
 SAMPLES = 20
 """Rows to read, and rejects to read."""
@@ -249,11 +249,8 @@ def _rejects(path: Path) -> dict[str, Any]:
 
 def describe_reject(row: Row, place: str) -> dict[str, Any]:
     """A reject of any command: of a run its raw answers, of others the row as it was."""
-    inner = row.get("row") if isinstance(row.get("row"), dict) else {}
-    seed = row.get("seed")
-    answers = row.get("answers") if isinstance(row.get("answers"), list) else []
-    shown = {**(inner or {}), **({"seed": seed} if seed else {}), **({"answers": answers} if answers else {})}
-    described = describe_row(shown, place)
+    answers = {"answers": row["answers"]} if isinstance(row.get("answers"), list) and row["answers"] else {}
+    described = describe_row({**row_of_reject(row), **answers}, place)
     reason, detail = str(row.get("reason", "")), row.get("detail")
     said = detail if isinstance(detail, str) else _short(detail) if detail is not None else ""
     return {**described, "reason": reason[:NAME], "detail": said[:TEXT], "outcome": str(row.get("outcome", ""))[:NAME]}

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from distill_data.reporting.parts import Part, parts_of, set_out
+from distill_data.reporting.parts import Part, parts_of, row_of_reject, set_out
 from distill_data.reporting.plain import plain
 
 TAB = "    "
@@ -53,11 +53,8 @@ def reject_lines(reject: Mapping[str, Any], place: str, width: int = 0) -> list[
         lines += _texts(set_out(detail), width, "text")
     rest = [(key, set_out(reject[key])) for key in ("item", "line") if key in reject]
     lines += _pairs(rest, width, "quiet")
-    row = reject.get("row", reject.get("seed"))
-    if isinstance(row, Mapping):
-        lines += row_lines(row, "", width)
-    elif row:
-        lines += _part(Part("seed", "", set_out(row)), width)
+    row = row_of_reject(reject)
+    lines += row_lines(row, "", width) if row else []
     answers = reject["answers"] if isinstance(reject.get("answers"), list) else []
     if answers and width:
         return [*lines, Line("text", ""), Line("quiet", f"raw answers: {len(answers)}, key a")]

@@ -56,6 +56,15 @@ def parts_of(row: Mapping[str, Any]) -> Parts:
     return Parts(head.get("id", ""), head.get("kind", ""), tuple(texts), tuple(values), tuple(meta))
 
 
+def row_of_reject(reject: Mapping[str, Any]) -> dict[str, Any]:
+    """The row that was rejected, or the seed of an item, which a run keeps as JSON text."""
+    row = reject.get("row", reject.get("seed"))
+    if isinstance(row, str):
+        with suppress(ValueError, RecursionError):
+            row = json.loads(row)
+    return dict(row) if isinstance(row, Mapping) else {"seed": row} if row else {}
+
+
 def said(message: Mapping[str, Any]) -> str:
     """All that a message says: reasoning, content, calls, each where it is there."""
     reasoning, content = message.get("reasoning_content"), message.get("content", message.get("value"))
