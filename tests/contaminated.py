@@ -84,7 +84,7 @@ FILLER = (
 
 def _replaced(rng: random.Random, text: str, count: int) -> str:
     """`count` words replaced by others; numbers stay, and so does the last word."""
-    places = [match for match in re.finditer(r"[A-Za-z]+", text)][:-1]
+    places = list(re.finditer(r"[A-Za-z]+", text))[:-1]
     for match in sorted(rng.sample(places, count), key=lambda match: -match.start()):
         text = f"{text[: match.start()]}{rng.choice(OTHER)}{text[match.end() :]}"
     return text
@@ -100,9 +100,7 @@ def _spaced(rng: random.Random, text: str) -> str:
 
 
 def _wide(text: str) -> str:
-    return "".join(
-        chr(ord(character) + 0xFEE0) if character.isascii() and character.isalnum() else character for character in text
-    )
+    return re.sub("[A-Za-z0-9]", lambda found: chr(ord(found.group()) + 0xFEE0), text)
 
 
 def _typos(rng: random.Random, text: str) -> str:
@@ -161,34 +159,20 @@ def leak(seed: int = 0, benchmark: Sequence[Mapping[str, str]] = BENCHMARK) -> l
     ]
 
 
-_THINGS = [
-    "anchors",
-    "bees",
-    "candles",
-    "drums",
-    "elms",
-    "forks",
-    "gates",
-    "hinges",
-    "icons",
-    "jugs",
-    "kites",
-    "looms",
-    "maps",
-    "nets",
-    "oars",
-    "pins",
-]
-_DOING = ["sorts", "paints", "counts", "hides", "lends", "mends", "packs", "reads", "sells", "ties", "weighs", "moves"]
-_PLACES = ["barn", "cellar", "harbour", "library", "market", "orchard", "quarry", "stable", "tower", "workshop"]
-_CAPITALS = ["Spain", "Italy", "Kenya", "Peru", "Japan", "Norway", "Ghana", "Chile", "Latvia", "Nepal"]
+_SIZES = ("tall", "old", "small", "bright", "heavy")
+_THINGS = ("anchors", "bees", "candles", "drums", "elms", "forks", "gates", "hinges", "jugs", "kites", "looms", "oars")
+_DOING = ("sorts", "paints", "counts", "hides", "lends", "mends", "packs", "reads", "sells", "ties", "weighs", "moves")
+_PLACES = ("barn", "cellar", "harbour", "library", "market", "orchard", "quarry", "stable", "tower", "workshop")
+_TIMES = ("at dawn", "after lunch", "in March", "every week")
+_CAPITALS = ("Spain", "Italy", "Kenya", "Peru", "Japan", "Norway", "Ghana", "Chile", "Latvia", "Nepal")
+_SUMS = ("What is 2 * 2?", "What is 2 - 2?", "What is 2 + 2 + 5?", "What is 8 / 2?", "What is 2 + 2.5?")
 
 
 def _content(rng: random.Random) -> str:
     """Ten to twenty words that no item has together."""
     parts = [
-        f"{rng.choice(['tall', 'old', 'small', 'bright', 'heavy'])} {rng.choice(_THINGS)} that somebody {rng.choice(_DOING)}"
-        f" in the {rng.choice(_PLACES)} {rng.choice(['at dawn', 'after lunch', 'in March', 'every week'])}"
+        f"{rng.choice(_SIZES)} {rng.choice(_THINGS)} that somebody {rng.choice(_DOING)}"
+        f" in the {rng.choice(_PLACES)} {rng.choice(_TIMES)}"
         for _ in range(rng.randint(1, 2))
     ]
     return " and ".join(parts) + "."
@@ -202,20 +186,14 @@ def _opening(rng: random.Random, question: str) -> str:
 
 
 def _template(rng: random.Random, question: str) -> str:
-    kind = rng.randrange(5)
-    if kind == 0:
-        return f"What is the capital of {rng.choice(_CAPITALS)}?"
-    if kind == 1:
-        return f"What is {rng.randint(3, 99)} {rng.choice('+-*/')} {rng.randint(3, 99)}?"
-    if kind == 2:
-        return rng.choice(
-            ["What is 2 * 2?", "What is 2 - 2?", "What is 2 + 2 + 5?", "What is 8 / 2?", "What is 2 + 2.5?"]
-        )
-    if kind == 3:
-        return (
-            f"What is the sum of the first {rng.randint(50, 900)} positive odd whole numbers below {rng.randint(2, 9)}?"
-        )
-    return f"Write a short story about {_content(rng)}"
+    templates = (
+        f"What is the capital of {rng.choice(_CAPITALS)}?",
+        f"What is {rng.randint(3, 99)} {rng.choice('+-*/')} {rng.randint(3, 99)}?",
+        rng.choice(_SUMS),
+        f"What is the sum of the first {rng.randint(50, 900)} positive odd whole numbers below {rng.randint(2, 9)}?",
+        f"Write a short story about {_content(rng)}",
+    )
+    return rng.choice(templates)
 
 
 def _shuffled(rng: random.Random, question: str) -> str:

@@ -8,8 +8,9 @@ make no difference. A row holds an item where one of these is so:
   their order and place, or the passage is equal to it in 95 % of its characters. It has the same numbers, and where
   the end is not there, nine tenths are.
 - `coverage`: n-grams that both have cover at least half of the item's words; and half of those in its second half, or
-  3n words; and half of those that are in n-grams that are not common. (Tulu 3 asks for half of the words, open-r1 and
-  s1 for one 8-gram.) A question begins with a phrase and ends with what it asks, so an opening is no item.
+  3n words; and half of those that are in n-grams that are not common; and where some are common and the item has fewer
+  than 3n words, the same numbers are there. (Tulu 3 asks for half of the words, open-r1 and s1 for one 8-gram.) A
+  question begins with a phrase and ends with what it asks, so an opening is no item.
 - `short`: the item has fewer than n words, and all stand there, one after the other, with the same signs of arithmetic;
   and they stand alone (on lines of their own), or end a sentence and are at least 4, or are a sentence and at least 3,
   or end a sentence or clause while the row's answer holds the item's answer. Where a benchmark gives the same question
@@ -241,9 +242,14 @@ def _covered(item: Item, row: list[str], start: int, rules: Rules, common: froze
     shared = in_ngrams(item.words, row, start, size, common)
     there = len(shared.pairs)
     late = sum(place >= length // 2 for place, _ in shared.pairs)
-    if there < rules.coverage * length or shared.telling < rules.coverage or not there:
+    if not there or there < rules.coverage * length or shared.telling < rules.coverage:
         return None
-    return shared if late >= rules.coverage * (length - length // 2) or there >= 3 * size else None
+    if late < rules.coverage * (length - length // 2) and there < 3 * size:
+        return None
+    first, last = shared.span()
+    if shared.from_template and length < 3 * size and not same_numbers(item.words, row[first : last + 1]):
+        return None
+    return shared
 
 
 def _match(number: int, rule: str, item: Item, quotes: Quotes, row: list[str], shared: Shared, rules: Rules) -> Match:

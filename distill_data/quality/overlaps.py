@@ -20,6 +20,8 @@ class Shared(NamedTuple):
     """(place in the item, place in the row)."""
     telling: float = 1.0
     """The share that is there of those words that are in some n-gram that is not common."""
+    from_template: bool = False
+    """Whether any n-gram of the item is common."""
 
     def span(self) -> tuple[int, int]:
         """The first and the last place in the row."""
@@ -50,7 +52,8 @@ def in_ngrams(item: Sequence[str], row: Sequence[str], at: int, size: int, commo
     found: dict[int, int] = {}
     rare: set[int] = set()
     rare_found: set[int] = set()
-    for place, gram in enumerate(grams(item, size)):
+    own = list(grams(item, size))
+    for place, gram in enumerate(own):
         covered = range(place, place + size)
         if gram not in common:
             rare.update(covered)
@@ -58,7 +61,8 @@ def in_ngrams(item: Sequence[str], row: Sequence[str], at: int, size: int, commo
                 rare_found.update(covered)
         if gram in there:
             found.update(zip(covered, range(there[gram], there[gram] + size), strict=True))
-    return Shared(sorted(found.items()), len(rare_found) / len(rare) if rare else 0.0)
+    telling = len(rare_found) / len(rare) if rare else 0.0
+    return Shared(sorted(found.items()), telling, any(gram in common for gram in own))
 
 
 def in_order(item: Sequence[str], row: Sequence[str], at: int, slack: int) -> Shared:
