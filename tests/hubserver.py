@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_" + "loopbackloopbackloopback"
 """What writes need. Too short a tail for what looks for keys in rows."""
@@ -162,7 +162,7 @@ def paths_info(hub: Hub, name: str, rest: str, asked: Asked, headers: Mapping[st
     commit = hub.repositories[name].at(rest)
     if commit is None:
         return refused(404, "RevisionNotFound")
-    wanted = json.loads(asked.body)["paths"]
+    wanted = parse_qs(asked.body.decode())["paths"]
     return told([described(path, commit[1][path], hub.large) for path in wanted if path in commit[1]])
 
 
@@ -251,10 +251,11 @@ def serving() -> Iterator[Hub]:
                 )
                 if fault is not None:
                     hub.faults.remove(fault)
-                wrong = fault.what if fault else None
-                reply = Reply(500) if wrong == "drop" else answer(hub, asked, self.headers)
+                wrong = fault.what if fault else "nothing"
                 if isinstance(wrong, int):
                     reply = refused(wrong)
+                else:
+                    reply = Reply(500) if wrong == "drop" else answer(hub, asked, self.headers)
             if wrong in ("drop", "lose"):
                 self.close_connection = True
                 self.connection.close()

@@ -20,7 +20,9 @@ command waits for input. In all that is shown, characters that command a termina
 
 ## How values are written
 
-- **SEEDS**: a file (JSONL, CSV, Parquet or plain text, also `.gz`), `-` for stdin, or `@NAME` for a shipped seed file.
+- **SEEDS**: a file (JSONL, CSV, Parquet or plain text, also `.gz` and `.zst`), a folder that the library `datasets`
+  saved (`FOLDER:SPLIT`), `hf/ORG/NAME:SPLIT` on the Hugging Face Hub (or `hf/ORG/NAME@REVISION:CONFIG/SPLIT`), `-` for
+  stdin, or `@NAME` for a shipped seed file.
 - **`--recipe`**: a name of `distill-data recipes`, or a path, which holds a `/` or ends in `.jinja`.
 - **`--set KEY=VALUE`**: a setting of the recipe, a key of its `sampling`, `extra_body.KEY`, `samples` or
   `demonstrations.KEY`; VALUE is YAML. See [recipes](recipes.md#--set).

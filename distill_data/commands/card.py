@@ -164,11 +164,11 @@ def _languages(row: Row) -> set[str]:
 
 
 def _shipped_digests() -> dict[str, str]:
-    """Digest of the rows to the name of every seed set that comes with the package, as a run's manifest has it."""
+    """Digest to the name of every seed set that comes with the package, as manifests have it; of its first rows too."""
     found = {}
     for name, path in shipped_seeds().items():
         content = hashlib.sha256()
         for _, row in read_rows(open_seeds(path)):
             content.update(canonical(row))
-        found[content.hexdigest()] = name
+            found[content.hexdigest()] = name
     return found

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distill_data import __version__
+from distill_data.data.hub import require_hub
 from distill_data.errors import DistillError, TeacherError, UsageError
 
 ATTEMPTS, PAUSE = 4, 0.5
@@ -66,16 +67,10 @@ def upload(place: Place, files: Sequence[Upload], *, private: bool, message: str
     Raises UsageError for what cannot work and TeacherError for what the Hub refuses or where it cannot be reached;
     neither says the token. Needs the extra `data`.
     """
-    try:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HTTPError
-        from huggingface_hub.utils import disable_progress_bars
-    except ImportError as error:
-        raise UsageError(
-            "push needs the package huggingface_hub, of the extra `data`: pip install 'distill-data[data]' (in a "
-            "checkout: pip install '.[data]')."
-        ) from error
-    disable_progress_bars()
+    require_hub("push")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
     api = HfApi(endpoint=place.endpoint, token=place.token, library_name="distill-data", library_version=__version__)
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -165,7 +160,7 @@ def _refusal(error: Exception, status: int, place: Place) -> DistillError:
     """What to do about it, in a sentence without the token."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    said = " ".join(str(error).split()).replace(place.token, "[redacted]")[:300]
+    said = " ".join(str(error).split()).replace(place.token, "[redacted]")[:300].rstrip(".")
     name = f"{place.endpoint}: {place.repository}"
     again = "The same command goes on from here, and sends nothing twice."
     if isinstance(error, OfflineModeIsEnabled):

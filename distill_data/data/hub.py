@@ -56,7 +56,7 @@ def find_split(name: str) -> HubSplit:
     found = _NAME.fullmatch(name)
     if found is None or not found["split"]:
         raise SeedError(f"{name}: a dataset on the Hub is hf/ORG/NAME:SPLIT, or hf/ORG/NAME@REVISION:CONFIG/SPLIT")
-    _require(name)
+    require_hub(name)
     from huggingface_hub import HfApi
 
     endpoint = hub_endpoint()
@@ -71,7 +71,7 @@ def find_split(name: str) -> HubSplit:
 def read_split(wanted: HubSplit) -> Iterator[tuple[int, Row]]:
     """Rows counted from 1, in the order of the files. Raises SeedError, also for what `rows_of_tables` refuses."""
     name = f"{PREFIX}{wanted.repository}"
-    _require(name)
+    _require_datasets(name)
     import datasets
 
     endpoint = hub_endpoint()
@@ -117,7 +117,7 @@ def read_saved(folder: Path, split: str) -> Iterator[tuple[int, Row]]:
 
 
 def _load(folder: Path) -> Any:
-    _require(str(folder))
+    _require_datasets(str(folder))
     import datasets
     import pyarrow
 
@@ -127,14 +127,33 @@ def _load(folder: Path) -> Any:
         raise SeedError(f"{folder}: cannot read this dataset, it may be cut off or damaged: {error}") from error
 
 
-def _require(name: str) -> None:
+def require_hub(what: str) -> None:
+    """Make sure that the library of the Hub is there, tells nobody about this machine, and draws no bars over ours.
+
+    Raises SeedError, about `what`, where it is missing.
+    """
+    try:
+        from huggingface_hub import constants
+        from huggingface_hub.utils import disable_progress_bars
+    except ImportError as error:
+        raise _missing(what) from error
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    disable_progress_bars()
+
+
+def _require_datasets(what: str) -> None:
+    require_hub(what)
     try:
         import datasets
     except ImportError as error:
-        raise SeedError(
-            f"{name}: needs the extra `data`: pip install 'distill-data[data]' (in a checkout: pip install '.[data]')"
-        ) from error
-    datasets.disable_progress_bars()  # they would write over ours
+        raise _missing(what) from error
+    datasets.disable_progress_bars()
+
+
+def _missing(what: str) -> SeedError:
+    return SeedError(
+        f"{what}: needs the extra `data`: pip install 'distill-data[data]' (in a checkout: pip install '.[data]')"
+    )
 
 
 def _token(endpoint: str) -> bool | None:

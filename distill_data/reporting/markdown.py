@@ -9,6 +9,8 @@ from collections.abc import Callable
 from distill_data.reporting.plain import plain
 
 MARKUP = re.compile(r"([\\`*_{}\[\]<>#!|~&$@^=])")
+_ITEM = re.compile(r"\A(\d*)([-+.)])")
+"""What begins an item of a list."""
 _TICKS = re.compile(r"`+")
 _REFUSED_BY_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """What YAML takes for a line's end, or for no character of a text, and JSON leaves as it is."""
@@ -22,7 +24,7 @@ def one_line(text: str, most: int = 200) -> str:
 
 def escaped(text: str) -> str:
     """As running text of a line, in which no character means anything."""
-    return MARKUP.sub(r"\\\1", one_line(text))
+    return _ITEM.sub(r"\1\\\2", MARKUP.sub(r"\\\1", one_line(text)))
 
 
 def code(text: str) -> str:

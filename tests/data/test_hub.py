@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from distill_data.data.hub import find_split, is_exposed
 from distill_data.data.rows import make_jump, open_rows
 from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.errors import DriftError, SeedError
-from tests.cli.command import paragraph, run
+from tests.cli.command import ROOT, paragraph, run
 from tests.hubserver import TOKEN, Fault, Hub, serving
 
 ROWS: list[dict[str, Any]] = [
@@ -49,6 +52,25 @@ def test_a_token_is_safe_on_https_and_on_this_machine_only() -> None:
     safe = ("https://huggingface.co", "http://127.0.0.1:8000", "http://localhost:1", "http://[::1]:5")
     exposed = ("http://huggingface.co", "http://10.0.0.1", "ftp://localhost.example", "huggingface.co")
     assert [is_exposed(url) for url in (*safe, *exposed)] == [False] * 4 + [True] * 4
+
+
+@pytest.mark.parametrize("name", ["hf/me/data:train", "saved"])
+def test_without_the_library_the_extra_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "state.json").write_text("{}")
+    script = (
+        "import sys\nsys.modules['datasets'] = sys.modules['huggingface_hub'] = None\n"
+        "from distill_data.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "filter", name, "-c", "refusal@text", "-o", "-"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "pip install 'distill-data[data]'" in paragraph(done, 2)
 
 
 @pytest.mark.datasets
