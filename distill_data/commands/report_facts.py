@@ -31,8 +31,12 @@ OF_EACH = 3
 EVIDENCE = 10
 VERBS, OBJECTS, GROUPS, LISTED = 20, 4, 8, 25
 """Verbs, what follows each of them, duplicates or seeds that are shown, entries of any other list."""
-TEXT, ROW, NAME = 3_000, 8_000, 160
-"""Characters of a shown text, of all texts of a row, of a name."""
+FEW = 8
+"""Verbs that are shown though each occurs once only."""
+TEXT, ROW, VALUES, NAME = 3_000, 5_000, 2_000, 160
+"""Characters of a shown text, of all texts of a row, of its short values, of a name."""
+COLUMNS = 12
+"""Texts, values, and facts of meta of a row that are shown."""
 REPLIES = 50_000
 """Replies whose bodies are read."""
 DISTINCT = 200_000
@@ -49,7 +53,7 @@ def gather(source: Source, manifest: Mapping[str, Any] | None, rejects: Path, ru
         "sha256": source.sha256,
         "matches": _matches(source, result) if manifest else None,
         "history": _mapping(manifest or {}, "history"),
-        "steps": [_step(each) for each in source.lineage or ([result] if result else [])],
+        "steps": [_step(each) for each in (source.lineage or ([result] if result else []))[-LISTED:]],
         "counts": {name: result[name] for name in ("kept", "rejected", "failed", "pending") if _whole(result, name)},
         "reasons": _top(_numbers(result, "reasons")),
         "dropped": _top(_numbers(result, "dropped")),
@@ -130,7 +134,7 @@ def describe_row(row: Row, place: str) -> dict[str, Any]:
     parts = parts_of(row)
     left = ROW
     texts = []
-    for part in parts.texts[:LISTED]:
+    for part in parts.texts[:COLUMNS]:
         text = part.text[: max(0, min(TEXT, left))]
         left -= len(text)
         texts.append(
@@ -141,14 +145,18 @@ def describe_row(row: Row, place: str) -> dict[str, Any]:
         "id": parts.id[:NAME],
         "kind": parts.kind[:NAME],
         "texts": texts,
-        "more": max(0, len(parts.texts) - LISTED),
+        "more": max(0, len(parts.texts) - COLUMNS),
         "values": _pairs(parts.values),
         "meta": _pairs(parts.meta),
     }
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name[:NAME], value if len(value) <= 600 else value[:600] + "…") for name, value in list(pairs)[:LISTED]]
+    left, shown = VALUES, []
+    for name, value in list(pairs)[:COLUMNS]:
+        shown.append((name[:NAME], value if len(value) <= left else f"{value[: max(0, left)]}…"))
+        left -= len(value)
+    return shown
 
 
 def _asked(row: Row) -> str:
@@ -206,6 +214,7 @@ def _roots(roots: Counter[tuple[str, str]]) -> dict[str, Any]:
         if verb:
             by_verb.setdefault(verb, Counter())[thing] += count
     ordered = sorted(by_verb.items(), key=lambda pair: (-pair[1].total(), pair[0]))
+    often = sum(things.total() > 1 for _, things in ordered)
     verbs = [
         {
             "verb": verb[:NAME],
@@ -216,7 +225,7 @@ def _roots(roots: Counter[tuple[str, str]]) -> dict[str, Any]:
                 if thing
             ][:OBJECTS],
         }
-        for verb, things in ordered[:VERBS]
+        for verb, things in ordered[: min(often, VERBS) if often >= FEW else FEW]
     ]
     return {"rows": roots.total(), "verbs": verbs, "different": len(by_verb)} if verbs else {}
 
@@ -315,4 +324,4 @@ def _whole(facts: Mapping[str, Any], name: str) -> bool:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-    return text if len(text) <= 400 else text[:400] + "…"
+    return text if len(text) <= 2 * NAME else f"{text[: 2 * NAME]}…"
