@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
     shape: str
     slots: tuple[str, ...]
-    """What fills the shape; the first two are the content, and twins share the others."""
+    """What fills the shape; the first three are the content, and twins share the others."""
 
 
 def plant(rows: int = 2000, seed: int = 0, language: str = "en") -> Planted:
@@ -54,13 +54,12 @@ def plant(rows: int = 2000, seed: int = 0, language: str = "en") -> Planted:
     tasks = _distinct(rng, words, rows - taken - twins - again)
     truth = [Truth("junk", rng.choice(list(JUNK))) for _ in range(junk)]
     truth += [Truth("distinct")] * (len(tasks) - junk)
+    held = _held(tasks)
     for _ in range(twins):
-        at = rng.randrange(len(truth) - twins // 2)
-        twin = _twin(rng, words, tasks[at])
-        while twin in tasks:
-            twin = _twin(rng, words, tasks[at])
+        at = rng.randrange(len(tasks))
+        while not _add(_twin(rng, words, tasks[at]), tasks, held):
+            at = rng.randrange(len(tasks))
         truth.append(Truth("twin", str(at)))
-        tasks.append(twin)
     texts = [_text(rng, words, task) for task in tasks]
     benchmark = [dict(item) for item in BENCHMARK]
     for item in rng.sample(benchmark, taken):
@@ -94,18 +93,35 @@ def _words(language: str) -> Words:
     return {"en": ENGLISH, "zh": MANDARIN}[language]
 
 
+Held = dict[str, list[frozenset[str]]]
+"""Each piece of content to the parts of the tasks that have it."""
+
+
 def _distinct(rng: random.Random, words: Words, count: int) -> list[Task]:
-    """Tasks of which no two share more than two parts."""
     tasks: list[Task] = []
-    held: dict[str, list[frozenset[str]]] = {}
+    held: Held = {}
     while len(tasks) < count:
-        task = _draw(rng, words)
-        parts = frozenset({task.shape, *task.slots})
-        if all(len(parts & other) <= 2 for slot in task.slots[:2] for other in held.get(slot, ())):
-            tasks.append(task)
-            for slot in task.slots:
-                held.setdefault(slot, []).append(parts)
+        _add(_draw(rng, words), tasks, held)
     return tasks
+
+
+def _add(task: Task, tasks: list[Task], held: Held) -> bool:
+    """Take a task that shares no more than two parts with any that shares content with it."""
+    parts = frozenset({task.shape, *task.slots})
+    fits = all(len(parts & other) <= 2 for slot in task.slots[:3] for other in held.get(slot, ()))
+    if fits:
+        tasks.append(task)
+        for slot in task.slots[:3]:
+            held.setdefault(slot, []).append(parts)
+    return fits
+
+
+def _held(tasks: Sequence[Task]) -> Held:
+    held: Held = {}
+    for task in tasks:
+        for slot in task.slots[:3]:
+            held.setdefault(slot, []).append(frozenset({task.shape, *task.slots}))
+    return held
 
 
 def _draw(rng: random.Random, words: Words) -> Task:
@@ -120,12 +136,12 @@ def _slot(rng: random.Random, words: Words, kind: str) -> str:
 def _twin(rng: random.Random, words: Words, task: Task) -> Task:
     kinds = dict(words.shapes)[task.shape]
     content = []
-    for slot, kind in zip(task.slots[:2], kinds, strict=False):
+    for slot, kind in zip(task.slots[:3], kinds, strict=False):
         other = slot
         while other == slot:
             other = _slot(rng, words, kind)
         content.append(other)
-    return Task(task.shape, (*content, *task.slots[2:]))
+    return Task(task.shape, (*content, *task.slots[3:]))
 
 
 def _text(rng: random.Random, words: Words, task: Task) -> str:

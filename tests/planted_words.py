@@ -41,19 +41,22 @@ def _synonyms(text: str) -> dict[str, list[str]]:
 
 ENGLISH = Words(
     shapes=(
-        ("explain {0} {1} to {2}|in {3}", ("aspect", "subject", "reader", "length")),
-        ("describe {0} {1} for {2}|using {3}", ("aspect", "subject", "reader", "means")),
-        ("write a {2} {3} about {1} in which {0}|with {4}", ("event", "subject", "tone", "form", "extra")),
-        ("list {3} questions that {2} may ask about {0} {1}", ("aspect", "subject", "reader", "few")),
-        ("compare {0} with {1} for {2}|ending with {3}", ("subject", "subject", "reader", "extra")),
-        ("suggest a plan for {2} to learn {0} {1}|over {3}", ("aspect", "subject", "reader", "time")),
-        ("argue for and against teaching {1} at {2}|mentioning that {0}", ("event", "subject", "place")),
+        ("explain {0} {1} {2} to {3}|in {4}", ("aspect", "subject", "setting", "reader", "length")),
+        ("describe {0} {1} {2} for {3}|using {4}", ("aspect", "subject", "setting", "reader", "means")),
+        ("write a {3} {4} about {1} {2} in which {0}", ("event", "subject", "setting", "tone", "form")),
+        ("list {4} questions that {3} may ask about {0} {1} {2}", ("aspect", "subject", "setting", "reader", "few")),
+        ("compare {0} with {1} {2} for {3}|ending with {4}", ("subject", "subject", "setting", "reader", "extra")),
+        ("suggest a plan for {3} to learn {0} {1} {2}|over {4}", ("aspect", "subject", "setting", "reader", "time")),
+        ("argue for and against {1} {2} at {3}|mentioning that {0}", ("event", "subject", "setting", "place")),
+        ("describe {0} {1} {2}", ("aspect", "subject", "setting")),
         (
-            "how many {3} are left if {2} {4} with {0} and gives away {1}",
-            ("number", "number", "person", "thing", "collected"),
+            "how many {4} are left if {3} {5} with {0} and gives away {1} on day {2}",
+            ("number", "number", "number", "person", "thing", "collected"),
         ),
-        ("describe {0} {1} to {2}", ("aspect", "subject", "reader")),
-        ("summarise what {2} should know about {0} {1}|before visiting {3}", ("aspect", "subject", "reader", "place")),
+        (
+            "summarise what {3} should know about {0} {1} {2}|before visiting {4}",
+            ("aspect", "subject", "setting", "reader", "place"),
+        ),
     ),
     slots={
         "aspect": _lines("""
@@ -173,6 +176,34 @@ ENGLISH = Words(
             pencil drawing
             rice terraces
             airport security
+        """),
+        "setting": _lines("""
+            in crowded suburbs
+            on windswept islands
+            during a heat wave
+            after the floods
+            between the world wars
+            at high altitude
+            under foreign rule
+            near the polar circle
+            with donated equipment
+            without electric power
+            on a tight budget
+            in bilingual families
+            along old trade routes
+            in the tropics
+            amid political unrest
+            since the railway came
+            behind closed doors
+            at the turn of the century
+            among left handed people
+            under strict supervision
+            in abandoned factories
+            for charity
+            by moonlight
+            beside busy motorways
+            despite labour shortages
+            in peacetime
         """),
         "reader": _lines("""
             a curious ten year old
@@ -356,12 +387,12 @@ ENGLISH = Words(
 
 MANDARIN = Words(
     shapes=(
-        ("向{2}解释{1}的{0}|用{3}的方式", ("aspect", "subject", "reader", "style")),
-        ("写一篇关于{1}的{2}{3}|其中要出现{0}", ("event", "subject", "tone", "form")),
-        ("比较{0}和{1}的不同之处|并为{2}给出{3}", ("subject", "subject", "reader", "extra")),
-        ("为{2}列出学习{1}时在{0}方面的五个问题", ("aspect", "subject", "reader")),
-        ("给{2}制定一份计划来了解{1}的{0}|时间为{3}", ("aspect", "subject", "reader", "time")),
-        ("介绍{1}的{0}|最后附上{2}", ("aspect", "subject", "extra")),
+        ("向{3}解释{2}{1}的{0}|用{4}的方式", ("aspect", "subject", "setting", "reader", "style")),
+        ("写一篇关于{2}{1}的{3}{4}|其中要出现{0}", ("event", "subject", "setting", "tone", "form")),
+        ("比较{0}和{2}{1}的不同之处|并为{3}给出{4}", ("subject", "subject", "setting", "reader", "extra")),
+        ("为{3}列出学习{2}{1}时在{0}方面的五个问题", ("aspect", "subject", "setting", "reader")),
+        ("给{3}制定一份计划来了解{2}{1}的{0}|时间为{4}", ("aspect", "subject", "setting", "reader", "time")),
+        ("给{3}介绍{2}{1}的{0}|最后附上{4}", ("aspect", "subject", "setting", "reader", "extra")),
     ),
     slots={
         "aspect": _listed("""
@@ -370,38 +401,50 @@ MANDARIN = Words(
             入门练习 质量标准
         """),
         "subject": _listed("""
-            养蜂 玻璃吹制 潮汐发电 手工面包 高山救援 活字印刷 海盐采集 城市狐狸 小提琴修理 珊瑚礁 夜间列车
-            奶酪发酵 灯塔维护 折纸 沙漠农业 古代桥梁 气象气球 竹制脚手架 火山土壤 风筝冲浪 公共图书馆
-            采蘑菇 古董钟表 马拉松配速 象棋残局 雨水收集 皮影戏 橄榄榨油 海底电缆 剪羊毛 屋顶花园 有轨电车
-            陶瓷釉料 候鸟迁徙 舞台灯光 香水调配 运河船闸 羊毛染色 射电望远镜 街头市集 洞穴潜水 苹果嫁接
-            医院食堂 雪崩预报 爵士即兴 木船建造 疫苗储存 填字游戏 地震演习 茶道 太阳灶 击剑比赛 种子库
-            文物修复 驯鹰 港口引航 字幕翻译 再生塑料 轮椅篮球 泡菜腌制 卫星导航 石墙砌筑 导盲犬 合唱排练
-            咖啡烘焙 电梯检验 星图绘制 自行车快递 防洪堤坝 果园虫害 速度滑冰 铁匠锻造 枫糖熬制 渡轮运营
-            人口普查 马赛克地板 风洞实验 丝绸织造 恐龙化石 铅笔素描 水稻梯田 机场安检
+            养蜂 玻璃吹制 潮汐发电 手工面包 高山救援 活字印刷 海盐采集 城市狐狸 小提琴修理 珊瑚礁
+            夜间列车 奶酪发酵 灯塔维护 折纸 沙漠农业 古代桥梁 气象气球 竹制脚手架 火山土壤 风筝冲浪
+            公共图书馆 采蘑菇 古董钟表 马拉松配速 象棋残局 雨水收集 皮影戏 橄榄榨油 海底电缆 剪羊毛
+            屋顶花园 有轨电车 陶瓷釉料 候鸟迁徙 舞台灯光 香水调配 运河船闸 羊毛染色 射电望远镜 街头市集
+            洞穴潜水 苹果嫁接 医院食堂 雪崩预报 爵士即兴 木船建造 疫苗储存 填字游戏 地震演习 茶道
+            太阳灶 击剑比赛 种子库 文物修复 驯鹰 港口引航 字幕翻译 再生塑料 轮椅篮球 泡菜腌制 卫星导航
+            石墙砌筑 导盲犬 合唱排练 咖啡烘焙 电梯检验 星图绘制 自行车快递 防洪堤坝 果园虫害 速度滑冰
+            铁匠锻造 枫糖熬制 渡轮运营 人口普查 马赛克地板 风洞实验 丝绸织造 恐龙化石 铅笔素描 水稻梯田
+            机场安检
+        """),
+        "setting": _listed("""
+            拥挤郊区里 大风海岛上 热浪期间 洪水过后 两次大战之间 高原地区 北极圈附近 靠捐赠器材进行的
+            停电情况下 预算紧张时 双语家庭中 古老商道沿线 热带雨林边 政局动荡中 铁路开通以来 关门闭户的
+            世纪之交 左撇子当中 严格监管下 废弃厂房内 慈善性质的 月光下 高速公路旁 人手短缺时 和平年代
+            草原牧民的
         """),
         "reader": _listed("""
-            好奇的小学生 退休工程师 新来的邻居 忙碌的护士 建筑系学生 挑剔的顾客 外地游客 小店老板 多疑的记者
-            社区志愿者 讨厌读书的少年 镇议会代表 老练的木匠 双胞胎的父母 访问教授 广播听众 我的奶奶
+            好奇的小学生 退休工程师 新来的邻居 忙碌的护士 建筑系学生 挑剔的顾客 外地游客 小店老板
+            多疑的记者 社区志愿者 讨厌读书的少年 镇议会代表 老练的木匠 双胞胎的父母 访问教授 广播听众
+            我的奶奶
         """),
         "style": _listed("""
-            三句短话 一个比喻 日常口语 分条列举 百科全书 问答对话 不带术语 先总后分
+            三句短话 一个比喻 日常口语 分条列举 百科全书 问答对话 不带术语 先总后分 时间顺序 因果分析
+            正反对照 打油诗 新闻导语 读者来信 漫画旁白
         """),
         "event": _listed("""
             一把丢失的钥匙 两个和好的对手 正午的停电 被打破的诺言 全程的沉默 迟到的信件 学会等待的主角
-            纠正专家的孩子 突然作废的钱币 决定结局的天气 重新出现的照片 被拒绝的奖赏 说谎的机器 最后一班公交
-            改变气氛的道歉
+            纠正专家的孩子 突然作废的钱币 决定结局的天气 重新出现的照片 被拒绝的奖赏 说谎的机器
+            最后一班公交 改变气氛的道歉 一场误会 打翻的墨水 不请自来的客人 结冰的湖面 抽签的结果
+            忘词的演员
         """),
         "tone": _listed("""
-            幽默 忧伤 紧张 温柔 讽刺 正式 怀旧 梦幻
+            幽默 忧伤 紧张 温柔 讽刺 正式 怀旧 梦幻 激昂 冷静 俏皮 荒诞 朴素 神秘
         """),
         "form": _listed("""
             故事 诗歌 独白 新闻报道 童话 歌词 演讲稿 谜语
         """),
         "extra": _listed("""
-            一个明确的建议 一句引文 三条参考资料 给新手的忠告 一张差异表格 一句警告 一个反问
+            一个明确的建议 一句引文 三条参考资料 给新手的忠告 一张差异表格 一句警告 一个反问 两幅草图说明
+            一段自我评价 一份采购清单 一首短歌 一个开放结局 几个关键词
         """),
         "time": _listed("""
-            四个周末 一个冬天 三十天 两个学期 整个暑假 八个晚上
+            四个周末 一个冬天 三十天 两个学期 整个暑假 八个晚上 每天清晨 三个雨季 半个学年 两百小时
+            五次聚会 一段旅途
         """),
     },
     openers=("请", "请你", "麻烦你", "能不能", "可以请你", "我想让你", "你好，请", "帮我", "劳驾你"),
