@@ -53,7 +53,7 @@ def make_annotation(
     """The method of one run, and the panel that it is made from. Raises UsageError."""
     strategy = find_strategy(_strategies(recipe.command), recipe)
     teachers = [role for role in models if role.startswith("teacher")]
-    verify, slow = _find_verifier(recipe, options)
+    verify, slow = find_verifier(recipe, options)
     panel = make_panel(
         recipe,
         models,
@@ -99,8 +99,8 @@ def _check_rows(seeds: Seeds, panel: Panel) -> None:
             )
 
 
-def _find_verifier(recipe: Recipe, options: Options) -> tuple[Verify | None, bool]:
-    """The user's own verifier or the recipe's, and whether it takes long."""
+def find_verifier(recipe: Recipe, options: Options) -> tuple[Verify | None, bool]:
+    """The user's own verifier or the recipe's, and whether it takes long. Raises UsageError."""
     if options.verifier and not recipe.gold:
         raise UsageError(f"--verifier: the recipe {recipe.name} compares with no gold column, so nothing is verified.")
     if options.verifier:

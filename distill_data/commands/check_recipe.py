@@ -94,6 +94,10 @@ def problems(path: Path, command: str = "") -> list[str]:
         from distill_data.commands.check_feature import problems_of as problems_of_feature
 
         found += problems_of_feature(recipe)
+    elif recipe.command == "score":
+        from distill_data.commands.check_score import problems_of as problems_of_score
+
+        found += () if broken else problems_of_score(recipe)
     else:
         found += () if broken else _fields(recipe)
         found += _example(recipe, judge=not broken)
@@ -103,7 +107,7 @@ def problems(path: Path, command: str = "") -> list[str]:
 def _names(recipe: Recipe) -> Iterator[str]:
     """Variables that nothing defines."""
     known = {*recipe.columns, *recipe.settings, *EXTRAS, *(GROWING if grows(recipe) else ())}
-    if recipe.command in FROM_STUDENTS:
+    if recipe.command in (*FROM_STUDENTS, "score"):
         from distill_data.methods.needs import SHOWN
 
         known |= {"answers", "mark", *SHOWN}
@@ -142,6 +146,10 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         from distill_data.commands.check_feature import read_settings as read_by_strategy
 
         read |= read_by_strategy(recipe)
+    if recipe.command == "score":
+        from distill_data.commands.check_score import read_settings as read_by_score
+
+        read |= read_by_score(recipe)
     for setting in recipe.settings:
         if setting not in read:
             yield str(front["settings"][setting].error("nothing uses this setting"))

@@ -249,8 +249,9 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
 
 
 def _first_messages(body: Mapping[str, Any]) -> list[Any]:
-    """What a body asks about, as chat messages: a prompt, and y where that is given."""
-    raw = [{"role": "user", "content": body["prompt"]}] if "prompt" in body else []
+    """What a body asks about, as chat messages: a prompt or a text to embed, and y where that is given."""
+    texts = [body["prompt"]] if "prompt" in body else body.get("input", [])
+    raw = [{"role": "user", "content": text} for text in texts]
     return [*(body.get("messages") or raw), *body.get("completion", ())]
 
 

@@ -136,7 +136,7 @@ def plan_digest(recipe: Recipe, seeds: Seeds, pool: list[Row], identities: Mappi
         "teachers": identities,
         "seed": options.seed,
         **({"rows": [options.rows, options.max_candidates, options.answers]} if options.rows is not None else {}),
-        **({"annotation": _annotation(options)} if recipe.command in FROM_STUDENTS else {}),
+        **({"annotation": _annotation(options)} if recipe.command in (*FROM_STUDENTS, "score") else {}),
         "resample": options.resample,
     }
     return hashlib.sha256(canonical(parts)).hexdigest()

@@ -33,6 +33,8 @@ def roles_of(recipe: Recipe, options: Options) -> Roles:
         from distill_data.methods.feature import strategy_of
 
         return Roles(students=False, teachers=bool(strategy_of(recipe).needs))
+    if recipe.command == "score":
+        return _roles_of_score(recipe, options)
     if recipe.command not in FROM_STUDENTS:
         return Roles(students=False, teachers=True)
     if recipe.command == "self-knowledge":
@@ -51,13 +53,29 @@ def roles_of(recipe: Recipe, options: Options) -> Roles:
     return Roles(students=not options.answers_column, teachers=judged)
 
 
+def _roles_of_score(recipe: Recipe, options: Options) -> Roles:
+    from distill_data.methods.score import strategy_of
+
+    asks = strategy_of(recipe).asks
+    for option, named, role in (("-t", options.teachers, "teacher"), ("-s", options.students, "student")):
+        if named and asks != role:
+            raise UsageError(f"the recipe {recipe.name} asks {f'a {asks}' if asks else 'nobody'}: drop {option}.")
+    if len(options.students) > 1:
+        raise UsageError(f"{recipe.name} is about one student: give -s once.")
+    return Roles(students=asks == "student", teachers=asks == "teacher")
+
+
 def find_profiles(options: Options, recipe: Recipe) -> dict[str, Profile]:
     """Role to profile: teacher, teacher-2, …, student, student-2, …, answerer. Raises UsageError."""
     roles = roles_of(recipe, options)
     students = _students(options, recipe) if roles.students else ()
     teachers = _teachers(options, recipe) if roles.teachers else ()
     answerers = tuple(filter(None, [options.answer_teacher]))
-    if recipe.command in FROM_STUDENTS and roles.teachers and teachers == (DEFAULT_TEACHER,) != options.teachers:
+    if (
+        recipe.command in (*FROM_STUDENTS, "score")
+        and roles.teachers
+        and teachers == (DEFAULT_TEACHER,) != options.teachers
+    ):
         LOG.warning("no teacher is named (-t, DISTILL_TEACHER); the embedded one judges: %s", DEFAULT_TEACHER)
     if teachers == (SCORING_TEACHER,) != options.teachers:
         LOG.warning("no teacher is named (-t, DISTILL_TEACHER); the embedded weights are opened: %s", SCORING_TEACHER)
@@ -101,7 +119,19 @@ def _make_find(options: Options, names: Sequence[str]) -> Callable[[Sequence[str
 
 def _teachers(options: Options, recipe: Recipe) -> Sequence[str]:
     named = options.teachers or tuple(filter(None, [os.environ.get("DISTILL_TEACHER", "")]))
-    return named or (SCORING_TEACHER if recipe.command == "feature" else DEFAULT_TEACHER,)
+    return named or (_default_teacher(recipe),)
+
+
+def _default_teacher(recipe: Recipe) -> str:
+    """Who is asked where nobody is named. Raises UsageError where no model that comes with the package will do."""
+    if recipe.command != "score":
+        return SCORING_TEACHER if recipe.command == "feature" else DEFAULT_TEACHER
+    from distill_data.methods.score import strategy_of
+
+    needs = strategy_of(recipe).needs
+    if "reward" in needs:
+        raise UsageError(f"{recipe.name} needs a reward model: give -t transformers/PATH or transformers/ORG/NAME.")
+    return SCORING_TEACHER if needs else DEFAULT_TEACHER
 
 
 def _students(options: Options, recipe: Recipe) -> Sequence[str]:

@@ -23,6 +23,10 @@ def needs_of(recipe: Recipe) -> frozenset[str]:
         from distill_data.methods.feature import strategy_of
 
         return strategy_of(recipe).needs
+    if recipe.command == "score":
+        from distill_data.methods.score import strategy_of as strategy_of_score
+
+        return strategy_of_score(recipe).needs
     wanted = {
         "choice": recipe.choices,
         "json_schema": recipe.schema,

@@ -37,7 +37,7 @@ def show(
     UsageError.
     """
     made = read_recipe(recipe, command or command_of(recipe), options)
-    if made.command in FROM_STUDENTS and not options.students:
+    if made.command in (*FROM_STUDENTS, "score") and not options.students:
         roles = {"student": "the student", "teacher": "the teacher"}
     else:
         roles = {role: profile.name for role, profile in find_profiles(options, made).items()}
@@ -83,9 +83,18 @@ def _feature(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, opt
     return lambda ask: method(alone, ask)
 
 
+def _score(recipe: Recipe, roles: Mapping[str, str], seeds: str, row: int, options: Options) -> First:
+    from distill_data.commands.score import open_scorer
+
+    item, _ = _example(recipe) if not seeds else _row(recipe, seeds, row, options)
+    scorer = open_scorer(recipe, roles, options)
+    return lambda ask: scorer.score(item, ask)
+
+
 BY_COMMAND: Mapping[str, Callable[[Recipe, Mapping[str, str], str, int, Options], First]] = {
     "label": _label,
     "feature": _feature,
+    "score": _score,
 }
 
 

@@ -19,6 +19,7 @@ class Request(NamedTuple):
     """One question to one model for one sample: the unit that is keyed, journalled and paid for."""
 
     messages: list[Message]
+    """What is said so far. Of a request of kind `embed` the one message whose content is the text."""
     sampling: Mapping[str, Any] = MappingProxyType({})
     """temperature, top_p, max_tokens, stop, seed, … and `extra_body`, a mapping sent as it is."""
     kind: Kind = "chat"
@@ -111,6 +112,8 @@ class Answer(NamedTuple):
     """Of a request of kind `score`: what the teacher says about its arrays, as the body's `feature`."""
     blob: Blob | None = None
     """Where these arrays are."""
+    embedding: tuple[float, ...] = ()
+    """Of a request of kind `embed`: the text's vector, as the model gave it; empty where the reply holds none."""
 
 
 class Lost(Exception):

@@ -36,6 +36,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "adversarial": (ANSWER, "try", "referee"),
     "star": ("hint",),
     "refine": ("feedback", "refine"),
+    "judge": ("judge",),
 }
 """Strategy to the stages that it cannot do without. Those that are not here do with `main` alone."""
 PARSERS: Mapping[str, Mapping[str, str]] = {
@@ -60,6 +61,7 @@ PARSERS: Mapping[str, Mapping[str, str]] = {
     "self-reward": {SCORE: "score"},
     "adversarial": {"referee": "score", SCORE: "score"},
     "rest": {"judge": "score"},
+    "judge": {"judge": "score"},
     "refine": {"feedback": "choice"},
 }
 """Strategy to stages, and the one parser that gives what the strategy reads there, where the recipe has the stage."""
@@ -71,7 +73,8 @@ OWN_Y: frozenset[str] = frozenset(
 """Strategies whose y is neither the reply of the stage `answer` nor a part of x as the teacher wrote it."""
 
 SHOWN: frozenset[str] = frozenset(
-    {"affix", "aspect", "gold", "critique", "error", "feedback", "format", "meaning", "principle", "response", "steps"}
+    {"affix", "asked", "aspect", "gold", "critique", "error", "feedback", "format", "meaning", "principle", "response"}
+    | {"steps"}
 )
 """Texts that strategies over students' answers show to templates, beside `answers` and `mark`."""
 SETTINGS: Mapping[str, frozenset[str]] = {

@@ -82,7 +82,7 @@ def make_verifier(name: str, args: Any, *, allow_code: bool = False) -> Verify:
     if name in RUN_CODE and not allow_code:
         whose = "the code that models write" if name == "tests" else f"your module ({args})"
         raise UsageError(
-            f"verifier {name!r} runs {whose} on this machine, which is off by default. feedback and self-knowledge do "
-            "it with --allow-code: read first what that means. label runs no code."
+            f"verifier {name!r} runs {whose} on this machine, which is off by default. feedback, self-knowledge and "
+            "score do it with --allow-code: read first what that means. label runs no code."
         )
     return maker(args)

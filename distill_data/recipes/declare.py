@@ -25,8 +25,8 @@ RECORD_KINDS = (
 NOT_PARSED = frozenset(RECORD_KINDS[6:])
 """Kinds whose rows hold nothing that a parser gives."""
 NEEDED = ("about", "columns", "sampling", "parser", "record")
-NEEDED_BY_COMMAND = {"feature": ("about", "columns", "record")}
-"""Where y is given nothing is sampled and nothing is parsed."""
+NEEDED_BY_COMMAND = {"feature": ("about", "columns", "record"), "score": ("about", "settings")}
+"""Where y is given nothing need be sampled and parsed; where rows are scored they are the records."""
 EXAMPLE = ("row", "reply", "x")
 COMPLETION = ("content", "reasoning_content", "tool_calls")
 PICKS = ("fixed", "random", "nearest")
@@ -50,7 +50,7 @@ def declared(front: Field, body: Body, name: str, command: str, path: Path, dige
             raise entries["sampling"].error("lacks max_tokens; every request carries a token limit")
         if "example" in entries:
             entries["example"].entries(EXAMPLE, required=("row", "reply"))
-    columns = values["columns"]
+    columns = values.get("columns", {})
     for column in columns:
         if column in settings:
             raise entries["columns"][column].error(
@@ -71,7 +71,7 @@ def declared(front: Field, body: Body, name: str, command: str, path: Path, dige
         if column not in columns:
             raise entries["combine"][column].error(f"{column} is not among the columns{hint(column, columns)}")
     _check_draw(entries, values, settings)
-    _check_blocks(entries, values["record"], body)
+    _check_blocks(entries, values.get("record", ABSENT["record"]), body)
     return Recipe(
         name=name,
         command=command,
@@ -313,6 +313,8 @@ LITERAL = frozenset(
 """Keys in which `$name` is just text."""
 ABSENT: dict[str, Any] = {
     "paper": "",
+    "columns": {},
+    "record": RecordShape("", {}, ""),
     "sampling": {},
     "parser": Spec("text"),
     "strategy": "single",

@@ -79,7 +79,7 @@ def _backend(profile: Profile) -> Backend:
 
 async def resolve(profile: Profile, needs: frozenset[str]) -> Resolved:
     """Identity and capabilities of the model. `needs` is a subset of choice, json_schema, logprobs, seed, vision,
-    score, tokenizer.
+    score, tokenizer, and of embed and reward, which nothing is found out about.
 
     Sends at most one tiny request, and only where a need is not declared in the profile. Raises UsageError where a
     key, a package or weights are missing, ProbeFailed where the probe got no usable reply.

@@ -8,7 +8,7 @@ from typing import Any
 
 from distill_data.data.exchange import Request
 from distill_data.errors import UsageError
-from distill_data.teachers.lowering import RESERVED, blind
+from distill_data.teachers.lowering import RESERVED, blind, embed_body
 from distill_data.teachers.sampling import KNOWN, Refused, read_settings
 
 Check = tuple[Callable[[Any], bool], str]
@@ -48,6 +48,8 @@ FEATURES: Mapping[str, Mapping[str, Check]] = {
     "sampled": {"draws": _COUNT, "temperature": _POSITIVE, "seed": _FROM_ZERO},
     "hidden": {"layers": _LAYERS, "pool": _one_of("none", "mean", "last"), "dtype": _FLOAT},
     "attention": {"layers": _LAYERS, "heads": _one_of("all", "mean"), "dtype": _FLOAT},
+    "likelihood": {},
+    "reward": {},
 }
 """Kinds of φ: what each must say besides `truncate` and `max_length`."""
 FIRST_LAYER = {"hidden": 0, "attention": 1}
@@ -55,7 +57,8 @@ FIRST_LAYER = {"hidden": 0, "attention": 1}
 
 
 def make_body(name: str, layers: int, request: Request) -> dict[str, Any]:
-    """The body of a chat, a raw completion or a score. `name` is the teacher's, for messages; `layers` how many it has.
+    """The body of a chat, a raw completion, a score or an embedding. `name` is the teacher's, for messages; `layers`
+    how many it has.
 
     Raises UsageError for what such a model cannot be asked.
     """
@@ -66,6 +69,12 @@ def make_body(name: str, layers: int, request: Request) -> dict[str, Any]:
     match request.kind:
         case "score":
             return _score_body(name, layers, request)
+        case "embed":
+            if request.sampling:
+                raise UsageError(
+                    f"{name}: a text is embedded as the model does it; drop {', '.join(request.sampling)}."
+                )
+            return embed_body(name, request)
         case "chat":
             body = {"messages": request.messages, **_read_sampling(name, request)}
             if request.choices:
@@ -76,7 +85,9 @@ def make_body(name: str, layers: int, request: Request) -> dict[str, Any]:
         case "complete":
             return {"prompt": request.messages[0]["content"], **_read_sampling(name, request)}
         case _:
-            raise UsageError(f"{name}: a request of kind {request.kind!r} cannot be sent; chat, complete, score can.")
+            raise UsageError(
+                f"{name}: a request of kind {request.kind!r} cannot be sent; chat, complete, score, embed can."
+            )
 
 
 def _shows(part: Any) -> bool:

@@ -212,6 +212,12 @@ def hidden_states(model: Any, rows: Sequence[Row], layers: Sequence[int]) -> lis
     ]
 
 
+def mean_states(model: Any, rows: Sequence[Row]) -> list[list[float]]:
+    """For each row the mean of its last states, (H,), from `start` on."""
+    states = _forward(model.base_model, rows).last_hidden_state
+    return [states[at, row.start : len(row.ids)].float().mean(0).tolist() for at, row in enumerate(rows)]
+
+
 def attention_maps(model: Any, rows: Sequence[Row], layers: Sequence[int], mean: bool) -> list[Any]:
     """For each row (len(layers), heads or 1, T, N): how y's tokens attend to all N tokens of the row, layers 1 to L.
 

@@ -23,6 +23,9 @@ LOG = logging.getLogger(__name__)
 
 UNBOUNDED = 32768
 """Context of a model that names no bound, in tokens."""
+LANGUAGE, STATES, REWARD = "AutoModelForCausalLM", "AutoModel", "AutoModelForSequenceClassification"
+"""What a model is opened as: to say what comes next, to give its states, to give one number."""
+WHAT = {LANGUAGE: "language model that can answer", STATES: "model with states", REWARD: "reward model"}
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 """How models of different families write down how many layers they have."""
 
@@ -57,11 +60,14 @@ def name_unknown(loaded: Loaded, ids: Iterable[int]) -> str:
     return f"the model has no token {tokens}: it has {loaded.vocab_size} tokens, and its tokenizer more"
 
 
-def load(profile: Profile) -> Loaded:
-    """The model on the device that is there, said aloud. Raises UsageError where that cannot be."""
+def load(profile: Profile, head: str = LANGUAGE) -> Loaded:
+    """The model on the device that is there, said aloud; `head` is one of the three classes above.
+
+    Raises UsageError where that cannot be, and for a classifier with other than one output, which is no reward.
+    """
     checkpoint = find(profile)
     import torch
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     device, dtype = choose_device()
     if "OMP_NUM_THREADS" not in os.environ:
@@ -69,7 +75,7 @@ def load(profile: Profile) -> Loaded:
     tokenizer = load_tokenizer(profile, checkpoint.folder)
     try:
         with quiet():
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = getattr(transformers, head).from_pretrained(
                 checkpoint.folder,
                 dtype=getattr(torch, dtype),
                 local_files_only=True,
@@ -80,11 +86,16 @@ def load(profile: Profile) -> Loaded:
         model = model.to(device).eval()
     except _failures() as error:
         raise _refuse(profile, checkpoint.folder, error) from None
-    if report["missing_keys"]:
-        lacking = ", ".join(sorted(report["missing_keys"])[:3])
+    missing = sorted(name for name in report["missing_keys"] if head != STATES or not name.startswith("pooler."))
+    if missing:
         raise UsageError(
-            f"{profile.name}: {checkpoint.folder} is no language model that can answer: its weights lack "
-            f"{len(report['missing_keys'])} of the tensors that its architecture needs, such as {lacking}."
+            f"{profile.name}: {checkpoint.folder} is no {WHAT[head]}: its weights lack "
+            f"{len(missing)} of the tensors that its architecture needs, such as {', '.join(missing[:3])}."
+        )
+    if head == REWARD and model.config.num_labels != 1:
+        raise UsageError(
+            f"{profile.name}: a reward model has one output, and {checkpoint.folder} is a classifier with "
+            f"{model.config.num_labels}."
         )
     LOG.warning(f"{profile.name}: on {device} in {dtype}")
     text = model.config.get_text_config()
@@ -95,7 +106,7 @@ def load(profile: Profile) -> Loaded:
         dtype=dtype,
         context=_context(text, tokenizer),
         vocab_size=text.vocab_size,
-        stops=_stops(tokenizer, model.generation_config.eos_token_id, text.eos_token_id),
+        stops=_stops(tokenizer, getattr(model.generation_config, "eos_token_id", None), text.eos_token_id),
         label=label_of(profile),
     )
 

@@ -18,6 +18,8 @@ RESERVED = {
     "messages": "the messages come from the recipe's body",
     "prompt": "the prompt comes from the recipe's body",
     "feature": "the command feature asks for scores of given texts",
+    "input": "the text to embed comes from the row",
+    "encoding_format": "vectors are read as lists of numbers",
 }
 """Body fields that no recipe may set, and what to do instead."""
 
@@ -59,9 +61,27 @@ def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[s
     return body
 
 
+def embed_body(name: str, request: Request) -> dict[str, Any]:
+    """The body of a request of kind `embed`, without a model's name. Of the sampling only `extra_body` has a meaning,
+    such as `dimensions`. Raises UsageError for the rest of it."""
+    sampling = {key: value for key, value in request.sampling.items() if value is not None}
+    extra = sampling.pop("extra_body", None) or {}
+    if sampling or not isinstance(extra, Mapping):
+        raise UsageError(
+            f"{name}: a text is embedded, so there is nothing to sample; drop {', '.join(sampling) or 'extra_body'}."
+        )
+    _refuse_reserved(name, extra)
+    return {"input": [request.messages[0]["content"]], "encoding_format": "float", **extra}
+
+
 def is_raw(body: bytes) -> bool:
     """Whether an encoded body asks for a raw completion. Inside of texts quotes are escaped, so the key is a key."""
     return b'"messages":' not in body and "prompt" in orjson.loads(body)
+
+
+def is_embed(body: bytes) -> bool:
+    """Whether an encoded body asks for an embedding."""
+    return b'"messages":' not in body and "encoding_format" in orjson.loads(body)
 
 
 def grammar(choices: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """Any server with an OpenAI-shaped `/chat/completions`: OpenAI, vLLM, SGLang, Ollama, llama.cpp, gateways.
 
-Raw text goes to `/completions` beside it; what a given text's scores take is server_scoring's.
+Raw text goes to `/completions` beside it, a text to embed to `/embeddings`; what a given text's scores take is
+server_scoring's.
 
 Posts JSON with aiohttp and gives back what came, once: retrying, pacing and judging are the engine's.
 """
@@ -24,7 +25,7 @@ from distill_data.errors import UsageError
 from distill_data.teachers import ProbeFailed, Resolved
 from distill_data.teachers.deadlines import Deadlines
 from distill_data.teachers.endpoint import OPENAI_HOST, base_url_of, proxy_of, read_credentials
-from distill_data.teachers.lowering import chat_body, is_raw
+from distill_data.teachers.lowering import chat_body, embed_body, is_embed, is_raw
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
 from distill_data.teachers.replies import BadReply, read_answer
 from distill_data.teachers.server_scoring import (
@@ -46,6 +47,7 @@ IDLE = 120.0
 """Seconds between two pieces of a body that has begun. Before it begins only the profile's timeout counts: a server
 that does not stream says nothing while the model thinks. TCP keep-alive finds out that such a server is gone."""
 OK = 200
+EMBEDDINGS = "/embeddings"
 _LARGE = 2**20
 """Bytes from which aiohttp wants a request's body as a file, to write it in pieces."""
 
@@ -89,12 +91,14 @@ class OpenAITeacher:
         self._capabilities = resolved.capabilities
         self._model = profile.model.partition("/")[2]
         self._base_url = resolved.identity["base_url"]
-        self._urls = {path: URL(self._base_url + path, encoded=True) for path in (CHAT, RAW)}
+        self._urls = {path: URL(self._base_url + path, encoded=True) for path in (CHAT, RAW, EMBEDDINGS)}
         self._session: aiohttp.ClientSession | None = None
         self._deadlines = Deadlines(profile.timeout)
         self._prompts = Prompts()
 
     def lower(self, request: Request) -> dict[str, Any]:
+        if request.kind == "embed":
+            return {"model": self._model, **embed_body(self._profile.name, request)}
         make = score_body if request.kind == "score" else chat_body
         return {"model": self._model, **make(self._profile.name, self._capabilities, request)}
 
@@ -102,7 +106,8 @@ class OpenAITeacher:
         """Post the body. Raises Lost where no whole reply came, UsageError where a key is missing."""
         if is_score(body):
             return await score(self.post_for_scores, self._capabilities, body, self._prompts)
-        return await self._exchange(RAW if is_raw(body) else CHAT, body, BODY_CAP)
+        path = EMBEDDINGS if is_embed(body) else RAW if is_raw(body) else CHAT
+        return await self._exchange(path, body, BODY_CAP)
 
     async def post_for_scores(self, path: str, fields: Mapping[str, Any]) -> Reply:
         """One of the posts that a text's scores take. Raises as `send` does."""

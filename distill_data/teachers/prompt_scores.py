@@ -8,6 +8,7 @@ k most likely tokens and, where it is none of these, the text's own. Pure: knows
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -98,6 +99,14 @@ READERS: Mapping[Way, Callable[[Mapping[str, Any], int, int], Scores]] = {
     "echo": read_echo,
 }
 """How a server scores to what reads it: body, k, and the first token that is wanted."""
+
+
+def likelihood(scores: Scores, end: int) -> float:
+    """The log-probability of all tokens from `start` to `end` together. Raises BadScores where one is above 0."""
+    each = [likely[own] for likely, own in zip(scores.likely, scores.ids[scores.start : end], strict=False)]
+    if max(each, default=0.0) > _ROUNDING:
+        raise BadScores("the numbers are no log-probabilities: one is above 0")
+    return math.fsum(each)
 
 
 def topk_arrays(scores: Scores, k: int, end: int) -> tuple[dict[str, NDArray[Any]], float]:

@@ -1,8 +1,9 @@
-"""A completion's bytes, chat or raw -> Answer. Knows the JSON that servers send; not how it came, nor what for."""
+"""A completion's bytes, chat or raw, or an embedding's -> Answer. Knows the JSON that servers send, nothing else."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -26,13 +27,18 @@ class BadReply(Exception):
 
 
 def read_answer(body: bytes) -> Answer:
-    """Read the choice with index 0. The body must be strict JSON as a whole: cut, padded or invalid is `not-json`."""
+    """Read the choice with index 0, or the embedding of a body that has `data` and no choices.
+
+    The body must be strict JSON as a whole: cut, padded or invalid is `not-json`.
+    """
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         data = _with_surrogates(body, str(error))
     if not isinstance(data, dict):
         raise BadReply("bad-shape", "the body is not an object")
+    if "choices" not in data and isinstance(data.get("data"), list) and not data.get("error"):
+        return _read_embedding(data)
     choice = _first_choice(data)
     message = choice.get("message")
     if message is None and isinstance(choice.get("text"), str):
@@ -53,6 +59,27 @@ def read_answer(body: bytes) -> Answer:
         logprobs=choice.get("logprobs"),
         feature=_table(data.get("feature")) or None if data.get("object") == "feature" else None,
     )
+
+
+def _read_embedding(data: dict[str, Any]) -> Answer:
+    """The vector of the first text. Its tokens are all in the prompt, and some servers tell the total alone."""
+    vector = _table(next(iter(data["data"]), None)).get("embedding")
+    if not isinstance(vector, list) or not vector or not all(map(_is_finite, vector)):
+        raise BadReply("bad-shape", "the reply holds no embedding, a list of numbers")
+    usage, model = _table(data.get("usage")), data.get("model")
+    return Answer(
+        text="",
+        reasoning="",
+        finish="stop",
+        model=encodable(model) if isinstance(model, str) else "",
+        prompt_tokens=_count(usage.get("prompt_tokens")) or _count(usage.get("total_tokens")),
+        completion_tokens=0,
+        embedding=tuple(map(float, vector)),
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < math.inf
 
 
 def _with_surrogates(body: bytes, complaint: str) -> Any:

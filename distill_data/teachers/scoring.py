@@ -1,8 +1,8 @@
 """φ of a given y from a model that runs here: prepare each row, run a batch of prepared ones, one Reply for each.
 
 What is asked for (`feature["of"]`): the k most likely tokens, ids drawn from the distribution, hidden states,
-attention maps; always at y's tokens, under teacher forcing. A row that cannot be scored is a reply too, without
-arrays. Knows a loaded model and the body of a request; nothing about threads, queues and the size of a batch.
+attention maps; always at y's tokens, under teacher forcing; how likely y is, its reward. A row that cannot be scored
+is a reply too. Knows a loaded model and the body of a request; nothing about threads, queues and the size of a batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 from distill_data.data.arrays import encode, narrow, quantise
 from distill_data.data.exchange import Message, Reply
 from distill_data.errors import UsageError
-from distill_data.teachers import forward
+from distill_data.teachers import appraisal, forward
 from distill_data.teachers.batching import Proceed, go_on
 from distill_data.teachers.loading import Loaded, name_unknown
 from distill_data.teachers.spans import Pair, TemplateRefused, encode_pair, encode_text, text_of
@@ -76,7 +76,8 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
         return _rejected(loaded, feature, "unaligned", f"{said}.")
     if messages and _is_silent(loaded.tokenizer, messages, completion, pair):
         return _rejected(loaded, feature, "empty-completion", "the chat template writes nothing of the completion.")
-    ids, start, end = pair.ids, max(pair.start, 1), pair.end  # nothing predicts the very first token
+    whole = feature["of"] == "reward"  # which is learned from whole conversations, whatever follows y's turn
+    ids, start, end = pair.ids, max(pair.start, 1), len(pair.ids) if whole else pair.end  # nothing predicts the first
     if end <= start:
         return _rejected(
             loaded, feature, "empty-completion", "nothing stands before its only token, so none is scored."
@@ -88,7 +89,7 @@ def prepare(loaded: Loaded, body: Mapping[str, Any]) -> Prepared | Reply:
         return _rejected(loaded, feature, "too-long", detail)
     asked = {name: value for name, value in feature.items() if name not in ("truncate", "max_length")}
     ids = ids[: min(end, limit)]
-    asked["long"] = forward.is_long(loaded.model, len(ids))
+    asked |= {"long": forward.is_long(loaded.model, len(ids)), "length": len(ids) if whole else 0}
     group = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS).decode()
     return Prepared(ids, start, end > limit, feature, group)
 
@@ -275,6 +276,8 @@ KINDS: Mapping[str, Callable[[Loaded, Sequence[Prepared], Proceed], list[Found]]
     "sampled": _sampled,
     "hidden": _hidden,
     "attention": _attention,
+    "likelihood": appraisal.likelihood,
+    "reward": appraisal.reward,
 }
 """What a feature is `of`, and who makes it: arrays and facts of each row of a batch."""
 POOLS: Mapping[str, Callable[[Any], Any]] = {
@@ -324,9 +327,11 @@ def _numpy(tensor: Any) -> Array:
 def _scored(loaded: Loaded, row: Prepared, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Reply:
     import numpy as np
 
+    said = {"of": row.feature["of"], "tokens": row.tokens, "truncated": row.truncated, **facts}
+    if not arrays:
+        return _reply(loaded, said, row.length)
     header, blob = encode({"tokens": np.array(row.ids[row.start :], np.int32), **arrays})
-    said = {"of": row.feature["of"], "tokens": row.tokens, "truncated": row.truncated, **facts, "arrays": header}
-    return _reply(loaded, said, row.length, blob)
+    return _reply(loaded, {**said, "arrays": header}, row.length, blob)
 
 
 def _rejected(loaded: Loaded, feature: Mapping[str, Any], reason: str, detail: str) -> Reply:

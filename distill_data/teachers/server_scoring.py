@@ -28,6 +28,7 @@ from distill_data.teachers.prompt_scores import (
     BadScores,
     Scores,
     Way,
+    likelihood,
     read_ids,
     read_prompt_logprobs,
     topk_arrays,
@@ -38,7 +39,7 @@ from distill_data.teachers.replies import BadReply, read_answer
 SCORE_CAP = 256 * 2**20
 """Bytes of a decoded body with scores: an entry is written in about 75, so k = 64 over 32,000 tokens has 150 MB."""
 KNOWN_PROMPTS = 4096
-CHAT, RAW = "/chat/completions", "/completions"
+CHAT, RAW, LIKELIHOOD = "/chat/completions", "/completions", "likelihood"
 
 Post = Callable[[str, Mapping[str, Any]], Awaitable[Reply]]
 """Posts a body to a path below the base URL."""
@@ -56,9 +57,11 @@ def score_body(name: str, capabilities: Capabilities, request: Request) -> dict[
     Sampling settings do not apply to a given text. Raises UsageError for what a server cannot do.
     """
     feature = dict(request.feature or {})
-    if feature.get("of") != "topk":
+    if feature.get("of") == LIKELIHOOD:
+        feature["k"] = 1  # the fewest that all servers give
+    elif feature.get("of") != "topk":
         raise UsageError(
-            f"{name}: a server tells the most likely tokens (topk) and nothing else of its model, so "
+            f"{name}: a server tells the most likely tokens (topk), how likely y is, and nothing else of its model, so "
             f"{feature.get('of')!r} cannot be had from it; {_LOCAL}."
         )
     if type(feature.get("k")) is not int or feature["k"] < 1:
@@ -265,10 +268,12 @@ class _Row:
 
     def scored(self, scores: Scores, end: int) -> Reply:
         feature = self.request["feature"]
+        told = {"of": feature["of"], "tokens": end - scores.start, "truncated": False}
+        if feature["of"] == LIKELIHOOD:
+            return self.reply({**told, "logprob": likelihood(scores, end)})
         arrays, tail = topk_arrays(scores, feature["k"], end)
         header, blob = encode(arrays)
-        told = {"of": feature["of"], "tokens": end - scores.start, "truncated": False, "tail": tail, "arrays": header}
-        return self.reply(told, blob)
+        return self.reply({**told, "tail": tail, "arrays": header}, blob)
 
     def reply(self, feature: Mapping[str, Any], blob: bytes = b"") -> Reply:
         if self.prompt is not None:

@@ -1,7 +1,8 @@
 """Models in this process, on transformers and torch: they answer, and show their distributions and states.
 
 `transformers/smollm2`, `transformers/PATH` (a folder or a GGUF file) or `transformers/ORG/NAME`. Knows how a profile
-becomes a model and a body a row; what is computed is in `scoring` and `generating`, who shares a batch in `batching`.
+becomes a model and a body a row; what is computed is in `scoring`, `generating` and `embedding`, who shares a batch in
+`batching`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,19 @@ import orjson
 
 from distill_data.data.exchange import Reply, Request
 from distill_data.errors import UsageError
-from distill_data.teachers import Resolved, generating, scoring
+from distill_data.teachers import Resolved, embedding, generating, scoring
 from distill_data.teachers.batching import Proceed, Steps, Worker
 from distill_data.teachers.bodies import make_body
-from distill_data.teachers.loading import Loaded, count_layers, identify, load, read_fingerprint
+from distill_data.teachers.loading import (
+    LANGUAGE,
+    REWARD,
+    STATES,
+    Loaded,
+    count_layers,
+    identify,
+    load,
+    read_fingerprint,
+)
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
 
 SLOTS = 128
@@ -56,9 +66,10 @@ def _resolve(profile: Profile, needs: frozenset[str]) -> Resolved:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A prepared request, and which of the two modules made it and runs it."""
+    """A prepared request, and which module made it and runs it on which model."""
 
     work: ModuleType
+    loaded: Loaded
     prepared: Any
     group: str
     length: int
@@ -66,13 +77,13 @@ class _Row:
 
 
 class TransformersTeacher:
-    """One model, loaded by the first `send`."""
+    """One model, loaded by the first `send`; once for each head that it is asked with."""
 
     def __init__(self, profile: Profile, resolved: Resolved) -> None:
         self.identity: Mapping[str, str] = resolved.identity
         self._profile = profile
         self._layers = resolved.capabilities.layers
-        self._loaded: Loaded | None = None
+        self._loaded: dict[str, Loaded] = {}
         self._refused: UsageError | None = None
         self._worker = Worker(Steps(self._prepare, self._run, self._too_large, _release), "transformers-teacher")
 
@@ -87,50 +98,58 @@ class TransformersTeacher:
     async def aclose(self) -> None:
         """End the batch that runs, which nobody waits for any more, and let the model go."""
         await asyncio.to_thread(self._worker.close)
-        if self._loaded is not None:
-            self._loaded = None
+        if self._loaded:
+            self._loaded.clear()
             _release()
 
-    def _model(self) -> Loaded:
+    def _model(self, head: str) -> Loaded:
         """The model, which is loaded once, or refused once for all who wait."""
         if self._refused is not None:
             raise self._refused
-        if self._loaded is None:
+        if head not in self._loaded:
             try:
-                self._loaded = self._load()
+                self._loaded[head] = self._load(head)
             except UsageError as error:
                 self._refused = error
                 raise
-        return self._loaded
+        return self._loaded[head]
 
-    def _load(self) -> Loaded:
+    def _load(self, head: str) -> Loaded:
         found = identify(self._profile)
         if found != self.identity:
             raise UsageError(
                 f"{self._profile.name}: this run was made with another model, version or precision "
                 f"({dict(self.identity)}; here is {found}). Bring it back, or write to a new output."
             )
-        return load(self._profile)
+        return load(self._profile, head)
 
     def _prepare(self, body: bytes) -> _Row | Reply:
-        loaded = self._model()
         request = orjson.loads(body)
-        work, budgets = (scoring, SCORED) if "feature" in request else (generating, GENERATED)
+        work, head, budgets = _work_of(request)
+        loaded = self._model(head)
         prepared: Any = work.prepare(loaded, request)
         if isinstance(prepared, Reply):
             return prepared
-        group = f"{work.__name__} {prepared.group}"
-        return _Row(work, prepared, group, prepared.length, budgets[loaded.device])
+        group = f"{work.__name__} {head} {prepared.group}"
+        return _Row(work, loaded, prepared, group, prepared.length, budgets[loaded.device])
 
     def _run(self, rows: Sequence[_Row], proceed: Proceed) -> list[Reply]:
-        replies: list[Reply] = rows[0].work.run(self._model(), [row.prepared for row in rows], proceed)
+        replies: list[Reply] = rows[0].work.run(rows[0].loaded, [row.prepared for row in rows], proceed)
         return replies
 
     def _too_large(self, row: _Row) -> Reply:
-        device = self._model().device
-        said = f"a row of {row.length} tokens does not fit into the memory of this {device}"
+        said = f"a row of {row.length} tokens does not fit into the memory of this {row.loaded.device}"
         error = {"message": said, "type": "invalid_request_error", "code": "context_length_exceeded"}
         return Reply(400, {"content-type": "application/json"}, orjson.dumps({"error": error}))
+
+
+def _work_of(request: Mapping[str, Any]) -> tuple[ModuleType, str, Mapping[str, int]]:
+    """Who prepares and runs a body, as what the model is opened for it, and how large its batches are."""
+    if "input" in request:
+        return embedding, STATES, SCORED
+    if "feature" not in request:
+        return generating, LANGUAGE, GENERATED
+    return scoring, REWARD if request["feature"]["of"] == "reward" else LANGUAGE, SCORED
 
 
 def _release() -> None:
