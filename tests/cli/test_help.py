@@ -26,6 +26,7 @@ COMMANDS = [
     "feature",
     "feedback",
     "self-knowledge",
+    "decontaminate",
     "split",
     "merge",
     "sample",

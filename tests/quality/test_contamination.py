@@ -100,7 +100,7 @@ def test_the_evidence_stands_in_the_row() -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_whole_item_anywhere_in_a_row_is_found(data: st.DataObject) -> None:
     texts = st.lists(st.sampled_from(VOCABULARY[:12]), max_size=30)
     benchmark = data.draw(st.lists(texts.filter(lambda text: len(text) >= 8), min_size=1, max_size=6))
@@ -113,7 +113,7 @@ def test_a_whole_item_anywhere_in_a_row_is_found(data: st.DataObject) -> None:
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=60), min_size=1, max_size=5), st.text(max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_row_without_a_word_of_the_benchmark_is_clean(benchmark: list[str], text: str) -> None:
     known = {word for item in benchmark for word in words(item)}
     row = " ".join(word for word in words(text) if word not in known)
@@ -121,7 +121,7 @@ def test_a_row_without_a_word_of_the_benchmark_is_clean(benchmark: list[str], te
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_the_order_of_the_benchmark_makes_no_difference(rng: random.Random) -> None:
     rows = [*(each.row for each in leak(4)), *neighbours(100, 4)]
     asked = questions(BENCHMARK)
