@@ -113,9 +113,9 @@ class _Shape:
             self.first, self.columns, self.kind = where, frozenset(row), row.get("kind")
         if row.keys() != self.columns:
             more, less = sorted(row.keys() - self.columns), sorted(self.columns - row.keys())
-            differs = [f"has {', '.join(more)} more" if more else "", f"lacks {', '.join(less)}" if less else ""]
+            differs = [f"has the columns {', '.join(more)}" if more else "", f"lacks {', '.join(less)}" if less else ""]
             raise UsageError(
-                f"{where}: {' and '.join(filter(None, differs))} than {self.first}. All rows of a dataset have the "
+                f"{where}: {' and '.join(filter(None, differs))}, unlike {self.first}. All rows of a dataset have the "
                 "same columns: add or drop them first, or keep the files apart."
             )
         if row.get("kind") != self.kind:

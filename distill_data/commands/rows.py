@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -274,7 +274,8 @@ class _Stdout:
         sys.stdout.buffer.flush()
 
     def discard(self) -> None:
-        self._held.close()
+        with suppress(OSError):  # on a full disk it cannot be flushed
+            self._held.close()
 
 
 def _draft(target: Path) -> Draft:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from distill_data.commands.rows import Done, Source, Step, Verdict, keep_rows, opened, outputs_of, with_place
 from distill_data.data.columns import make_text
@@ -48,17 +49,19 @@ def sample(
     place = make_row_place(seed)
     chosen: set[int] = set()
 
-    def decide(ordinal: int, row: Row) -> Verdict:
-        if rows is None:
-            return None if place(row) < share else LEFT
-        if not ordinal:
+    def prepare() -> Mapping[str, Any]:
+        if rows is not None:
             chosen.update(_draw(sources[0], rows, per, place))
-        return None if ordinal in chosen else LEFT
+        return {}
+
+    def decide(ordinal: int, row: Row) -> Verdict:
+        drawn = place(row) < share if rows is None else ordinal in chosen
+        return None if drawn else LEFT
 
     with opened(source) as sources:
         settings = {"rows": rows, "share": share, "seed": seed, "per": per}
         outputs = {name: path for name, path in outputs_of(output, rejects).items() if name == "dataset" or rejects}
-        return keep_rows(Step("sample", sources, settings, outputs), decide)
+        return keep_rows(Step("sample", sources, settings, outputs), decide, prepare)
 
 
 def make_row_place(seed: int) -> Callable[[Row], float]:
