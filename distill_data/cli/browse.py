@@ -21,6 +21,8 @@ STYLES = {"head": "\x1b[1m", "label": "\x1b[36m", "quiet": "\x1b[2m"}
 ARROWS = {"\x1b[A": "p", "\x1b[D": "p", "\x1b[B": "n", "\x1b[C": "n", "\x1b[5~": "b", "\x1b[6~": " ", "\x1b": "q"}
 """What a key with a sequence of its own stands for."""
 KEYS = "n next  p back  7 row 7  / search  N again  r reject  R reject back  a answers  space more  b less  q end"
+LONGEST = 16
+"""Bytes of the sequence of a key."""
 Read = Callable[[], str]
 
 
@@ -50,10 +52,15 @@ def browse(book: "Book", *, rejects: bool) -> None:
         _reject(book, place, 1)
     with _keys() as read:
         _draw(book, place, new=True)
-        while (key := read()) not in ("q", "\x04", ""):
+        while (key := _meaning(read())) not in ("q", "\x04", ""):
             new = _press(book, place, key, read)
             _draw(book, place, new=new)
         sys.stdout.write("\n")
+
+
+def _meaning(key: str) -> str:
+    """The letter that an arrow and the like stands for; any other sequence asks for help."""
+    return ARROWS.get(key, "?" if key.startswith("\x1b") else key)
 
 
 def _press(book: "Book", place: Place, key: str, read: Read) -> bool:
@@ -185,7 +192,7 @@ def _ask(prompt: str, typed: str, read: Read) -> str:
 
 @contextmanager
 def _keys() -> Iterator[Read]:
-    """A function that waits for one key: a character, or the sequence of an arrow as the letter it stands for."""
+    """A function that waits for one key: a character, or the whole sequence of an arrow and the like."""
     import select
     import termios
     import tty
@@ -198,9 +205,10 @@ def _keys() -> Iterator[Read]:
         while key and (key[0] >= 0xC0 or key[-1] >= 0x80) and not _whole(key):
             key += os.read(descriptor, 1)
         if key == b"\x1b" and select.select([descriptor], [], [], 0.05)[0]:
-            key += os.read(descriptor, 8)
-        text = key.decode("utf-8", "replace")
-        return ARROWS.get(text, "?" if text.startswith("\x1b") else text)
+            key += os.read(descriptor, 1)
+            while key[1:2] in (b"[", b"O") and (len(key) == 2 or not 0x40 <= key[-1] <= 0x7E) and len(key) < LONGEST:
+                key += os.read(descriptor, 1)
+        return key.decode("utf-8", "replace")
 
     try:
         tty.setcbreak(descriptor)

@@ -36,6 +36,8 @@ COMMANDS = [
     "export",
     "card",
     "push",
+    "report",
+    "view",
     "recipes",
     "show",
     "check-recipe",
