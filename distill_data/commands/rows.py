@@ -70,6 +70,8 @@ class Step:
     """Further files that decide the output: word lists, schemas, benchmarks."""
     parts: bool = False
     """Whether every output is a dataset with a manifest of its own."""
+    manifest: Path | None = None
+    """Where the manifest of rows in another shape lies, which point at no arrays any more; else beside the dataset."""
 
     def plan(self) -> str:
         """Digest of all that decides the bytes of the output."""
@@ -86,6 +88,8 @@ class Step:
 
     def manifests(self) -> dict[Path, tuple[str, ...]]:
         """The manifest beside each dataset, to the outputs that it describes; none for stdout."""
+        if self.manifest is not None:
+            return {self.manifest: tuple(self.outputs)}
         if self.parts:
             return {files_of(path).manifest: (name,) for name, path in self.outputs.items() if path is not None}
         first = next(iter(self.outputs.values()))
@@ -309,7 +313,7 @@ def _refuse_leaving_arrays(step: Step) -> None:
     The first row of each source tells; rows of a file are of one kind.
     """
     folders = {path.parent for name, path in step.outputs.items() if path is not None and name != "rejects"}
-    for source in step.sources if folders else ():
+    for source in step.sources if folders and step.manifest is None else ():
         file = side_file(next(source.file.read()).row)
         for folder in folders if file else ():
             if folder.resolve() != source.file.path.parent.resolve() and not (folder / file).is_file():
