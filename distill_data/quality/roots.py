@@ -16,22 +16,23 @@ VERBS, ASKING, _BEFORE, _ENDS, _SKIPPED = (
     frozenset(listed.split())
     for listed in (
         # that orders open with
-        "act add adapt advise analyse analyze answer apply argue arrange ask assess assign autocomplete brainstorm "
-        "build  calculate categorise categorize change check choose cite classify clean combine comment compare "
-        "compile complete  compose compress compute condense construct continue contrast convert copy correct count "
-        "craft create criticise  critique debug decide declare decode decompose deduce define delete demonstrate "
-        "derive describe design detect  determine develop devise differentiate discuss distinguish divide draft "
-        "draw edit elaborate eliminate encode  enumerate estimate evaluate examine expand explain explore extend "
-        "extract fill filter find finish fix follow  format formulate gather generate give group guess help "
-        "highlight identify illustrate imagine implement improve  infer insert interpret introduce invent judge "
-        "justify label link list locate make map mark match measure mention  merge modify move multiply name "
-        "narrate negate number offer optimise optimize order organise organize outline  paraphrase parse pick plan "
-        "point pose predict prepare present produce proofread propose prove provide put  punctuate quote rank rate "
-        "read rearrange recall recommend record reduce refactor refine reformulate relate remove  rename reorder "
-        "repeat rephrase replace reply report respond restate reverse review revise rewrite round say  score search "
-        "select separate set shorten show simplify simulate sketch solve sort specify spell split state  structure "
-        "substitute suggest sum summarise summarize support take tell test think trace transform translate turn "
-        "update use validate verify visualise visualize weigh write",
+        "act adapt add advise analyse analyze answer apply argue arrange ask assess assign autocomplete boil "
+        "brainstorm break build calculate call categorise categorize change check choose cite clarify classify "
+        "clean collect combine come comment compare compile complete compose compress compute condense construct "
+        "continue contrast convert copy correct count craft create criticise critique debug decide declare decode "
+        "decompose deduce define delete demonstrate derive describe design detect determine develop devise "
+        "differentiate discuss distinguish divide draft draw edit elaborate eliminate encode enumerate estimate "
+        "evaluate examine expand explain explore express extend extract fill filter find finish fix follow format "
+        "formulate gather generate give group guess help highlight identify illustrate imagine implement improve "
+        "infer insert interpret introduce invent judge justify label link list locate make map mark match measure "
+        "mention merge modify move multiply name narrate negate number offer optimise optimize order organise "
+        "organize outline paraphrase parse pick plan point pose predict prepare present produce proofread propose "
+        "prove provide pull punctuate put quote rank rate read rearrange recall recommend record reduce refactor "
+        "refine reformulate relate remove rename render reorder repeat rephrase replace reply report respond "
+        "restate retell return reverse review revise rework rewrite round say schedule score search select separate "
+        "set shorten show simplify simulate sketch soften solve sort specify spell split spot state structure "
+        "substitute suggest sum summarise summarize supply support take teach tell test think trace transform "
+        "translate turn update use validate verify visualise visualize weigh work write",
         # that questions open with
         "what which who whom whose when where why how is are do does did can could should would will",
         # that may stand before the verb
@@ -49,6 +50,7 @@ VERBS, ASKING, _BEFORE, _ENDS, _SKIPPED = (
 )
 _IN_FRONT = 12
 """Words among which the verb must be."""
+_STOPS = frozenset(".?!:")
 _PHRASE = 7
 """Words in which a noun phrase must end."""
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]")
@@ -68,17 +70,21 @@ def root_of(text: str) -> tuple[str, str]:
             break
     first = _first_words(text)
     if first and first[0] not in ASKING:
-        found = _later_verb(tokens)
+        found = _later(tokens)
         if found:
             return found
     return (first[0], first[1]) if len(first) > 1 else (first[0] if first else "", "")
 
 
-def _later_verb(tokens: list[str]) -> tuple[str, str] | None:
-    """A verb that opens a later clause, after a mark: "Given a text, list the names"."""
-    for place, token in enumerate(tokens[1:_IN_FRONT], 1):
-        if token in VERBS and not tokens[place - 1][0].isalnum():
+def _later(tokens: list[str]) -> tuple[str, str] | None:
+    """What opens a later clause, after a mark: "Given a text, list the names", "A shop is open. How long?"."""
+    for place, token in enumerate(tokens[1:], 1):
+        if tokens[place - 1][0].isalnum():
+            continue
+        if token in VERBS and (place <= _IN_FRONT or tokens[place - 1] in _STOPS):
             return token, _object(tokens[place + 1 :])
+        if token in ASKING and tokens[place - 1] in _STOPS and tokens[place + 1 :]:
+            return token, tokens[place + 1]
     return None
 
 

@@ -31,6 +31,14 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def compact(value: float) -> str:
+    """As `number`, from a million on with two digits and a letter."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:.1f} {letter}"
+    return number(value)
+
+
 def share(part: float, whole: float) -> str:
     """A percentage, `-` of nothing."""
     return f"{100 * part / whole:.1f} %" if whole else "-"
@@ -41,16 +49,17 @@ def histogram(spread: Mapping[str, Any], *, key: str, title: str, unit: str) -> 
 
     `key` tells the figures of a page apart. A last bin that goes on further than the others is as wide as they are.
     """
+    unit = f" {unit}" if unit else ""
     edges: Sequence[float] = spread["histogram"]["edges"]
     counts: Sequence[int] = spread["histogram"]["counts"]
     if spread["min"] == spread["max"]:
-        same = f"All {spread['count']:,} values are {number(spread['min'])} {unit}."
+        same = f"All {spread['count']:,} values are {number(spread['min'])}{unit}."
         return tag("p", tag("b", title), " ", tag("span", same, class_="quiet"))
     top, width = max(counts), 100 / len(counts)
     drawn = [
         tag(
             "rect",
-            tag("title", f"{number(edges[index])} to {number(edges[index + 1])} {unit}: {count:,}"),
+            tag("title", f"{number(edges[index])} to {number(edges[index + 1])}{unit}: {count:,}"),
             x=f"{index * width + width * 0.06:.3f}%",
             width=f"{width * 0.88:.3f}%",
             y=f"{_height(count, top):.1f}",
@@ -61,7 +70,7 @@ def histogram(spread: Mapping[str, Any], *, key: str, title: str, unit: str) -> 
         if count
     ]
     said = (
-        f"{spread['count']:,} values from {number(spread['min'])} to {number(spread['max'])} {unit}; median "
+        f"{spread['count']:,} values from {number(spread['min'])} to {number(spread['max'])}{unit}; median "
         f"{number(spread['median'])}, mean {number(spread['mean'])}, 95 % at most {number(spread['p95'])}."
     )
     median = _median(edges, spread["median"], width)

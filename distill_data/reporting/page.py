@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from distill_data.reporting.charts import number, share
+from distill_data.reporting.charts import compact, number, share
 from distill_data.reporting.making import money
 from distill_data.reporting.markup import Html, tag
 from distill_data.reporting.sections import SECTIONS
@@ -61,7 +61,7 @@ def _style() -> str:
 def _head(facts: Mapping[str, Any]) -> Html:
     profile, history = facts["profile"], facts.get("history", {})
     counts, texts = facts.get("counts", {}), profile.get("texts", {})
-    figures = [("rows", number(profile["rows"]))]
+    figures = [("rows", compact(profile["rows"]))]
     total = sum(counts.values())
     if total and "kept" in counts:
         figures.append(("items kept", share(counts["kept"], total)))
@@ -70,7 +70,7 @@ def _head(facts: Mapping[str, Any]) -> Html:
     if "y" in texts and texts["y"]["words"]:
         figures.append(("words in a y, median", number(round(texts["y"]["words"]["median"]))))
     if history.get("tokens"):
-        figures.append(("tokens", number(history["tokens"])))
+        figures.append(("tokens", compact(history["tokens"])))
     if "cost" in history:
         figures.append(("cost", money(history["cost"])))
     shown = [tag("div", tag("dt", name), tag("dd", value)) for name, value in figures]

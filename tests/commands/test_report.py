@@ -198,6 +198,23 @@ def test_a_page_is_small_whatever_is_in_the_rows(tmp_path: Path) -> None:
     assert "more characters" in page
 
 
+@pytest.mark.slow
+def test_a_run_of_ten_thousand_rows_has_a_small_page(tmp_path: Path) -> None:
+    seeds = (
+        {"instruction": f"Write {n % 97} lines about the number {n}.", "input": "x " * (n % 60)} for n in range(10_000)
+    )
+    output = tmp_path / "big.jsonl"
+    label(
+        str(write(tmp_path / "seeds.jsonl", seeds)),
+        recipe="answer",
+        output=str(output),
+        options=Options(teachers=("echo",)),
+    )
+    page = page_of(output, tmp_path / "page.html")
+    assert "10,000 rows of kind sft" in page and "10,000 answers and 0 refusals" in page
+    assert len(page.encode()) < LIMIT
+
+
 def test_bad_manifests_and_runs_are_passed_over(tmp_path: Path) -> None:
     dataset = write(tmp_path / "d.jsonl", [{"text": "x"}])
     manifest, rejects = tmp_path / "d.manifest.json", tmp_path / "d.rejects.jsonl"
