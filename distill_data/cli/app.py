@@ -15,7 +15,14 @@ from distill_data.cli.choosing import (
     sample,
     split,
 )
-from distill_data.cli.cleaning import DECONTAMINATE_EXAMPLES, FILTER_EXAMPLES, decontaminate, filter_rows
+from distill_data.cli.cleaning import (
+    DECONTAMINATE_EXAMPLES,
+    DEDUP_EXAMPLES,
+    FILTER_EXAMPLES,
+    decontaminate,
+    dedup,
+    filter_rows,
+)
 from distill_data.cli.datasets import CHECK_EXAMPLES, EXPORT_EXAMPLES, VERIFY_EXAMPLES, check, export, verify
 from distill_data.cli.generate import (
     CURATE_EXAMPLES,
@@ -49,6 +56,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("self-knowledge", self_knowledge, SELF_EXAMPLES),
     ("score", score, SCORE_EXAMPLES),
     ("filter", filter_rows, FILTER_EXAMPLES),
+    ("dedup", dedup, DEDUP_EXAMPLES),
     ("decontaminate", decontaminate, DECONTAMINATE_EXAMPLES),
     ("select", select, SELECT_EXAMPLES),
     ("stats", stats, STATS_EXAMPLES),

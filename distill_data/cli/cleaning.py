@@ -124,3 +124,67 @@ def decontaminate(
     if not quiet:
         say(f"{len(found.findings):,} of {found.rows:,} rows hold items; nothing was written")
         say(*benchmark_lines(found.benchmarks))
+
+
+Alike = Annotated[
+    str, typer.Option("--method", rich_help_panel=RULE, metavar="METHOD", help="exact, fuzzy, rouge or semantic; below")
+]
+Text = Annotated[
+    str | None, typer.Option("--on", rich_help_panel=INPUT, metavar="COLUMNS", help="what is compared [x]")
+]
+Vectors = Annotated[
+    str | None,
+    typer.Option("--column", rich_help_panel=INPUT, metavar="COLUMN", help="vectors for semantic [embedding]"),
+]
+Others = Annotated[
+    list[str] | None,
+    typer.Option("--against", rich_help_panel=INPUT, metavar="FILE", help="drop rows like these too; repeatable"),
+]
+Best = Annotated[
+    str, typer.Option("--best", rich_help_panel=RULE, metavar="COLUMN", help="keep the highest number, not the first")
+]
+Threshold = Annotated[
+    float | None, typer.Option("--threshold", rich_help_panel=RULE, metavar="T", help="similarity from which rows fall")
+]
+Run = Annotated[
+    int | None, typer.Option("--ngram", rich_help_panel=RULE, metavar="N", help="words compared as one, for fuzzy [1]")
+]
+
+DEDUP_EXAMPLES = """\
+Methods, each with its threshold:
+  exact           equal but for case, width, punctuation and space
+  fuzzy [0.55]    words, or runs of --ngram words, in common; not counting function words
+  rouge [0.7]     ROUGE-L above it, as in Self-Instruct
+  semantic [0.9]  cosine of the vectors that `score -r embedding` adds
+
+A row falls where it is like one that is kept: rows are taken in order, or by --best, and no
+two that are left are alike. Where one word is the task, raise the threshold.
+
+Examples:
+  distill-data dedup answers.jsonl -o unique.jsonl
+  distill-data dedup scored.jsonl --method semantic --best quality --against old.jsonl -o b.jsonl"""
+
+
+def dedup(
+    source: Rows,
+    output: RowsOut,
+    method: Alike = "fuzzy",
+    on: Text = None,
+    column: Vectors = None,
+    against: Others = None,
+    threshold: Threshold = None,
+    ngram: Run = None,
+    best: Best = "",
+    rejects: Rejects = "",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep one row of those that are alike. More in docs/datasets.md."""
+    from distill_data.commands.dedup import Matching
+    from distill_data.commands.dedup import dedup as run
+    from distill_data.reporting.clusters import cluster_lines
+
+    matching = Matching(method, on, column, threshold, ngram)
+    with listening(quiet=quiet, verbose=False, tty=False):
+        done = run(source, matching, output=output, against=against or (), best=best, rejects=rejects)
+    tell(done, quiet=quiet, as_json=as_json, first=cluster_lines)

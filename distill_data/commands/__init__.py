@@ -9,6 +9,7 @@ from distill_data.commands.check import check_student
 from distill_data.commands.check_recipe import check_recipe
 from distill_data.commands.curate import curate
 from distill_data.commands.decontaminate import decontaminate, find_contamination
+from distill_data.commands.dedup import Matching, dedup
 from distill_data.commands.diff import Diff, diff
 from distill_data.commands.doctor import doctor
 from distill_data.commands.expand import expand
@@ -36,6 +37,7 @@ from distill_data.commands.verify import verify
 __all__ = [
     "Choosing",
     "Diff",
+    "Matching",
     "Options",
     "Summary",
     "card",
@@ -43,6 +45,7 @@ __all__ = [
     "check_student",
     "curate",
     "decontaminate",
+    "dedup",
     "diff",
     "doctor",
     "expand",

@@ -30,7 +30,7 @@ class NearDuplicates:
         self._threshold = threshold
         self._ngram = ngram
         self._permutations = permutations
-        self._rows = _rows(threshold, permutations)
+        self._rows = rows_of_band(threshold, permutations, _MISSED)
         self._entries: list[frozenset[str]] = []
         self._bands: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
 
@@ -69,7 +69,7 @@ class NearDuplicates:
             yield (start, *signature[start : start + self._rows])
 
 
-def _rows(threshold: float, permutations: int) -> int:
-    """The most hashes a band can have with at most `_MISSED` of the pairs at the threshold sharing none."""
-    fits = (rows for rows in range(permutations, 0, -1) if (1 - threshold**rows) ** (permutations // rows) <= _MISSED)
+def rows_of_band(threshold: float, permutations: int, missed: float) -> int:
+    """The most hashes a band can have with at most `missed` of the pairs at the threshold sharing none."""
+    fits = (rows for rows in range(permutations, 0, -1) if (1 - threshold**rows) ** (permutations // rows) <= missed)
     return next(fits, 1)

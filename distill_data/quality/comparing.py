@@ -1,0 +1,78 @@
+"""What is compared when two texts may say the same: a key for equal ones, and sets for similar ones. Knows no rows.
+
+By single words, function words do not count, so that a politer opening changes little, and numbers and signs have to
+be the same, so that two sums in the same words are two. Runs of several words are compared as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from distill_data.parsing.folding import fold
+from distill_data.quality.language import FUNCTION_WORDS
+from distill_data.quality.words import words
+
+_TELLING = frozenset({"who", "what", "when", "how", "which", "not", "if", "but", "i"})
+"""English function words that make another question of the same words."""
+_ENGLISH = FUNCTION_WORDS["en"] - _TELLING
+_CHINESE = frozenset(
+    "的了吗呢吧啊呀嘛么哦嗯是在和与为用对把被给向从到以于及或也都就而但其这那之所个请你我您他她它们能可会要"
+)
+_OTHERS = (_ENGLISH, _CHINESE, *(listed for code, listed in FUNCTION_WORDS.items() if code != "en"))
+_SHARE = 5
+"""One in so many words is an English function word: so it is English, and no other language is looked at."""
+# A dash between words is punctuation; one beside a number is a sign.
+_SIGNS = re.compile(r"[+<>=^%×÷√±≤≥≠]|(?<=\w)#|(?<=[\d)])\s*[-−*/]|[-−*/]\s*(?=[\d(])")
+
+
+class Compared(NamedTuple):
+    """What is compared of a text."""
+
+    grams: frozenset[str]
+    """Never empty; of a text without words it is the text."""
+    numbers: int
+    """Equal where numbers and signs are, up to chance of 2 to the power of -64; 0 where they do not count."""
+
+
+def key_of(text: str) -> bytes:
+    """16 bytes that are equal for equal texts: the words, folded, and the signs that make another sum of them."""
+    found = " ".join(words(text)) or _bare(text)
+    return blake2b(f"{found}\n{_signs(text)}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def make_compared(ngram: int) -> Callable[[str], Compared]:
+    """A text to its telling words, or for `ngram` above 1 to its runs of so many words."""
+    return _by_words if ngram == 1 else lambda text: _by_runs(text, ngram)
+
+
+def _by_words(text: str) -> Compared:
+    found = frozenset(words(text))
+    if not found:
+        return Compared(frozenset([_bare(text)]), 0)
+    numbers = frozenset(filter(str.isdecimal, found))
+    return Compared(_without_function_words(found), hash((numbers, _signs(text))) if numbers else 0)
+
+
+def _by_runs(text: str, ngram: int) -> Compared:
+    found = words(text) or [_bare(text)]
+    starts = range(max(1, len(found) - ngram + 1))
+    return Compared(frozenset([" ".join(found[start : start + ngram]) for start in starts]), 0)
+
+
+def _without_function_words(found: frozenset[str]) -> frozenset[str]:
+    left = found - _ENGLISH
+    if (len(found) - len(left)) * _SHARE < len(found):
+        left = min((found - listed for listed in _OTHERS), key=len)
+    return left or found
+
+
+def _signs(text: str) -> str:
+    return "".join("".join(_SIGNS.findall(text)).split())
+
+
+def _bare(text: str) -> str:
+    """A text without words, such as an emoji or an empty one."""
+    return " ".join(fold(text).split())
