@@ -1,7 +1,8 @@
 """Checks on a row of a dataset, written in a word: `NAME[@COLUMN][:ARGS]`, such as `length:1,2000` or `language@x:en`.
 
 `COLUMN` is any column, `x` or `y` (data/columns.py), several joined by `+`; a check without one looks at y, the answer.
-Knows no files but those that a check names: schemas, word lists, a user's own function.
+Knows no files but those that a check names: schemas, word lists, a user's own function. A check takes time linear in
+the text's length, but for what a user wrote: the patterns of regex, no-regex and a schema, and a function.
 
 To add one: write a maker `name(args) -> (text, row) -> reason or None` and add a line to `FILTERS`.
 """
@@ -9,8 +10,10 @@ To add one: write a maker `name(args) -> (text, row) -> reason or None` and add 
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,11 @@ import orjson
 from distill_data.data.columns import make_text, number_at, text_of, value_at
 from distill_data.data.items import Row
 from distill_data.errors import ParseError, SeedError, UsageError, VerifierFailed
-from distill_data.parsing.arguments import look_up
+from distill_data.parsing.arguments import look_up, shown
 from distill_data.parsing.schemas import make_schema_check
 from distill_data.parsing.strict_json import read_document
 from distill_data.quality import make_check, make_verifier
-from distill_data.quality.hygiene import BOILERPLATE, FOUL, PERSONAL, joined, make_phrases, personal, repeated_share
+from distill_data.quality.hygiene import BOILERPLATE, FOUL, PERSONAL, make_phrases, personal, repeated_share
 
 OnText = Callable[[str, Row], str | None]
 """(the text looked at, the row) to a reason, or None where all is well."""
@@ -39,6 +42,7 @@ _SPEC = re.compile(r"(?P<name>[a-z-]+)(?:@(?P<column>[^:]+))?(?::(?P<args>.*))?"
 def make_filter(spec: str) -> RowCheck:
     """A check from `NAME[@COLUMN][:ARGS]`. Raises UsageError where it cannot be."""
     parts = _SPEC.fullmatch(spec)
+    spec = spec if len(spec) <= 100 else f"{spec[:97]}..."  # for messages
     if not parts:
         raise UsageError(f"--check {spec}: this must be NAME[@COLUMN][:ARGS], such as length:1,2000 or language@x:en.")
     make = look_up(FILTERS, parts["name"], "check")
@@ -74,7 +78,9 @@ def limits(args: str) -> tuple[float | None, float | None]:
     try:
         least, most = float(low) if low.strip() else None, float(high) if high.strip() else None
     except ValueError:
-        raise UsageError(f"{args!r} is no pair of numbers; write MIN,MAX, one of which may be left out") from None
+        raise UsageError(f"{shown(args)} is no pair of numbers; write MIN,MAX, one of which may be left out") from None
+    if any(limit is not None and math.isnan(limit) for limit in (least, most)):
+        raise UsageError(f"{args!r} is no pair of numbers; nothing is above or below nan")
     if least is None and most is None:
         raise UsageError("MIN,MAX is wanted, one of which may be left out")
     if least is not None and most is not None and least > most:
@@ -83,7 +89,7 @@ def limits(args: str) -> tuple[float | None, float | None]:
 
 
 def _outside(value: float, least: float | None, most: float | None, low: str, high: str) -> str | None:
-    if least is not None and value < least:
+    if least is not None and not value >= least:
         return low
     return high if most is not None and not value <= most else None
 
@@ -100,11 +106,13 @@ def _words(args: str) -> OnText:
     return lambda text, row: _outside(len(words(text)), least, most, "too-few-words", "too-many-words")
 
 
-def _named(name: str, key: str = "") -> Callable[[str], OnText]:
+def _named(name: str, key: str = "", example: str = "") -> Callable[[str], OnText]:
     """A check that recipes have too, on the one text."""
 
     def make(args: str) -> OnText:
         given: dict[str, Any] = {"field": "text"}
+        if key and not args:
+            raise UsageError(f"an argument is wanted, such as {example}")
         if key:
             given[key] = args
         else:
@@ -129,13 +137,13 @@ def _repetition(args: str) -> OnText:
 def _boilerplate(args: str) -> OnText:
     _nothing(args)
     phrases = make_phrases(BOILERPLATE)
-    return lambda text, row: "boilerplate" if phrases.search(joined(text)) else None
+    return lambda text, row: "boilerplate" if phrases(text) else None
 
 
 def _toxicity(args: str) -> OnText:
     listed = FOUL if not args else [line for line in _read(args).split("\n") if line.strip()]
     phrases = make_phrases(listed)
-    return lambda text, row: "toxicity" if phrases.search(joined(text)) else None
+    return lambda text, row: "toxicity" if phrases(text) else None
 
 
 def _pii(args: str) -> OnText:
@@ -172,9 +180,11 @@ def _pattern(args: str) -> re.Pattern[str]:
     if not args:
         raise UsageError("a pattern is wanted")
     try:
-        return re.compile(args)
-    except re.error as error:
-        raise UsageError(f"{args!r} is no pattern: {error}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what may mean something else one day
+            return re.compile(args)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"{shown(args)} is no pattern: {error}") from None
 
 
 def _regex(args: str) -> OnText:
@@ -234,22 +244,24 @@ def _function(args: str) -> OnText:
         sys.path.insert(0, here)
     try:
         keep = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise UsageError(f"{args} cannot be imported: {error}") from None
+    except (Exception, SystemExit) as error:  # it is the user's code, which may do anything
+        raise UsageError(f"{args} cannot be imported: {type(error).__name__}: {error}") from error
+    if not callable(keep):
+        raise UsageError(f"{args} is no function, but {type(keep).__name__}")
 
     def check(text: str, row: Row) -> str | None:
         try:
             said = keep(row)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise SeedError(f"your function {args} stopped here: {type(error).__name__}: {error}") from error
         if said is True or said is None:
             return None
         if said is False:
             return name
-        if isinstance(said, str):
+        if isinstance(said, str) and said.strip():
             return said
         raise SeedError(
-            f"your function {args} gave {said!r}; it gives True to keep a row, and False or a reason to drop"
+            f"your function {args} gave {shown(said)}; it gives True to keep a row, and False or a reason to drop it"
         )
 
     return check
@@ -257,20 +269,20 @@ def _function(args: str) -> OnText:
 
 def _nothing(args: str) -> None:
     if args:
-        raise UsageError(f"takes no arguments, and {args!r} is given")
+        raise UsageError(f"takes no arguments, and {shown(args)} is given")
 
 
 def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+    except (OSError, ValueError) as error:  # not there, not UTF-8, no name that a file can have
+        raise UsageError(f"{shown(path)} cannot be read: {error}") from None
 
 
 FILTERS: Mapping[str, Callable[[str], OnText]] = {
     "length": _length,  # MIN,MAX: characters
     "words": _words,  # MIN,MAX; a Chinese character is one
-    "language": _named("language", "is"),  # CODE: clearly another language
+    "language": _named("language", "is", "language:en"),  # CODE: clearly another language
     "refusal": _named("refusal"),  # begins as a refusal does
     "truncation": _truncation,  # ends in the middle
     "repetition": _repetition,  # [SHARE]: says more of it twice
