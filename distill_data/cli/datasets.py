@@ -11,10 +11,12 @@ from distill_data.cli.options import (
     BaseUrl,
     Config,
     Headers,
+    Quiet,
     Seed,
     Teachers,
     build_options,
 )
+from distill_data.cli.rows import Rows
 from distill_data.cli.talk import listening, put, put_json, say
 from distill_data.errors import DamageError, UsageError
 
@@ -22,16 +24,16 @@ SHOWN = 10
 """Findings that an error tells; all of them with --json."""
 
 Written = Annotated[str, typer.Argument(metavar="OUT", help="a dataset that a command wrote, with its manifest beside")]
-WithArrays = Annotated[str, typer.Argument(metavar="IN", help="a dataset that `feature` wrote")]
+Checked = Annotated[str, typer.Argument(metavar="IN", help="a file or folder that a trainer shall read; - is stdin")]
 Rescore = Annotated[
     int, typer.Option("--rescore", rich_help_panel="Input", metavar="N", help="ask the teacher again for N rows")
 ]
 Target = Annotated[
-    str, typer.Option("--to", rich_help_panel="Output and resume", metavar="NAME", help="distillkit, axolotl-kd or npz")
+    str, typer.Option("--to", rich_help_panel="Output and resume", metavar="TARGET", help="one of those below")
 ]
 Exported = Annotated[
     str,
-    typer.Option("-o", "--output", rich_help_panel="Output and resume", metavar="OUT", help="a folder for distillkit"),
+    typer.Option("-o", "--output", rich_help_panel="Output and resume", metavar="OUT", help="- is stdout, for lines"),
 ]
 Tokenizer = Annotated[
     str,
@@ -39,11 +41,17 @@ Tokenizer = Annotated[
         "--tokenizer",
         rich_help_panel="Teacher",
         metavar="MODEL",
-        help="transformers/PATH, for the prompt's tokens; else the teacher's",
+        help="transformers/PATH, for arrays: the prompt's tokens; else the teacher's",
     ),
 ]
+For = Annotated[
+    str, typer.Option("--for", rich_help_panel="Input", metavar="TARGET", help="what reads it, a name of `export --to`")
+]
 Student = Annotated[
-    str, typer.Option("--student", rich_help_panel="Student", metavar="MODEL", help="such as transformers/PATH")
+    str,
+    typer.Option(
+        "--student", rich_help_panel="Student", metavar="MODEL", help="for arrays of `feature`: transformers/PATH"
+    ),
 ]
 
 VERIFY_EXAMPLES = """\
@@ -51,12 +59,20 @@ Examples:
   distill-data verify logits.jsonl
   distill-data verify logits.jsonl --rescore 20 -t transformers/smollm2"""
 EXPORT_EXAMPLES = """\
+Targets; docs/formats.md tells the kinds that each takes and its columns:
+  trl-sft trl-dpo trl-kto trl-reward trl-grpo trl-distillation sharegpt alpaca openai-sft
+  openai-dpo axolotl nemo-rl rrhf pro        JSON lines
+  parquet verl                               a Parquet file
+  llama-factory hf                           a folder
+  axolotl-kd distillkit npz                  the arrays of `feature`
+
 Examples:
-  distill-data export logits.jsonl --to axolotl-kd -o kd.jsonl
-  distill-data export logits.jsonl --to distillkit --tokenizer transformers/./teacher -o kd
-  distill-data export states.jsonl --to npz -o states.npz"""
+  distill-data export out.jsonl --to trl-sft -o train.jsonl
+  distill-data export pairs.jsonl --to llama-factory -o data/pairs
+  distill-data export logits.jsonl --to distillkit --tokenizer transformers/./teacher -o kd"""
 CHECK_EXAMPLES = """\
 Examples:
+  distill-data check train.jsonl --for trl-sft
   distill-data check logits.jsonl --student transformers/./student"""
 
 
@@ -94,37 +110,50 @@ def verify(
 
 
 def export(
-    source: WithArrays,
+    source: Rows,
     to: Target,
     output: Exported,
     tokenizer: Tokenizer = "",
     config: Config = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a dataset's arrays in the shape that a trainer reads, with its settings."""
+    """Write a dataset in the shape that its consumer reads, with the settings for it."""
     from distill_data.commands.export import export as write
 
-    with listening(quiet=False, verbose=False, tty=False):
-        manifest = write(source, to=to, output=output, tokenizer=tokenizer, options=build_options(config=config))
-    if as_json:
-        put_json(manifest)
+    with listening(quiet=quiet, verbose=False, tty=False):
+        done = write(source, to=to, output=output, tokenizer=tokenizer, options=build_options(config=config))
+    if output == "-":
         return
-    say(f"written: {output}, {output}.manifest.json; {manifest['rows']:,} rows")
-    if manifest["settings"]:
+    if as_json:
+        put_json(done.result)
+        return
+    from distill_data.reporting.rows import export_lines
+
+    if not quiet:
+        say(*export_lines(done))
+    settings = done.result.get("trainer")
+    if settings and not quiet:
         say("settings for the trainer, as YAML or JSON:")
-        put(*json.dumps(manifest["settings"], indent=2, ensure_ascii=False).split("\n"))
+        put(*json.dumps(settings, indent=2, ensure_ascii=False).split("\n"))
 
 
 def check(
-    source: WithArrays,
-    student: Student,
+    source: Checked,
+    target: For = "",
+    student: Student = "",
     base_url: BaseUrl = "",
     api_key_env: ApiKeyEnv = "",
     headers: Headers = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether a dataset's arrays fit a student before anyone trains. Exit code 2 if not."""
+    """Tell whether a file is what a trainer reads, or its arrays fit a student. Exit code 2 if not."""
+    if bool(target) == bool(student):
+        raise UsageError("name what the file is checked for: --for TARGET, or --student MODEL, and one of them only.")
+    if target:
+        _check_for(source, target, as_json)
+        return
     from distill_data.commands.check import check_student
 
     options = build_options(base_url=base_url, api_key_env=api_key_env, headers=headers, config=config)
@@ -135,3 +164,18 @@ def check(
     else:
         put(*found.lines)
     raise typer.Exit(0 if found.fits else 2)
+
+
+def _check_for(source: str, target: str, as_json: bool) -> None:
+    from distill_data.commands.check_target import check_target, lines_of
+
+    with listening(quiet=False, verbose=False, tty=False):
+        found = check_target(source, target)
+    lines = list(lines_of(source, found, SHOWN))
+    if as_json:
+        faults = [fault._asdict() for fault in found.faults]
+        put_json({"target": target, "rows": found.rows, "as_it_is": found.canonical, "faults": faults})
+    elif not found.count:
+        put(*lines)
+    if found.count:
+        raise UsageError("\n".join(lines))

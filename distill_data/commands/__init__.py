@@ -7,6 +7,7 @@ summary = label("seeds.jsonl", recipe="answer", output="out.jsonl", options=Opti
 from distill_data.commands.card import card
 from distill_data.commands.check import check_student
 from distill_data.commands.check_recipe import check_recipe
+from distill_data.commands.check_target import check_target
 from distill_data.commands.curate import curate
 from distill_data.commands.decontaminate import decontaminate, find_contamination
 from distill_data.commands.dedup import Matching, dedup
@@ -43,6 +44,7 @@ __all__ = [
     "card",
     "check_recipe",
     "check_student",
+    "check_target",
     "curate",
     "decontaminate",
     "dedup",

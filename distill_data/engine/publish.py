@@ -110,6 +110,10 @@ class Count:
         }
 
 
+TABLES = (".parquet", ".arrow")
+"""Endings of files whose line ends are no rows."""
+
+
 class Draft:
     """One file in the making, in its own directory under a temporary name."""
 
@@ -137,7 +141,8 @@ class Draft:
             raise DamageError(
                 f"{self.target}: what the disk gives back is not what was written; nothing was published."
             )
-        return {"name": self.target.name, "rows": self.rows, "bytes": size, "sha256": digest}
+        rows = {} if self.target.suffix in TABLES else {"rows": self.rows}
+        return {"name": self.target.name, **rows, "bytes": size, "sha256": digest}
 
     def publish(self) -> None:
         os.replace(self._temporary, self.target)  # noqa: PTH105 - the rename is the point

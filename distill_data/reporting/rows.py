@@ -37,3 +37,12 @@ def rows_lines(done: RowsDone) -> list[str]:
         return [*lines, f"unchanged: {done.output}; the same input and settings made it"]
     named = [each["name"] for each in result["files"].values() if each["name"] != "-"]
     return [*lines, *([f"written: {', '.join(plain(name, one_line=True) for name in named)}"] if named else [])]
+
+
+def export_lines(done: RowsDone) -> list[str]:
+    """The same for an export, whose rows can be more or fewer than those that were read."""
+    if not done.changed:
+        return rows_lines(done)
+    written, ties = done.result.get("written", done.result["rows"]), done.result.get("ties", 0)
+    left_out = f"; {ties:,} left out, as their best and worst answer have equal scores" if ties else ""
+    return [f"written: {plain(done.output, one_line=True)}; {written:,} row{'' if written == 1 else 's'}{left_out}"]

@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from distill_data.cli import main
-from distill_data.commands.export import EXPORTS, export
+from distill_data.commands.export import export
+from distill_data.commands.export_arrays import ARRAYS
 from distill_data.errors import DamageError, DiskError, UsageError
 from tests.feature_datasets import make_dataset, topk
 
@@ -28,7 +29,7 @@ def left_over(folder: Path) -> list[str]:
 
 def test_npz_and_its_manifest(dataset: Path, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "out.npz"
-    manifest = export(str(dataset), to="npz", output=str(target))
+    manifest = export(str(dataset), to="npz", output=str(target)).result
     assert orjson.loads((tmp_path / "deep" / "out.npz.manifest.json").read_bytes()) == manifest
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     assert manifest["files"] == [{"name": "out.npz", "bytes": target.stat().st_size, "sha256": digest}]
@@ -43,7 +44,7 @@ def test_npz_and_its_manifest(dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("to", "output", "says"),
     [
-        ("parquet", "x", "the targets are"),
+        ("ppo", "x", "the targets are"),
         ("npz", "out.jsonl", r"must end in \.npz"),
         ("axolotl-kd", "kd.json", r"must end in \.jsonl"),
         ("axolotl-kd", "out.jsonl", "belongs to the dataset"),
@@ -88,7 +89,7 @@ def test_a_full_disk(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules[export.__module__], "EXPORTS", {"npz": EXPORTS["npz"]._replace(write=full)})
+    monkeypatch.setattr(sys.modules["distill_data.commands.export_arrays"], "ARRAYS", {"npz": ARRAYS["npz"]._replace(write=full)})
     with pytest.raises(DiskError, match="No space"):
         export(str(dataset), to="npz", output=str(tmp_path / "a.npz"))
     assert left_over(tmp_path) == []
@@ -99,6 +100,6 @@ def test_the_command_prints_what_it_wrote(dataset: Path, tmp_path: Path, capsys:
     target = str(tmp_path / "a.npz")
     assert main(["export", str(dataset), "--to", "npz", "-o", target]) == 0
     told = capsys.readouterr()
-    assert (told.out, told.err) == ("", f"written: {target}, {target}.manifest.json; 5 rows\n")
+    assert (told.out, told.err) == ("", f"written: {target}; 5 rows\n")
     assert main(["export", str(dataset), "--to", "npz", "-o", target, "--json"]) == 0
     assert orjson.loads(capsys.readouterr().out)["rows"] == 5
