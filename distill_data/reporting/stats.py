@@ -23,7 +23,8 @@ def stats_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{_safe(found['name'])}: {found['rows']:,} rows" + _kinds(found["kinds"])
+    name = plain(found["name"], one_line=True)
+    yield f"{name if len(name) <= 60 else f'...{name[-57:]}'}: {found['rows']:,} rows" + _kinds(found["kinds"])
     duplicates = found["duplicates"]
     yield f"duplicates: {_share(duplicates['share'])}{'' if duplicates['exact'] else ' (estimated)'}"
     yield from _columns(found)

@@ -28,6 +28,8 @@ COMMANDS = [
     "self-knowledge",
     "decontaminate",
     "dedup",
+    "select",
+    "stats",
     "split",
     "merge",
     "sample",

@@ -94,7 +94,8 @@ def test_the_manifest_says_what_rows_were_compared_by(data: Path, tmp_path: Path
         return dict(done.result["settings"])
 
     assert settings() == {
-        "how": "deita", "budget": "5", "by": "complexity*quality", "on": "embedding", "alike": 0.9, "likeness": "embeddings",
+        "how": "deita", "budget": "5", "by": "complexity*quality", "on": "embedding", "alike": 0.9,
+        "likeness": "embeddings",
     }  # fmt: skip
     assert settings(on="x")["likeness"] == "words"
     written(data, [{name: value for name, value in row.items() if name != "embedding"} for row in rows()])
@@ -259,6 +260,7 @@ def test_stats_of_other_texts(data: Path) -> None:
         stats(str(data), on=("a++b",))
 
 
+@pytest.mark.slow
 def test_one_row_of_twenty_megabytes(tmp_path: Path) -> None:
     big = written(tmp_path / "big.jsonl", [{"prompt": "x", "completion": "word " * 4_000_000, "quality": 1.0}])
     assert stats(str(big))["texts"]["y"]["characters"]["max"] == 20_000_000
