@@ -22,7 +22,7 @@ from distill_data.errors import SeedError
 from distill_data.quality.profile import profile
 from distill_data.quality.reservoir import Reservoir, Spread, priority
 from distill_data.quality.roots import root_of
-from distill_data.reporting.parts import parts_of, row_of_reject
+from distill_data.reporting.parts import detail_of, parts_of, row_of_reject
 
 SAMPLES = 20
 """Rows to read, and rejects to read."""
@@ -260,9 +260,9 @@ def describe_reject(row: Row, place: str) -> dict[str, Any]:
     """A reject of any command: of a run its raw answers, of others the row as it was."""
     answers = {"answers": row["answers"]} if isinstance(row.get("answers"), list) and row["answers"] else {}
     described = describe_row({**row_of_reject(row), **answers}, place)
-    reason, detail = str(row.get("reason", "")), row.get("detail")
-    said = detail if isinstance(detail, str) else _short(detail) if detail is not None else ""
-    return {**described, "reason": reason[:NAME], "detail": said[:TEXT], "outcome": str(row.get("outcome", ""))[:NAME]}
+    detail, facts = detail_of(row)
+    outcome, reason = (str(row.get(name, ""))[:NAME] for name in ("outcome", "reason"))
+    return {**described, "reason": reason, "outcome": outcome, "detail": detail[:VALUES], "facts": _pairs(facts)}
 
 
 def _replies(run: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from distill_data.reporting.parts import Part, parts_of, row_of_reject, set_out
+from distill_data.reporting.parts import Part, detail_of, parts_of, row_of_reject, set_out
 from distill_data.reporting.plain import plain
 
 TAB = "    "
@@ -48,16 +48,16 @@ def reject_lines(reject: Mapping[str, Any], place: str, width: int = 0) -> list[
     """A reject: why, and what there was; raw answers where it is not for browsing, which has a key for them."""
     head = " · ".join(filter(None, (str(reject.get("outcome", "rejected")), str(reject.get("reason", "")), place)))
     lines = _head(head, width)
-    detail = reject.get("detail")
-    if detail:
-        lines += _texts(set_out(detail), width, "text")
+    detail, facts = detail_of(reject)
+    lines += _texts(detail, width) if detail else []
+    lines += _pairs(facts, width)
     rest = [(key, set_out(reject[key])) for key in ("item", "line") if key in reject]
     lines += _pairs(rest, width, "quiet")
     row = row_of_reject(reject)
-    lines += row_lines(row, "", width) if row else []
+    lines += [Line("text", ""), *row_lines(row, "", width)] if row else []
     answers = reject["answers"] if isinstance(reject.get("answers"), list) else []
     if answers and width:
-        return [*lines, Line("text", ""), Line("quiet", f"raw answers: {len(answers)}, key a")]
+        return [*lines, Line("text", ""), *_quiet(f"raw answers: {len(answers)}, key a", width)]
     return [*lines, *(answer_lines([], map(set_out, answers)) if answers else [])]
 
 
@@ -68,7 +68,7 @@ def answer_lines(prompt: Sequence[Part], answers: Iterable[str], width: int = 0)
         lines += _part(part, width)
     for number, answer in enumerate(answers, 1):
         lines += _part(Part(f"raw answer {number}", "", answer), width)
-    return lines or [Line("quiet", "no raw answer is known: there is no run beside this file that holds one")]
+    return lines or _quiet("no raw answer is known: there is no run beside this file that holds one", width)
 
 
 def wrap(text: str, width: int) -> Iterator[str]:
@@ -101,6 +101,10 @@ def _head(text: str, width: int) -> list[Line]:
     return [Line("head", piece) for piece in _pieces(text, width)]
 
 
+def _quiet(text: str, width: int) -> list[Line]:
+    return [Line("quiet", piece) for piece in _pieces(text, width)]
+
+
 def _part(part: Part, width: int) -> list[Line]:
     name = f"{part.column} · {part.role}" if part.role else part.column
     return [Line("text", ""), *(Line("label", piece) for piece in _pieces(name, width)), *_texts(part.text, width)]
@@ -110,7 +114,7 @@ def _texts(text: str, width: int, style: str = "text") -> list[Line]:
     cut = len(text) - SHOWN if width and len(text) > SHOWN else 0
     shown = text[:SHOWN] if cut else text
     lines = [Line(style, f"{INDENT}{piece}") for line in shown.split("\n") for piece in _pieces(line, width - 2)]
-    return [*lines, *([Line("quiet", f"{INDENT}cut: {cut:,} more characters; --row shows them")] if cut else [])]
+    return [*lines, *(_quiet(f"cut: {cut:,} more characters; --row shows them", width) if cut else [])]
 
 
 def _pairs(pairs: Iterable[tuple[str, str]], width: int, style: str = "text") -> list[Line]:

@@ -65,6 +65,17 @@ def row_of_reject(reject: Mapping[str, Any]) -> dict[str, Any]:
     return dict(row) if isinstance(row, Mapping) else {"seed": row} if row else {}
 
 
+def detail_of(reject: Mapping[str, Any]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Why a row was rejected: as a text, or as names and values where the detail is an object, or JSON text of one."""
+    detail = reject.get("detail")
+    if isinstance(detail, str) and detail.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            detail = json.loads(detail)
+    if isinstance(detail, Mapping):
+        return "", tuple((str(name), short_value(value)) for name, value in detail.items())
+    return ("" if detail is None else short_value(detail)), ()
+
+
 def said(message: Mapping[str, Any]) -> str:
     """All that a message says: reasoning, content, calls, each where it is there."""
     reasoning, content = message.get("reasoning_content"), message.get("content", message.get("value"))

@@ -26,7 +26,8 @@ def rejects(described: Iterable[Mapping[str, Any]]) -> list[Html]:
         head = tag(
             "header", tag("b", row["reason"]), " ", tag("span", row["outcome"], class_="quiet"), " ", _place(row)
         )
-        shown.append(tag("article", head, detail, _body(row), class_="row reject"))
+        facts = _values(row["facts"]) if row["facts"] else ""
+        shown.append(tag("article", head, detail, facts, _body(row), class_="row reject"))
     return shown
 
 

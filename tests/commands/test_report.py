@@ -89,7 +89,7 @@ def test_evidence_of_contamination_is_shown(tmp_path: Path) -> None:
             "line": n,
             "outcome": "rejected",
             "reason": "contamination",
-            "detail": f"seen in bench.jsonl:{n}",
+            "detail": json.dumps({"benchmark": "bench.jsonl", "line": n}),
             "row": {"text": "a leak"},
         }
         for n in range(15)
@@ -97,7 +97,8 @@ def test_evidence_of_contamination_is_shown(tmp_path: Path) -> None:
     write(tmp_path / "d.rejects.jsonl", rejects)
     facts = facts_of(str(dataset))
     assert facts["contamination"]["rows"] == 15 and len(facts["contamination"]["shown"]) == 10
-    assert "seen in bench.jsonl:3" in page_of(dataset, tmp_path / "p.html")
+    assert facts["contamination"]["shown"][0]["facts"][0] == ("benchmark", "bench.jsonl")
+    assert "<dt>benchmark</dt>" in page_of(dataset, tmp_path / "p.html")
 
 
 def test_latency_is_told_where_the_server_told_it(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_a_reject_says_why_first() -> None:
     assert said[:3] == ["failed · no-tag · file.jsonl, row 1 of 2", "  none", "  item: i1"]
     assert "  q: why" in said and said[-2:] == ["raw answer 1", "  raw\\x1b[2J"]
     assert shown(reject, 60)[-1] == "raw answers: 1, key a"
+    evidence = {"outcome": "rejected", "reason": "contamination", "detail": '{"benchmark":"b.jsonl","share":1.0}'}
+    assert shown(evidence)[1:] == ["  benchmark: b.jsonl", "  share: 1.0"]
     assert "  old" in shown({"line": 3, "outcome": "rejected", "reason": "words", "detail": "", "row": {"text": "old"}})
 
 
