@@ -77,6 +77,7 @@ def test_the_first_rows_are_written_where_nobody_browses(tmp_path: Path) -> None
     run("view", tmp_path / "d.rejects.jsonl", "--rejects").complained(2, "nothing in it")
 
 
+@pytest.mark.slow
 def test_every_payload_and_twenty_megabytes_are_only_text(tmp_path: Path) -> None:
     rows = [json.loads(line) for text in payloads()[-8:] for line in _rows_of(tmp_path, text)]
     dataset = write(tmp_path / "all.jsonl", [*rows, {"text": "wide " * 4_000_000}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_data.reporting.browsing import answer_lines, columns_of, lines_of, wrap
@@ -28,6 +28,7 @@ def shown(row: dict[str, Any], width: int = 0) -> list[str]:
     return [line.text for line in lines_of(row, "file.jsonl, row 1 of 2", width)]
 
 
+@settings(max_examples=40)
 @given(ROWS, st.integers(4, 100))
 def test_any_row_is_plain_lines_that_fit(row: dict[str, Any], width: int) -> None:
     for line in shown(row, width):

@@ -121,7 +121,7 @@ def test_whatever_stands_in_any_file_is_read_as_text(text: str, tmp_path: Path) 
     assert plain(dataset.name) in shown
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60) | st.sampled_from(payloads()))
 def test_any_text_in_all_facts_gives_a_harmless_page(full: dict[str, Any], text: str) -> None:
     facts = poisoned(copy.deepcopy(full), text)
