@@ -50,6 +50,21 @@ def test_golden_folders_of_knowledge_show_both_ends(folder: str) -> None:
     assert [each["id"] for each in arrays] == [record["id"] for record in records if "features" in record]
 
 
+@pytest.mark.parametrize("folder", [folder for folder in folders() if folder.startswith("score/")])
+def test_golden_folders_of_scores_lose_no_row(folder: str) -> None:
+    """Every row comes out as it was with one column more, in its order, or is told in the rejects as failed."""
+    read = {name: (GOLDEN / folder / name).read_bytes() for name in ("seeds.jsonl", "records.jsonl", "rejects.jsonl")}
+    seeds, records, rejects = ([json.loads(line) for line in text.split(b"\n") if line] for text in read.values())
+    column = load_recipe(folder.partition("/")[2], "score").settings["column"]
+    bare = [{name: value for name, value in record.items() if name != column} for record in records]
+    lost = [json.loads(reject["seed"]) for reject in rejects]
+    assert records and [row for row in seeds if row not in lost] == bare
+    assert len(seeds) == len(records) + len(rejects)
+    assert all([*record][-1] == column for record in records)
+    assert all(reject["outcome"] == "failed" and reject["reason"] for reject in rejects)
+    assert rejects or folder == "score/length", "what nobody is asked about cannot fail"
+
+
 @pytest.mark.parametrize("folder", [folder for folder in folders() if (GOLDEN / folder / "plan.json").is_file()])
 def test_golden_folders_of_students_show_every_kind(folder: str) -> None:
     """A file of records for every kind that the strategy offers, and something rejected."""

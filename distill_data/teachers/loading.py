@@ -106,7 +106,7 @@ def load(profile: Profile, head: str = LANGUAGE) -> Loaded:
         dtype=dtype,
         context=_context(text, tokenizer),
         vocab_size=text.vocab_size,
-        stops=_stops(tokenizer, getattr(model.generation_config, "eos_token_id", None), text.eos_token_id),
+        stops=_stops(tokenizer, _eos_of(getattr(model, "generation_config", None)), _eos_of(text)),
         label=label_of(profile),
     )
 
@@ -198,6 +198,11 @@ def _context(config: Any, tokenizer: Any) -> int:
         return positions
     told = tokenizer.model_max_length
     return int(told) if told < 10**9 else UNBOUNDED
+
+
+def _eos_of(config: Any) -> int | Iterable[int] | None:
+    """The ids that end a text; None where nobody says, as of models that write none."""
+    return getattr(config, "eos_token_id", None)
 
 
 def _stops(tokenizer: Any, *declared: int | Iterable[int] | None) -> frozenset[int]:

@@ -19,7 +19,7 @@ import orjson
 
 from tests.faultserver.faults import FAULTS, OK, Exchange, Fault, refused, response
 
-CHAT, MODELS, PLAN = "/v1/chat/completions", "/v1/models", "/plan"
+CHAT, EMBEDDINGS, MODELS, PLAN = "/v1/chat/completions", "/v1/embeddings", "/v1/models", "/plan"
 NOT_FOUND = refused(404, "no such path")
 ROW = re.compile(r"row-\d+")
 
@@ -118,17 +118,34 @@ class Service:
             return self.plan.always, FAULTS[self.plan.always]
         if exchange.path == MODELS and exchange.method == "GET":
             return "models", Fault(200, False, write_models)
-        if exchange.path != CHAT or exchange.method != "POST":
+        if exchange.path not in (CHAT, EMBEDDINGS) or exchange.method != "POST":
             return "no such path", NOT_FOUND
         name = self.plan.choose(exchange.text, digest, self.chats, self.seen[digest])
         self.chats += 1
         self.seen[digest] += 1
-        return name, OK if name == "ok" else FAULTS[name]
+        right = OK if exchange.path == CHAT else EMBEDDED
+        return name, right if name == "ok" else FAULTS[name]
 
 
 def write_models(exchange: Exchange) -> None:
     model = {"id": "test-model", "object": "model", "created": 0, "owned_by": "loopback"}
     exchange.write(response(200, orjson.dumps({"object": "list", "data": [model]})))
+
+
+def write_embedding(exchange: Exchange) -> None:
+    """Eight numbers that are a function of the text alone."""
+    drawn = hashlib.sha256(exchange.text.encode()).digest()[:8]
+    vector = [(byte - 127.5) / 100 for byte in drawn]
+    found = {
+        "object": "list",
+        "model": exchange.payload.get("model", ""),
+        "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+        "usage": {"prompt_tokens": len(exchange.text) // 4 + 1, "total_tokens": len(exchange.text) // 4 + 1},
+    }
+    exchange.write(response(200, orjson.dumps(found)))
+
+
+EMBEDDED = Fault(200, True, write_embedding)
 
 
 class Connection(asyncio.Protocol):
@@ -166,7 +183,9 @@ class Connection(asyncio.Protocol):
 
 
 def last_user_text(payload: Mapping[str, Any]) -> str:
-    """The text that the answer is made of."""
+    """The text that the answer is made of: to be embedded, or the user's last message."""
+    if payload.get("input"):
+        return str(payload["input"][0])
     for message in reversed(payload.get("messages", [])):
         if message.get("role") == "user":
             return str(message.get("content", ""))

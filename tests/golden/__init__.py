@@ -18,6 +18,7 @@ from distill_data.recipes import load_recipe
 from tests.golden.growth import play_growth
 from tests.golden.judged import play_judged
 from tests.golden.known import play_knowledge
+from tests.golden.scored import play_scores
 from tests.methods.scripted import Scripted, outcome_of
 
 GOLDEN = Path(__file__).parent
@@ -38,6 +39,8 @@ def play(folder: str) -> dict[str, bytes]:
         return play_judged(GOLDEN / folder, command, name)
     if (GOLDEN / folder / "knowledge.json").is_file():
         return play_knowledge(GOLDEN / folder, name)
+    if command == "score":
+        return play_scores(GOLDEN / folder, name)
     recipe = load_recipe(name, command)
     method = MAKERS[command](recipe, {"teacher": "scripted"}, [], 1)
     items = list(make_items(read_rows(open_seeds(GOLDEN / folder / "seeds.jsonl")), 0))

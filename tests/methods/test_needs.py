@@ -17,7 +17,7 @@ from distill_data.data.growth import Growth
 from distill_data.data.items import Item, Outcome
 from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.errors import SeedError, UsageError
-from distill_data.methods import feedback, self_knowledge
+from distill_data.methods import feedback, score, self_knowledge
 from distill_data.methods.curation import make_curation
 from distill_data.methods.expansion import make_expansion
 from distill_data.methods.needs import LISTS, OWN_Y, PARSERS, STAGES
@@ -57,7 +57,7 @@ def grow(growth: Growth, replies: list[str], wanted: int, cap: int = 20) -> tupl
 
 
 def test_the_tables_name_strategies() -> None:
-    annotating = (feedback.STRATEGIES, self_knowledge.STRATEGIES)
+    annotating = (feedback.STRATEGIES, self_knowledge.STRATEGIES, score.STRATEGIES)
     known = {name for table in (*STRATEGIES.values(), *annotating) for name in table}
     assert {*STAGES, *PARSERS, *LISTS, *OWN_Y} <= known
 

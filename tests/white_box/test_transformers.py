@@ -175,7 +175,7 @@ def test_another_model_than_the_resolved_one_is_not_asked(profile: Profile) -> N
 def test_a_model_that_cannot_be_loaded_is_tried_once(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Profile] = []
 
-    def fail(profile: Profile) -> None:
+    def fail(profile: Profile, head: str) -> None:
         tried.append(profile)
         raise UsageError("its weights lack 3 tensors")
 
@@ -208,7 +208,8 @@ def test_bodies_say_everything_that_decides_the_answer() -> None:
         (Request(ASK, {"n": 3}), "--samples"),
         (Request(ASK, {"temperature": "hot"}), "temperature must be"),
         (Request(ASK, {"seed": -1}), "seed must be"),
-        (Request(ASK, kind="embed"), "kind 'embed'"),
+        (Request(ASK, {"temperature": 1}, kind="embed"), "embedded as the model does it; drop temperature"),
+        (Request(ASK, kind="guess"), "kind 'guess'"),  # type: ignore[arg-type]
         (Request([{"role": "user", "content": [{"type": "image_url"}]}]), "not known to see"),
         (Request(ASK, kind="score", feature=TOPK), "to be scored is missing"),
         (score("x", {}), "no feature None"),
