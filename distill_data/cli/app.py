@@ -1,6 +1,6 @@
 """The table of commands. A new command is a function in this package and a line here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -47,37 +47,47 @@ from distill_data.cli.score import SCORE_EXAMPLES, score
 from distill_data.cli.selecting import SELECT_EXAMPLES, STATS_EXAMPLES, select, stats
 from distill_data.cli.talk import put, say
 
-COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
-    ("label", label, LABEL_EXAMPLES),
-    ("expand", expand, EXPAND_EXAMPLES),
-    ("curate", curate, CURATE_EXAMPLES),
-    ("feature", feature, FEATURE_EXAMPLES),
-    ("feedback", feedback, FEEDBACK_EXAMPLES),
-    ("self-knowledge", self_knowledge, SELF_EXAMPLES),
-    ("score", score, SCORE_EXAMPLES),
-    ("filter", filter_rows, FILTER_EXAMPLES),
-    ("dedup", dedup, DEDUP_EXAMPLES),
-    ("decontaminate", decontaminate, DECONTAMINATE_EXAMPLES),
-    ("select", select, SELECT_EXAMPLES),
-    ("stats", stats, STATS_EXAMPLES),
-    ("split", split, SPLIT_EXAMPLES),
-    ("merge", merge, MERGE_EXAMPLES),
-    ("sample", sample, SAMPLE_EXAMPLES),
-    ("diff", diff, DIFF_EXAMPLES),
-    ("verify", verify, VERIFY_EXAMPLES),
-    ("check", check, CHECK_EXAMPLES),
-    ("export", export, EXPORT_EXAMPLES),
-    ("report", report, REPORT_EXAMPLES),
-    ("view", view, VIEW_EXAMPLES),
-    ("card", card, CARD_EXAMPLES),
-    ("push", push, PUSH_EXAMPLES),
-    ("recipes", list_recipes, ""),
-    ("show", show, SHOW_EXAMPLES),
-    ("check-recipe", check_recipe, ""),
-    ("doctor", doctor, ""),
-    ("status", status, ""),
-)
-"""Name, function and examples."""
+COMMANDS: Mapping[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
+    "Ask models": (
+        ("label", label, LABEL_EXAMPLES),
+        ("expand", expand, EXPAND_EXAMPLES),
+        ("curate", curate, CURATE_EXAMPLES),
+        ("feature", feature, FEATURE_EXAMPLES),
+        ("feedback", feedback, FEEDBACK_EXAMPLES),
+        ("self-knowledge", self_knowledge, SELF_EXAMPLES),
+        ("score", score, SCORE_EXAMPLES),
+    ),
+    "Look at rows": (
+        ("stats", stats, STATS_EXAMPLES),
+        ("view", view, VIEW_EXAMPLES),
+        ("report", report, REPORT_EXAMPLES),
+        ("diff", diff, DIFF_EXAMPLES),
+    ),
+    "Drop and choose rows": (
+        ("filter", filter_rows, FILTER_EXAMPLES),
+        ("dedup", dedup, DEDUP_EXAMPLES),
+        ("decontaminate", decontaminate, DECONTAMINATE_EXAMPLES),
+        ("select", select, SELECT_EXAMPLES),
+        ("sample", sample, SAMPLE_EXAMPLES),
+        ("split", split, SPLIT_EXAMPLES),
+        ("merge", merge, MERGE_EXAMPLES),
+    ),
+    "Hand rows on": (
+        ("check", check, CHECK_EXAMPLES),
+        ("export", export, EXPORT_EXAMPLES),
+        ("card", card, CARD_EXAMPLES),
+        ("push", push, PUSH_EXAMPLES),
+        ("verify", verify, VERIFY_EXAMPLES),
+    ),
+    "Recipes, runs and this machine": (
+        ("recipes", list_recipes, ""),
+        ("show", show, SHOW_EXAMPLES),
+        ("check-recipe", check_recipe, ""),
+        ("status", status, ""),
+        ("doctor", doctor, ""),
+    ),
+}
+"""Heading to its commands: name, function and examples."""
 ROOT_EXAMPLE = """\
 Try:
   distill-data label @sentiment -r annotate -o sentiment.jsonl"""
@@ -113,9 +123,10 @@ def make_app() -> typer.Typer:
         for _ in range(2)
     )
     app.callback(invoke_without_command=True, epilog=ROOT_EXAMPLE)(_root)
-    for name, function, examples in COMMANDS:
-        app.command(name, cls=PlainCommand, epilog=examples)(function)
+    for heading, commands in COMMANDS.items():
+        for name, function, examples in commands:
+            app.command(name, cls=PlainCommand, epilog=examples, rich_help_panel=heading)(function)
     models.callback()(_models)
     models.command("pull", cls=PlainCommand)(pull)
-    app.add_typer(models, name="models")
+    app.add_typer(models, name="models", rich_help_panel=next(reversed(COMMANDS)))
     return app

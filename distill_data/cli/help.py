@@ -1,6 +1,7 @@
 """Help as plain text: one line an option, under headings, with the examples as they were written.
 
-The heading of an option is its `rich_help_panel`; nothing here needs the library of that name. Knows no command.
+The heading of an option, and of a command, is its `rich_help_panel`; nothing here needs the library of that name.
+Knows no command.
 """
 
 from collections.abc import Mapping
@@ -63,7 +64,12 @@ def _write_options(self: Any, ctx: Any, formatter: Any) -> None:
 
 def _write_options_and_commands(self: Any, ctx: Any, formatter: Any) -> None:
     _write_options(self, ctx, formatter)
-    _write_table(formatter, "Commands", [(name, command.help) for name, command in self.commands.items()])
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for name, command in self.commands.items():
+        heading = getattr(command, "rich_help_panel", None)
+        tables.setdefault(heading if isinstance(heading, str) else "Commands", []).append((name, command.help))
+    for heading, rows in tables.items():
+        _write_table(formatter, heading, rows)
 
 
 def _write_table(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:

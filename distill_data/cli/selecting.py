@@ -73,7 +73,7 @@ def select(
 
 
 def stats(source: Rows, on: Looked = None, as_json: AsJson = False) -> None:
-    """Tell what is in a dataset: columns, lengths, languages, labels, scores, duplicates, diversity."""
+    """Tell what is in a dataset: columns, lengths, languages, labels, scores, diversity."""
     from distill_data.commands.stats import stats as look
     from distill_data.reporting.stats import stats_lines
 

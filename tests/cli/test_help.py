@@ -26,26 +26,28 @@ COMMANDS = [
     "feature",
     "feedback",
     "self-knowledge",
-    "decontaminate",
-    "dedup",
-    "select",
+    "score",
     "stats",
+    "view",
+    "report",
+    "diff",
+    "filter",
+    "dedup",
+    "decontaminate",
+    "select",
+    "sample",
     "split",
     "merge",
-    "sample",
-    "diff",
-    "verify",
     "check",
     "export",
-    "report",
-    "view",
     "card",
     "push",
+    "verify",
     "recipes",
     "show",
     "check-recipe",
-    "doctor",
     "status",
+    "doctor",
     "models",
     "models pull",
 ]
@@ -100,7 +102,7 @@ def test_the_examples_name_options_that_exist() -> None:
 
 
 def test_the_root_lists_every_command_with_a_line() -> None:
-    listed = re.findall(r"^  ([a-z-]+) {2,}\S", help_of("").partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([a-z-]+) {2,}\S", help_of("").partition("Ask models:")[2], re.MULTILINE)
     assert listed == [name for name in COMMANDS if name and " " not in name]
 
 
@@ -131,7 +133,7 @@ def test_without_a_command_the_help_is_on_stderr() -> None:
     result = invoke()
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert "Commands:" in result.stderr
+    assert "Ask models:" in result.stderr
 
 
 def test_the_reference_is_current() -> None:
