@@ -155,7 +155,7 @@ Methods, each with its threshold:
   exact           equal but for case, width, punctuation and space
   fuzzy [0.55]    words, or runs of --ngram words, in common; not counting function words
   rouge [0.7]     ROUGE-L above it, as in Self-Instruct
-  semantic [0.9]  cosine of the vectors that `score -r embedding` adds
+  semantic [0.9]  cosine of the vectors that `score` adds
 
 A row falls where it is like one that is kept: rows are taken in order, or by --best, and no
 two that are left are alike. Where one word is the task, raise the threshold.

@@ -148,7 +148,7 @@ def check(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether a file is what a trainer reads, or its arrays fit a student. Exit code 2 if not."""
+    """Tell whether a trainer reads a file, or its arrays fit a student. Exit code 2 if not."""
     if bool(target) == bool(student):
         raise UsageError("name what the file is checked for: --for TARGET, or --student MODEL, and one of them only.")
     if target:
