@@ -262,8 +262,8 @@ def make_embedding(panel: Panel) -> Measure:
         messages = [{"role": "user", "content": text}]
         answer = await ask(Request(messages, panel.recipe.sampling, kind="embed"), to=panel.judge)
         size = math.hypot(*answer.embedding)
-        if not size:
-            return Measured(None, "no-embedding", "the reply holds no vector, or one of zeros")
+        if not 0 < size < math.inf:
+            return Measured(None, "no-embedding", "the reply holds no vector, or one whose length is no number above 0")
         return Measured([round(number / size, DIGITS) + 0.0 for number in answer.embedding])  # -0.0 is 0.0
 
     return Measure(read, take)

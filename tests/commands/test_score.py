@@ -174,7 +174,7 @@ def test_a_dry_run_shows_the_text_that_would_be_embedded(
 def test_a_verifier_of_ones_own_decides_the_pass_rate(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The student echoes the prompt, whose own tags make an answer of what it says about the form."""
+    """The student says the question again, which holds the tags of an answer."""
     (tmp_path / "lenient.py").write_text("def verify(answer, gold):\n    return gold in ('1', '2')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -168,6 +168,7 @@ def test_the_budget_counts_embeddings(tmp_path: Path, out: Output) -> None:
     assert 0 < out.partial.manifest()["history"]["cost"] <= 100
 
 
+@pytest.mark.slow
 def test_a_row_that_cannot_be_scored_is_told_and_the_others_come_out(tmp_path: Path, out: Output) -> None:
     rows = pairs(4)
     rows[1]["completion"] = ""
@@ -195,6 +196,7 @@ def test_a_judge_that_gives_no_number_gives_no_score(tmp_path: Path, out: Output
     assert all(reject["answers"] for reject in out.partial.rejects())
 
 
+@pytest.mark.slow
 def test_the_pass_rate_of_a_student_is_the_share_of_its_right_samples(tmp_path: Path, out: Output) -> None:
     """Samples arrive in any order, but all eight of a question are drawn, so their number is what it is."""
     known = simulated.problems(12)
