@@ -61,4 +61,5 @@ def _run(arguments: Sequence[str]) -> int:
     except typer.Exit as ending:
         return ending.exit_code
     finally:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # where it is closed from the beginning
+            sys.stdout.flush()

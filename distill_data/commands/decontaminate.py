@@ -23,6 +23,8 @@ from distill_data.quality.shingles import SHINGLE
 
 METHODS = ("ngram", "substring")
 ROLES = ("x", "y")
+LONGEST = 100
+"""Words of an n-gram, of which a text has as many copies in memory."""
 
 
 class Search(NamedTuple):
@@ -111,8 +113,8 @@ def make_rules(ngram: int = 8, coverage: float = 0.5, fuzzy: float = 0.95, metho
     """The rule by which a row holds an item, see `quality.contamination`. Raises UsageError."""
     if method not in METHODS:
         raise UsageError(f"--method {method}: known are {', '.join(METHODS)}.")
-    if ngram < SHINGLE:
-        raise UsageError(f"--ngram {ngram}: fewer than {SHINGLE} words in a row are in any text; 8 and 13 are usual.")
+    if not SHINGLE <= ngram <= LONGEST:
+        raise UsageError(f"--ngram {ngram}: must be {SHINGLE} to {LONGEST} words in a row; 8 and 13 are usual.")
     for name, share in (("coverage", coverage), ("fuzzy", fuzzy)):
         if not 0 < share <= 1:
             raise UsageError(f"--{name} {share}: a share is above 0 and at most 1.")

@@ -9,6 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from distill_data.commands.mishaps import side_file
 from distill_data.commands.rows import (
     Done,
     Emit,
@@ -18,7 +19,6 @@ from distill_data.commands.rows import (
     opened,
     outputs_of,
     publish_rows,
-    side_file,
 )
 from distill_data.commands.sample import make_row_place
 from distill_data.data.items import Row, canonical
@@ -85,11 +85,11 @@ def merge(sources: Sequence[str], *, output: str, seed: int = 0, rejects: str = 
 def _weighted(text: str) -> tuple[str, float]:
     """`FILE=WEIGHT` as both; 1 where no number stands there, or a file has this very name. Raises UsageError."""
     name, equals, number = text.rpartition("=")
-    if not equals or Path(text).exists():
-        return text, 1
     try:
+        if not equals or Path(text).exists():
+            return text, 1
         weight = float(number)
-    except ValueError:
+    except (OSError, ValueError):  # no name that a file can have, or no number
         return text, 1
     if not 0 < weight < math.inf or (weight > 1 and weight != int(weight)):
         raise UsageError(f"{text}: a weight is a share above 0 and below 1, or a whole number of repeats.")

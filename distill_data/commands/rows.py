@@ -23,6 +23,7 @@ import orjson
 
 from distill_data import __version__
 from distill_data.commands.manifests import described_in, lineage_of, result_of
+from distill_data.commands.mishaps import refuse_mishaps
 from distill_data.data.items import Row, digest
 from distill_data.data.rows import Line, RowsFile, open_rows
 from distill_data.data.seeds import save_stdin
@@ -110,7 +111,7 @@ class Done(NamedTuple):
 def opened(*names: str) -> Iterator[list[Source]]:
     """The datasets of these names: a path, `@NAME` of a shipped file, or `-`, once, for stdin.
 
-    Raises UsageError where one is not there or cannot be read.
+    Raises UsageError for a name that cannot be, SeedError where one is not there or cannot be read.
     """
     if names.count("-") > 1:
         raise UsageError("stdin (-) can be read once only; give the other rows as files.")
@@ -119,7 +120,11 @@ def opened(*names: str) -> Iterator[list[Source]]:
 
 
 def _open(name: str, stack: ExitStack) -> Source:
+    if not name:
+        raise UsageError("the name of a dataset is empty; name a file, or - for stdin.")
     if name == "-":
+        if sys.stdin is None:
+            raise UsageError("stdin (-) is closed; there are no rows to read.")
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="distill-data."))
         saved = save_stdin(sys.stdin.buffer, Path(folder))
         file = open_rows(saved.path, "stdin")
@@ -144,11 +149,10 @@ def publish_rows(step: Step, fill: Fill) -> Done:
     done. With stdout as the output there is no manifest.
     """
     first = next(iter(step.outputs.values()))
-    _refuse_overwriting(step)
-    _refuse_leaving_arrays(step)
-    plan = step.plan()
     drafts: dict[str, Draft | _Stdout] = {}
     try:
+        refuse_mishaps(step)
+        plan = step.plan()
         there = _is_there(plan, step)
         if there:
             return Done(there, False, str(first))
@@ -264,6 +268,8 @@ class _Stdout:
     """Stdout as an output: what is written is held back until all of it is there."""
 
     def __init__(self) -> None:
+        if sys.stdout is None:
+            raise UsageError("-o -: stdout is closed; name a file.")
         self._held: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed in discard
 
     def write(self, lines: bytes) -> None:
@@ -305,39 +311,3 @@ def _is_there(plan: str, step: Step) -> Mapping[str, Any]:
             files[name] = each
         result = result or {key: value for key, value in found.items() if not (step.parts and key in ("part", "kept"))}
     return {**result, "files": files} if result else {}
-
-
-def _refuse_leaving_arrays(step: Step) -> None:
-    """Raise UsageError where rows name side files, and a dataset would be written from where these are not found.
-
-    The first row of each source tells; rows of a file are of one kind.
-    """
-    folders = {path.parent for name, path in step.outputs.items() if path is not None and name != "rejects"}
-    for source in step.sources if folders and step.manifest is None else ():
-        file = side_file(next(source.file.read()).row)
-        for folder in folders if file else ():
-            if folder.resolve() != source.file.path.parent.resolve() and not (folder / file).is_file():
-                raise UsageError(
-                    f"-o {folder}: the rows of {source.file.name} have arrays in {file}, which lies beside that "
-                    "dataset and would not be found from there. Write into the folder of the dataset."
-                )
-
-
-def side_file(row: Row) -> str:
-    """The file with a row's arrays, as it is named from the dataset's folder; empty where it has none."""
-    features = row.get("features")
-    file = features.get("file") if isinstance(features, Mapping) else None
-    return file if isinstance(file, str) else ""
-
-
-def _refuse_overwriting(step: Step) -> None:
-    """Raise UsageError where a file to be written is a folder, is read too, or would be written twice."""
-    read = [path for path in (*(source.file.path for source in step.sources), *step.read) if path.exists()]
-    written = [path for path in (*step.outputs.values(), *step.manifests()) if path is not None]
-    for path in written:
-        if [other.resolve() for other in written].count(path.resolve()) > 1:
-            raise UsageError(f"-o {path}: would be written twice; give every output a file of its own.")
-        if path.is_dir():
-            raise UsageError(f"-o {path}: is a folder; name a file.")
-        if path.exists() and any(path.samefile(each) for each in read):
-            raise UsageError(f"-o {path}: is read by this command and would be overwritten. Name another file.")

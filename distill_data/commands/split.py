@@ -84,6 +84,9 @@ def _path_of(output: str, name: str) -> Path:
     """Where a part lies. Raises UsageError."""
     if output == "-":
         raise UsageError("-o -: a split is several files; name a folder or a .jsonl.")
-    if output.endswith("/") or Path(output).is_dir():
-        return Path(output) / f"{name}.jsonl"
+    try:
+        if output.endswith("/") or (output and Path(output).is_dir()):
+            return Path(output) / f"{name}.jsonl"
+    except OSError as error:
+        raise UsageError(f"-o {output}: {error.strerror}.") from error
     return files_of(Path(output)).dataset.with_suffix(f".{name}.jsonl")

@@ -1,6 +1,7 @@
 """What a row says, by column: any column as text, and x and y in every shape that datasets have. Knows no file.
 
-`x` is what is asked and `y` what is answered. They are found by the columns that are there:
+`x` is what is asked and `y` what is answered. They are found by the columns that are there and not null, as rows of
+several shapes in one table have the columns of all:
 
 | row | x | y |
 |---|---|---|
@@ -54,29 +55,29 @@ def text_of(value: Any) -> str:
 
 
 def x_of(row: Row) -> str:
-    """What is asked. Raises SeedError where no column is known to be it."""
+    """What is asked; of null, "". Raises SeedError where no column is known to be it."""
     for name in _CHATS:
-        if name in row and "prompt" not in row:
+        if row.get(name) is not None and row.get("prompt") is None:
             return text_of(_split(row[name])[0])
     for name in _ASKED:
-        if name in row:
+        if row.get(name) is not None:
             given = [row[name], row.get("input")] if name == "instruction" else row[name]
             return text_of(given)
-    raise SeedError(_nothing("what is asked (x)", row, (*_ASKED, *_CHATS)))
+    return _null("what is asked (x)", row, (*_ASKED, *_CHATS))
 
 
 def y_of(row: Row) -> str:
-    """What is answered; of several, the first. Raises SeedError where no column is known to be it."""
+    """What is answered; of several, the first; of null, "". Raises SeedError where no column is known to be it."""
     for name in _CHATS:
-        if name in row and "completion" not in row:
+        if row.get(name) is not None and row.get("completion") is None:
             return text_of(_split(row[name])[1])
     for name in _ANSWERED:
-        if name in row:
+        if row.get(name) is not None:
             value = row[name]
             return text_of(value[:1] if name == "responses" and isinstance(value, list) else value)
     if "text" in row:
         return text_of(row["text"])
-    raise SeedError(_nothing("what is answered (y)", row, (*_ANSWERED, *_CHATS)))
+    return _null("what is answered (y)", row, (*_ANSWERED, *_CHATS))
 
 
 def value_at(row: Row, name: str) -> Any:
@@ -122,16 +123,20 @@ def _named(name: str, row: Row) -> str:
 _ROLES: Mapping[str, TextOf] = {"x": x_of, "y": y_of}
 
 
-def _split(messages: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+def _split(messages: Any) -> tuple[list[Any], list[Any]]:
     """A chat before and from the last turn of an assistant."""
     if not isinstance(messages, list):
-        return (), ()
+        return [], []
     for at in range(len(messages) - 1, -1, -1):
         message = messages[at]
         if isinstance(message, Mapping) and (message.get("role") or message.get("from")) in _ASSISTANTS:
             return messages[:at], messages[at : at + 1]
-    return messages, ()
+    return messages, []
 
 
-def _nothing(what: str, row: Row, names: Sequence[str]) -> str:
-    return f"no column is known to hold {what}: one of {', '.join(names)} is wanted; there are: {', '.join(row)}"
+def _null(what: str, row: Row, names: Sequence[str]) -> str:
+    """Nothing, where one of these columns is there. Raises SeedError where none is."""
+    if row.keys().isdisjoint(names):
+        wanted = f"one of {', '.join(names)} is wanted"
+        raise SeedError(f"no column is known to hold {what}: {wanted}; there are: {', '.join(row)}")
+    return ""

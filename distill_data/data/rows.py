@@ -71,8 +71,9 @@ class RowsFile(NamedTuple):
 
 def open_rows(path: Path, name: str = "") -> RowsFile:
     """A file of rows by its ending, as seeds are told apart. Raises SeedError where it is not there or not known."""
-    plain = path.suffix.lower() in SUFFIXES and path.is_file()
-    return RowsFile(path, name or str(path), None if plain else open_seeds(path))
+    seeds = open_seeds(path)
+    plain = seeds.format == "jsonl" and path.suffix.lower() in SUFFIXES
+    return RowsFile(path, name or str(path), None if plain else seeds)
 
 
 def make_jump(file: RowsFile) -> Callable[[int], Row]:

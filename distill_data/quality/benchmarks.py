@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from distill_data.parsing.folding import fold
 from distill_data.quality.words import words
 
 _OPERATOR = re.compile(r"[+*×÷^=<>/]|(?<=[\d\s])[-−–](?=[\s\d])")
@@ -76,7 +77,7 @@ def _item(found: tuple[str, ...], same: Sequence[Question]) -> Item:
 
 def operators(text: str) -> str:
     """The signs of arithmetic in a text, which are no words, in order."""
-    return "".join("-" if sign in "−–" else sign for sign in _OPERATOR.findall(text))
+    return "".join("-" if sign in "−–" else sign for sign in _OPERATOR.findall(fold(text)))
 
 
 def holds(text: Sequence[str], part: Sequence[str]) -> bool:

@@ -147,6 +147,7 @@ def test_a_dataset_that_is_the_benchmark_falls_whole(tmp_path: Path, planted: Pl
     ("options", "said"),
     [
         ({"ngram": 3}, "--ngram 3"),
+        ({"ngram": 101}, "4 to 100 words"),
         ({"coverage": 0}, "--coverage 0"),
         ({"fuzzy": 1.1}, "--fuzzy 1.1"),
         ({"coverage": float("nan")}, "--coverage nan"),

@@ -181,6 +181,9 @@ def test_datasets_with_arrays_are_refused(tmp_path: Path) -> None:
         (["a.jsonl", "a.jsonl=inf"], "a weight is a share"),
         (["a.jsonl", "a.jsonl=nan"], "a weight is a share"),
         (["a.jsonl", "a.jsonl=half"], "No such file"),
+        (["a.jsonl", f"{'a' * 300}=2"], "File name too long"),
+        (["a.jsonl", "=2"], "name of a dataset is empty"),
+        (["a.jsonl", "a.jsonl=1e300"], "at most 64 bits"),
         (["-", "-"], "once only"),
     ],
 )

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from distill_data.commands import filter_rows, label, verify
+from distill_data.commands import filter_rows, label, sample, verify
 from distill_data.commands.options import Options
 from distill_data.commands.rows import Done, Step, keep_rows, opened, outputs_of, publish_rows
 from distill_data.data.features import open_features
 from distill_data.errors import DiskError, SeedError, UsageError, YieldError
-from tests.cli.command import ROOT
+from tests.cli.command import ROOT, paragraph
 from tests.feature_datasets import make_dataset
 from tests.system.command import run, small_files
 
@@ -143,6 +143,15 @@ def test_stdin_that_is_wrong_is_called_stdin(tmp_path: Path) -> None:
     done = pipe("filter", "-", "-c", LONG[0], "-o", tmp_path / "out.jsonl")
     assert (done.returncode, done.stderr) == (2, b"distill-data: stdin: no rows in this file\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("closed", "said"), [("<&-", "stdin (-) is closed"), (">&-", "stdout is closed")])
+def test_streams_that_are_closed_are_told(source: Path, closed: str, said: str) -> None:
+    command = f"{sys.executable} -m distill_data filter - -c {LONG[0]} -o - < {source} {closed}"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert said in paragraph(done, 2)
 
 
 def test_stdin_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,6 +360,26 @@ def test_names_that_cannot_be_are_usage_errors(
     with pytest.raises(UsageError, match=said):
         keep(source, output, rejects=rejects)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "folder.jsonl", "in.jsonl"]
+
+
+def test_a_name_that_no_file_can_have_is_told(source: Path, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="File name too long"):
+        keep(source, tmp_path / f"{'a' * 300}.jsonl")
+    with pytest.raises(UsageError, match="name of a dataset is empty"):
+        keep("", out)
+
+
+def test_what_no_manifest_can_hold_is_refused_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+    latin = os.fsdecode(b"caf\xe9.jsonl")
+    strange = tmp_path / latin
+    strange.write_bytes(source.read_bytes())
+    there = sorted(tmp_path.iterdir())
+    for given in ((strange, "out.jsonl"), (source, latin), (source, "out.jsonl", f"regex@text:{latin}")):
+        with pytest.raises(UsageError, match="Names and texts must be UTF-8"):
+            keep(given[0], tmp_path / given[1], *given[2:])
+    with pytest.raises(UsageError, match="at most 64 bits"):
+        sample(str(source), output=str(tmp_path / "out.jsonl"), rows=1 << 64)
+    assert sorted(tmp_path.iterdir()) == there
 
 
 def test_a_folder_below_a_file_is_a_disk_error(source: Path) -> None:

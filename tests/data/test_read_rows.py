@@ -120,6 +120,8 @@ def test_a_folder_has_a_digest_of_what_is_in_it(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_a_seed_error(tmp_path: Path) -> None:
     with pytest.raises(SeedError, match="No such file"):
         open_rows(tmp_path / "a.jsonl")
+    with pytest.raises(SeedError, match="File name too long"):
+        open_rows(tmp_path / f"{'a' * 300}.jsonl")
     file = open_rows(written(tmp_path / "a.jsonl", b"{}\n"))
     file.path.unlink()
     for read in (file.digest, lambda: list(file.read()), lambda: make_jump(file)):

@@ -142,6 +142,8 @@ SHORT = [
     ("What is 2 + 2?", "What is 2 + 2 + 5?", "4", "9, as 4 and 5", ""),
     ("What is 2 + 2?", "What is 2 + 2.5?", "", "", ""),
     ("What is 5 - 2?", "Q: What is 5 − 2?\nA:", "", "", "short"),
+    ("What is 2 + 2?", "Ｗｈａｔ　ｉｓ　２　＋　２？", "", "", "short"),
+    ("What is 2 + 2?", "Ｗｈａｔ　ｉｓ　２　＊　２？", "4", "4", ""),
     ("Write a short story.", "Write a short story about a mill.", "", "", ""),
     ("Hello", "Hello", "", "", "short"),
     ("Hello", "Hello! How are you?", "", "", ""),
