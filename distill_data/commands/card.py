@@ -20,7 +20,7 @@ from distill_data.engine.publish import files_of
 from distill_data.errors import DamageError, SeedError, UsageError
 from distill_data.quality.language import language_of
 from distill_data.recipes import shipped_seeds
-from distill_data.reporting.card import Look, Wishes, write_card
+from distill_data.reporting.card import HEAD, Look, Wishes, write_card
 
 SPOKEN = 500
 SPOKEN_CHARACTERS = 2000
@@ -49,8 +49,8 @@ def card(
 ) -> Written:
     """Write the card of a dataset; `-` writes no file.
 
-    Raises UsageError where there is no manifest or the output is no Markdown file, SeedError for rows that cannot be
-    read, DamageError for a manifest that cannot be, DiskError.
+    Raises UsageError where there is no manifest, or the output is no Markdown file or one that is no card; SeedError
+    for rows that cannot be read, DamageError for a manifest that cannot be, DiskError.
     """
     path, target = Path(source), Path(output)
     if output != "-" and (target.suffix.lower() != ".md" or target.is_dir()):
@@ -60,8 +60,11 @@ def card(
     if output == "-":
         return Written(text, output, True)
     try:
-        if target.is_file() and target.read_bytes() == data:
+        before = target.read_bytes() if target.is_file() else b""
+        if before == data:
             return Written(text, output, False)
+        if before and not before.startswith(HEAD.encode()):
+            raise UsageError(f"-o {output}: is there already and is no card. Name another file, or remove it first.")
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(error, target) from error
@@ -84,6 +87,8 @@ def make_card(dataset: Path, wishes: Wishes) -> str:
 
 def published(dataset: Path) -> Mapping[str, Any]:
     """The result of a whole dataset's manifest. Raises UsageError where there is none, DamageError where it is none."""
+    if dataset.suffix != ".jsonl":
+        raise UsageError(f"{dataset}: is no dataset that a command wrote; their names end in .jsonl.")
     if dataset.stem.endswith(".partial"):
         raise UsageError(f"{dataset}: is of a run that is not whole. Run its command again until it is.")
     path = files_of(dataset).manifest
@@ -164,10 +169,12 @@ def _languages(row: Row) -> set[str]:
 
 
 def _shipped_digests() -> dict[str, str]:
-    """Digest to the name of every seed set that comes with the package, as manifests have it; of its first rows too."""
+    """Digest to the name of every seed set that comes with the package, as manifests have it: of its file, its rows,
+    and of its first rows too."""
     found = {}
     for name, path in shipped_seeds().items():
         content = hashlib.sha256()
+        found[file_digest(path)] = name
         for _, row in read_rows(open_seeds(path)):
             content.update(canonical(row))
             found[content.hexdigest()] = name

@@ -13,7 +13,10 @@ from distill_data.engine.publish import read_manifest
 
 
 def lineage_of(path: Path, sha256: str) -> tuple[Mapping[str, Any], ...]:
-    """The steps that made a dataset, oldest first, by the manifest beside it where it describes this very file."""
+    """The steps that made a dataset, oldest first, by the manifest beside it where it describes this very file.
+
+    A step has as `elsewhere` the files it read that no recorded step made: name, sha256 and, of the Hub, the commit.
+    """
     result = result_of(path.with_name(path.name.removesuffix(".jsonl") + ".manifest.json"))
     if not any(
         each.get("name") == path.name and each.get("sha256") == sha256 for each in described_in(result).values()
@@ -21,9 +24,18 @@ def lineage_of(path: Path, sha256: str) -> tuple[Mapping[str, Any], ...]:
         return ()
     before = result.get("sources")
     sources = [each for each in before if isinstance(each, dict)] if isinstance(before, list) else []
-    steps = [step for source in sources for step in source.get("lineage") or () if isinstance(step, dict)]
+    steps = [step for source in sources for step in _steps(source)]
     own = {key: value for key, value in result.items() if key not in ("files", "sources", "plan", "coverage")}
-    return (*steps, own)
+    named = [source for source in sources if isinstance(source.get("name"), str) and not _steps(source)]
+    elsewhere = [
+        {key: source[key] for key in ("name", "sha256", "hub", "revision") if key in source} for source in named
+    ]
+    return (*steps, {**own, "elsewhere": elsewhere} if elsewhere else own)
+
+
+def _steps(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    lineage = source.get("lineage")
+    return [step for step in lineage if isinstance(step, dict)] if isinstance(lineage, list) else []
 
 
 def result_of(path: Path) -> dict[str, Any]:

@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import orjson
 
 from distill_data.commands.card import make_card, published
 from distill_data.commands.uploading import Place, Upload, upload
 from distill_data.commands.verify import verify
-from distill_data.data.hub import hub_endpoint, is_exposed
-from distill_data.data.rows import open_rows
+from distill_data.data.hub import exposure, hub_endpoint
 from distill_data.engine.publish import files_of
 from distill_data.errors import DamageError, UsageError
 from distill_data.quality.hygiene import personal
 from distill_data.reporting.card import Wishes
-from distill_data.teachers.endpoint import normalise
 
 CARD = "README.md"
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-_ESCAPES = re.compile(r"\\+[bfnrt\"/\\]")
-"""Inside JSON in JSON. A key may follow such a line end at once."""
+_REPOSITORY = re.compile(
+    r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(?<![.-])(?<!\.git)", re.ASCII
+)
+_ESCAPES = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|[bfnrt\"/\\])")
+"""Inside JSON, and JSON in JSON. A key may follow such a line end at once."""
 
 
 class Pushed(NamedTuple):
@@ -63,12 +61,16 @@ def push(
     """
     if not _REPOSITORY.fullmatch(to):
         raise UsageError(f"--to {to}: must be ORG/NAME, a user or organisation and the dataset's name.")
-    base = normalise(endpoint or hub_endpoint())
+    base = hub_endpoint(endpoint)
     dataset = Path(source)
     paths = _files(dataset, published(dataset), with_rejects)
     _refuse_damage(source)
     text = _read_card(card) if card else make_card(dataset, _placed(wishes, to)).encode()
-    _refuse_keys(dataset, paths, {str(card or "the card"): text})
+    for path in paths.values():
+        if path.suffix != ".safetensors":
+            with path.open("rb") as lines:
+                _refuse_keys(str(path), lines)
+    _refuse_keys(str(card or "the card"), text.splitlines())
     uploads = [*(Upload(name, path) for name, path in paths.items()), Upload(CARD, text)]
     files = [{"name": each.name, "bytes": each.size()} for each in uploads]
     url = f"{base}/datasets/{to}"
@@ -102,23 +104,21 @@ def _refuse_damage(source: str) -> None:
         )
 
 
-def _refuse_keys(dataset: Path, paths: Mapping[str, Path], texts: Mapping[str, bytes]) -> None:
-    """Raise UsageError where a key of a known form is in a row, in the manifest or in the card."""
-    manifest = files_of(dataset).manifest
-    for path in paths.values():
-        if path.suffix == ".jsonl" and path.stat().st_size:
-            for line in open_rows(path).read():
-                _refuse_key(f"{path}:{line.number}", orjson.dumps(line.row).decode())
-    for where, content in {str(manifest): manifest.read_bytes(), **texts}.items():
-        _refuse_key(where, content.decode("utf-8", "replace"))
+def _refuse_keys(name: str, lines: Iterable[bytes]) -> None:
+    """Raise UsageError where a key of a known form is in a line: of rows, of the manifest, of the card.
+
+    Lines are looked at as they are sent: of a name that stands twice in an object a reader sees the last value only.
+    """
+    for number, line in enumerate(lines, 1):
+        if personal(_ESCAPES.sub(_unescaped, line.decode("utf-8", "replace")), ["key"]):
+            raise UsageError(
+                f"{name}:{number}: holds what looks like a key, so nothing is sent. If it is one, withdraw it where it "
+                "was issued. Drop rows that ask or answer with one by: distill-data filter IN -c pii@x+y:key -o OUT"
+            )
 
 
-def _refuse_key(where: str, text: str) -> None:
-    if personal(_ESCAPES.sub(" ", text), ["key"]):
-        raise UsageError(
-            f"{where}: holds what looks like a key, so nothing is sent. If it is one, withdraw it where it was issued. "
-            "Drop such rows with: distill-data filter IN -c pii:key -o OUT"
-        )
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else " "
 
 
 def _read_card(path: Path) -> bytes:
@@ -134,16 +134,9 @@ def _read_card(path: Path) -> bytes:
 
 def _read_token(variable: str, endpoint: str) -> str:
     """The token, from the environment. Raises UsageError where there is none, or it could be read on its way."""
-    from urllib.request import getproxies, proxy_bypass
-
-    if is_exposed(endpoint):
-        raise UsageError(
-            f"{endpoint} is plain http to another machine, where anyone on the way can read the token. Use https."
-        )
-    if endpoint.startswith("http:"):
-        host = endpoint.partition("//")[2].partition("/")[0]
-        if (getproxies().keys() & {"http", "all"}) and not proxy_bypass(host):
-            raise UsageError(f"a proxy is set and would see the token for {endpoint}; set NO_PROXY to its host.")
+    why = exposure(endpoint)
+    if why:
+        raise UsageError(f"{endpoint} {why}.")
     token = os.environ.get(variable, "").strip()
     if not token:
         raise UsageError(

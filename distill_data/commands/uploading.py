@@ -72,11 +72,17 @@ def upload(place: Place, files: Sequence[Upload], *, private: bool, message: str
     from huggingface_hub.errors import HTTPError
 
     api = HfApi(endpoint=place.endpoint, token=place.token, library_name="distill-data", library_version=__version__)
+    tried = False
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE * 2 ** (attempt - 1))
         try:
-            return _once(api, place, files, private, message, attempt)
+            head = _head(api, place, private)
+            missing = _missing(api, place, head, files)
+            if not missing:
+                return head, tried
+            tried = True
+            return _commit(api, place, head, missing, message), True
         except (HTTPError, OSError, ValueError, RuntimeError) as error:
             status = _status(error)
             if not (status in _PASSING or (not status and _is_network(error))) or attempt == ATTEMPTS - 1:
@@ -84,34 +90,30 @@ def upload(place: Place, files: Sequence[Upload], *, private: bool, message: str
     raise AssertionError("the last attempt returns or raises")
 
 
-def _once(
-    api: Any, place: Place, files: Sequence[Upload], private: bool, message: str, attempt: int
-) -> tuple[str, bool]:
+def _commit(api: Any, place: Place, head: str, files: Sequence[Upload], message: str) -> str:
     from huggingface_hub import CommitOperationAdd
 
-    head = _head(api, place, private)
-    missing = _missing(api, place, head, files)
-    if not missing:
-        return head, attempt > 0
     made = api.create_commit(
         place.repository,
-        [CommitOperationAdd(each.name, each.content) for each in missing],
+        [CommitOperationAdd(each.name, each.content) for each in files],
         commit_message=message,
         repo_type="dataset",
         revision=place.revision,
         parent_commit=head,
     )
-    return str(made.oid), True
+    return str(made.oid)
 
 
 def _head(api: Any, place: Place, private: bool) -> str:
-    """The last commit of the branch, of a repository that is there now."""
+    """The last commit of the branch, of a repository that is there now. A new one has the branch `main` only."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     where: dict[str, Any] = {"repo_type": "dataset", "revision": place.revision, "timeout": TIMEOUT}
     try:
         info = api.repo_info(place.repository, **where)
     except RepositoryNotFoundError:
+        if place.revision != "main":
+            raise
         api.create_repo(place.repository, repo_type="dataset", private=private, exist_ok=True)
         info = api.repo_info(place.repository, **where)
     if private and not info.private:
@@ -177,8 +179,8 @@ def _refusal(error: Exception, status: int, place: Place) -> DistillError:
         )
     if status == 404:
         return UsageError(
-            f"{name}: has no branch {place.revision}, or there is no such user or organisation (404). A new branch is "
-            "made on the Hub first."
+            f"{name}: has no branch {place.revision}, or there is no such user or organisation (404). A new dataset "
+            "has the branch main only; any other is made on the Hub first."
         )
     if status in _MOVED:
         return TeacherError(f"{name}: somebody else changed it meanwhile ({status}), {ATTEMPTS} times. {again}")

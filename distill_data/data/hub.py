@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from distill_data.data.addresses import is_loopback
 from distill_data.data.items import Row
@@ -38,14 +39,35 @@ class HubSplit(NamedTuple):
     """A commit: 40 hex digits."""
 
 
-def hub_endpoint() -> str:
-    """Where the Hub is: $HF_ENDPOINT, else huggingface.co."""
-    return os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or HUB
+def hub_endpoint(given: str = "") -> str:
+    """Where the Hub is: as given, else $HF_ENDPOINT, else huggingface.co. Raises SeedError for what is no URL of one.
+
+    A URL with a password is refused without being shown.
+    """
+    named = "--endpoint" if given else "HF_ENDPOINT"
+    url = (given or os.environ.get("HF_ENDPOINT", "")).strip().rstrip("/") or HUB
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise SeedError(f"{named}: is no URL of a Hub; write it as {HUB}")
+    if "@" in parts.netloc:
+        raise SeedError(f"{named}: holds a user name or password; the token belongs into an environment variable")
+    return url
 
 
-def is_exposed(endpoint: str) -> bool:
-    """Whether a token sent there could be read on the way: plain http to another machine."""
-    return urlsplit(endpoint).scheme != "https" and not is_loopback(endpoint)
+def exposure(endpoint: str) -> str:
+    """Why a token sent there could be read on its way, as the end of a sentence; empty where it could not."""
+    parts = urlsplit(endpoint)
+    if parts.scheme == "https":
+        return ""
+    if not is_loopback(endpoint):
+        return "is plain http to another machine, where anyone on the way can read the token; use https"
+    if getproxies().keys() & {"http", "all"} and not proxy_bypass(parts.netloc):
+        return "is asked through a proxy, which would see the token; set NO_PROXY to its host"
+    return ""
 
 
 def find_split(name: str) -> HubSplit:
@@ -77,7 +99,7 @@ def read_split(wanted: HubSplit) -> Iterator[tuple[int, Row]]:
     endpoint = hub_endpoint()
     try:
         streamed = datasets.load_dataset(
-            wanted.repository,
+            f"hf://datasets/{wanted.repository}",  # never a folder of this name that happens to be here
             wanted.config or None,
             split=wanted.split,
             revision=wanted.revision,
@@ -130,8 +152,9 @@ def _load(folder: Path) -> Any:
 def require_hub(what: str) -> None:
     """Make sure that the library of the Hub is there, tells nobody about this machine, and draws no bars over ours.
 
-    Raises SeedError, about `what`, where it is missing.
+    Raises SeedError, about `what`, where it is missing, and for what `hub_endpoint` refuses.
     """
+    hub_endpoint()  # the library reads it as it is imported, and fails where it is no URL
     try:
         from huggingface_hub import constants
         from huggingface_hub.utils import disable_progress_bars
@@ -158,7 +181,7 @@ def _missing(what: str) -> SeedError:
 
 def _token(endpoint: str) -> bool | None:
     """None for the library's own way to find one; False where it could be read on the way."""
-    return False if is_exposed(endpoint) else None
+    return False if exposure(endpoint) else None
 
 
 def _why(error: Exception, endpoint: str) -> str:
@@ -169,6 +192,8 @@ def _why(error: Exception, endpoint: str) -> str:
     status = getattr(response, "status_code", 0)
     if isinstance(error, OfflineModeIsEnabled):
         return "offline mode is on (HF_HUB_OFFLINE); unset it, or save the dataset to a folder and name that"
+    if status in (401, 403) and exposure(endpoint):
+        return f"{endpoint} refuses access ({status}), and no token is sent there: it {exposure(endpoint)}"
     if status in (401, 403):
         return (
             f"{endpoint} refuses access ({status}); it may be private or gated: set HF_TOKEN to a token that may read"

@@ -21,6 +21,10 @@ Result = Mapping[str, Any]
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 TASKS = {"triple": "sentence-similarity", "ranked": "text-ranking"}
 """Kind of record to the Hub's word for what it trains, where that is not text-generation."""
+HEAD = "---\npretty_name: "
+"""What every card begins with."""
+WRITERS = frozenset({"label", "expand", "curate", "feedback", "self-knowledge"})
+"""Commands whose models write what is in rows. Those of `score` and `feature` give numbers for what is there."""
 CELL, ITEMS, EXAMPLE = 400, 6, 6000
 """Characters of a text, entries of a list and characters in all that the example shows."""
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
@@ -64,7 +68,6 @@ def write_card(result: Result, steps: Sequence[Result], look: Look, wishes: Wish
         _about(look, steps),
         "## How it was made",
         *(_step(number, step) for number, step in enumerate(steps, 1)),
-        *_elsewhere(result),
         "## What a row is",
         "\n".join(f"- {code(name)}: {kind}" for name, kind in look.columns.items()),
         "The first row, long texts cut:",
@@ -80,18 +83,20 @@ def write_card(result: Result, steps: Sequence[Result], look: Look, wishes: Wish
 def _front(result: Result, steps: Sequence[Result], look: Look, wishes: Wishes) -> Iterator[str]:
     """The lines of YAML. Keys and words are ours; every other value is quoted."""
     yield f"pretty_name: {quoted(wishes.title)}"
-    if not wishes.license:
+    known = wishes.license.lower()  # as the Hub writes them
+    if not known:
         yield "license: unknown"
-    elif _LICENSE.fullmatch(wishes.license):
-        yield f"license: {quoted(wishes.license)}"
+    elif _LICENSE.fullmatch(known):
+        yield f"license: {quoted(known)}"
     else:
         yield "license: other"
         yield f"license_name: {quoted(wishes.license)}"
     yield from _listed("language", look.languages)
     yield from _listed("size_categories", [next((size for most, size in SIZES if look.rows < most), "n>10M")])
     yield from _listed("task_categories", _tasks(steps, look))
-    methods = [str(step.get("recipe", {}).get("name", "")) for step in steps if isinstance(step.get("recipe"), Mapping)]
-    tags = ["synthetic", "distillation", "distill-data", *filter(_TAG.fullmatch, methods)]
+    methods = [str(_facts(step, "recipe").get("name", "")) for step in steps]
+    made = ["synthetic", "distillation"] if any(map(_writes, steps)) else []
+    tags = [*made, "distill-data", *filter(_TAG.fullmatch, methods)]
     yield from _listed("tags", list(dict.fromkeys(tags)))
     yield "configs:"
     for name, described in _datasets(result).items():
@@ -108,7 +113,7 @@ def _listed(key: str, values: Sequence[str]) -> Iterator[str]:
 
 
 def _tasks(steps: Sequence[Result], look: Look) -> list[str]:
-    closed = any(isinstance(step.get("settings"), Mapping) and step["settings"].get("labels") for step in steps)
+    closed = any(_facts(step, "settings").get("labels") for step in steps)
     found = [TASKS.get(kind, "text-generation") for kind in look.kinds] or ["text-generation"]
     return list(dict.fromkeys([*(["text-classification"] if closed else []), *found]))
 
@@ -122,32 +127,72 @@ def _about(look: Look, steps: Sequence[Result]) -> str:
     kinds = f" of the kind {', '.join(map(code, look.kinds))}" if look.kinds else ""
     commands = ", ".join(code(str(step.get("command", ""))) for step in steps)
     models = ", ".join(f"{code(name)} ({rows:,} rows)" for name, rows in look.models.items())
-    said = f" The model that answered, as its server names it: {models}." if models else ""
+    said = f" They name the model that answered, as its server calls it: {models}." if models else ""
+    return f"{look.rows:,} rows{kinds}, made with distill-data by {commands or 'no recorded step'}. {_who(steps)}{said}"
+
+
+def _who(steps: Sequence[Result]) -> str:
+    """Who wrote what is in the rows, as far as the steps tell."""
+    if any(map(_writes, steps)):
+        wrote = "wrote or judged" if {str(step.get("command")) for step in steps} & WRITERS == {"feedback"} else "wrote"
+        beside = ", beside rows that came from elsewhere" if any(map(_elsewhere, steps)) else ""
+        return f"Models {wrote} what is in them{beside}; nothing says that a person has read them."
+    asked = any(_facts(step, "teachers") for step in steps)
     return (
-        f"{look.rows:,} rows{kinds}, made with distill-data by {commands or 'no recorded step'}. Models wrote what "
-        f"is in them; nothing says that a person has read them.{said}"
+        "No recorded step had a model write them; they came from elsewhere, and nothing here says who wrote them."
+        + (" What models said about them was added." if asked else "")
     )
 
 
+def _writes(step: Result) -> bool:
+    return str(step.get("command")) in WRITERS or _facts(step, "recipe").get("name") == "generated"
+
+
+def _elsewhere(step: Result) -> list[Result]:
+    """Files that the step read and no recorded step made."""
+    found = step.get("elsewhere")
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
+def _facts(step: Result, name: str) -> Result:
+    """A mapping of a step, which may be of another version or program; empty where it is none."""
+    found = step.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _tally(facts: Any) -> dict[str, int]:
+    """Whole numbers by their names; what else there is counts as not there."""
+    found = facts.items() if isinstance(facts, Mapping) else ()
+    return {str(name): count for name, count in found if type(count) is int}
+
+
 def _step(number: int, step: Result) -> str:
-    """A step of the lineage: who, by which recipe, what came of it, with which settings."""
+    """A step of the lineage: who, by which recipe, from what, what came of it, with which settings."""
     lines = [f"### {number}. {code(str(step.get('command', '')))}", ""]
-    recipe = step.get("recipe")
-    if isinstance(recipe, Mapping):
+    recipe, seeds = _facts(step, "recipe"), _facts(step, "seeds")
+    if recipe:
         mark = f", digest {code(str(recipe.get('digest', ''))[:16])}"
         lines.append(f"- recipe: {code(str(recipe.get('name', '')))}{mark}{_papers(str(recipe.get('paper') or ''))}")
-    roles = step.get("teachers")
-    for role, name in roles.items() if isinstance(roles, Mapping) else ():
-        lines.append(f"- {escaped(str(role))}: {code(str(name))}")
-    seeds = step.get("seeds")
-    if isinstance(seeds, Mapping):
-        lines.append(f"- seeds: {seeds.get('rows', 0):,} rows, digest {code(str(seeds.get('digest', ''))[:16])}")
+    lines += [f"- {escaped(str(role))}: {code(str(name))}" for role, name in _facts(step, "teachers").items()]
+    if seeds:
+        rows = _tally(seeds).get("rows", 0)
+        lines.append(f"- seeds: {rows:,} rows, digest {code(str(seeds.get('digest', ''))[:16])}")
+    lines += [
+        f"- rows from elsewhere, with no manifest beside them: {_origin(each)}, SHA-256 {code(str(each.get('sha256')))}"
+        for each in _elsewhere(step)
+    ]
     lines += _counts(step)
     settings = step.get("settings")
     if settings:
         shown = json.dumps(_cut(settings), indent=2, ensure_ascii=False, default=str)[:EXAMPLE]
         lines += ["", "Settings:", "", fenced(shown, "json")]
     return "\n".join(lines)
+
+
+def _origin(source: Result) -> str:
+    if "hub" in source:
+        return f"{code(str(source['hub']))} on the Hub, {code(str(source.get('revision')))}"
+    return code(str(source.get("name")))
 
 
 def _papers(text: str) -> str:
@@ -158,33 +203,23 @@ def _papers(text: str) -> str:
 
 def _counts(step: Result) -> Iterator[str]:
     """Sums, reasons and what was checked."""
-    whole = next((key for key in ("items", "rows") if isinstance(step.get(key), int)), "")
-    ends = [f"{step[end]:,} {end}" for end in ("kept", "rejected", "failed") if isinstance(step.get(end), int)]
+    sums, gold = _tally(step), _tally(step.get("gold"))
+    whole = next((name for name in ("items", "rows") if name in sums), "")
+    ends = [f"{sums[end]:,} {end}" for end in ("kept", "rejected", "failed") if end in sums]
     if whole and ends:
-        yield f"- {step[whole]:,} {whole} = {' + '.join(ends)}"
+        yield f"- {sums[whole]:,} {whole} = {' + '.join(ends)}"
     for key, title in (("reasons", "rejected or failed"), ("dropped", "samples dropped in kept items")):
-        counts = step.get(key)
-        if isinstance(counts, Mapping) and counts:
-            ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        ordered = sorted(_tally(step.get(key)).items(), key=lambda pair: (-pair[1], pair[0]))
+        if ordered:
             yield f"- {title}: {', '.join(f'{count:,} {code(name)}' for name, count in ordered)}"
-    gold = step.get("gold")
-    if isinstance(gold, Mapping) and gold.get("compared"):
-        yield f"- equal to the seeds' own answer: {gold['equal']:,} of {gold['compared']:,}"
-    measures = step.get("measures")
-    for name, tally in measures.items() if isinstance(measures, Mapping) else ():
-        if isinstance(tally, Mapping):
-            yield f"- {escaped(name.replace('_', ' '))}: {tally.get('count', 0):,} of {tally.get('of', 0):,}"
+    if gold.get("compared"):
+        yield f"- equal to the seeds' own answer: {gold.get('equal', 0):,} of {gold['compared']:,}"
+    for name, each in _facts(step, "measures").items():
+        measure = _tally(each)
+        if measure:
+            yield f"- {escaped(name.replace('_', ' '))}: {measure.get('count', 0):,} of {measure.get('of', 0):,}"
     if isinstance(step.get("judge"), str):
         yield f"- the judge, by planted answers: {code(step['judge'])}"
-
-
-def _elsewhere(result: Result) -> Iterator[str]:
-    """Files that no recorded step made."""
-    sources = result.get("sources")
-    foreign = [each for each in sources or () if isinstance(each, Mapping) and not each.get("lineage")]
-    if foreign:
-        yield "Rows that came from elsewhere, with no manifest beside them:"
-        yield "\n".join(f"- {code(str(each.get('name')))}, SHA-256 {code(str(each.get('sha256')))}" for each in foreign)
 
 
 def _cut(value: Any) -> Any:
@@ -209,28 +244,37 @@ def _example(row: Mapping[str, Any]) -> str:
 def _terms(steps: Sequence[Result], look: Look, wishes: Wishes) -> Iterator[str]:
     stated = code(wishes.license) if wishes.license else "not stated. The maker has to name one (`--license`)"
     yield f"- Licence of the dataset: {stated}."
-    yield from dict.fromkeys(_seeds(step["seeds"], wishes) for step in steps if isinstance(step.get("seeds"), Mapping))
-    named = [str(name) for step in steps for name in (step.get("teachers") or {}).values()]
-    for name in dict.fromkeys([*named, *look.models]):
+    given = [line for step in steps for line in _given(step, wishes)]
+    yield from dict.fromkeys(given)
+    named = [str(name) for step in steps for name in _facts(step, "teachers").values()]
+    models = list(dict.fromkeys([*named, *look.models]))
+    for name in models:
         if name == "echo":
             yield "- `echo` is no model: it repeats what it is asked."
         else:
             yield f"- Outputs of {code(name)} are subject to its provider's terms."
-    yield (
-        "- Before this dataset is used or passed on, its maker must check that these terms allow training on the "
-        "outputs, and publishing them."
-    )
+    if models:
+        yield (
+            "- Before this dataset is used or passed on, its maker must check that these terms allow training on the "
+            "outputs, and publishing them."
+        )
 
 
-def _seeds(seeds: Mapping[str, Any], wishes: Wishes) -> str:
-    shipped = wishes.shipped.get(str(seeds.get("digest")))
+def _given(step: Result, wishes: Wishes) -> Iterator[str]:
+    """The licences of what the step was given: its seeds, and rows from elsewhere."""
+    seeds = _facts(step, "seeds")
+    if seeds:
+        yield _licence("seeds", f" (from {_origin(seeds)})" if "hub" in seeds else "", seeds.get("digest"), wishes)
+    for each in _elsewhere(step):
+        yield _licence("rows", f" from {_origin(each)}", each.get("sha256"), wishes)
+
+
+def _licence(what: str, origin: str, digest: Any, wishes: Wishes) -> str:
+    shipped = wishes.shipped.get(str(digest))
     if shipped:
-        return f"- Licence of the seeds: CC0 1.0; they are {code(f'@{shipped}')}, which comes with distill-data."
-    origin = (
-        f" (from {code(str(seeds['hub']))} on the Hub, {code(str(seeds.get('revision')))})" if "hub" in seeds else ""
-    )
+        return f"- Licence of the {what}: CC0 1.0; they are {code(f'@{shipped}')}, which comes with distill-data."
     stated = code(wishes.seeds_license) if wishes.seeds_license else "not stated. The maker has to name it"
-    return f"- Licence of the seeds{origin}: {stated}."
+    return f"- Licence of the {what}{origin}: {stated}."
 
 
 def _use(result: Result, wishes: Wishes, digest: str) -> Iterator[str]:
@@ -239,10 +283,10 @@ def _use(result: Result, wishes: Wishes, digest: str) -> Iterator[str]:
     place = [json.dumps(wishes.repository)] if wishes.repository else ['"json"', f"data_files={json.dumps(name)}"]
     call = ", ".join([*place, 'split="train"'])
     yield fenced(f"from datasets import load_dataset\n\nrows = load_dataset({call})", "python")
-    shards = (result.get("features") or {}).get("shards") or []
+    shards = _facts(result, "features").get("shards") or []
     if shards:
         yield f"The arrays of its rows are in {len(shards):,} files of the format safetensors beside it."
     yield "The files are whole where this says OK for each, in their folder:"
-    sums = [f"{each['sha256']}  {plain(each['name'], one_line=True)}" for each in (*files.values(), *shards)]
+    sums = [plain(f"{each['sha256']}  {each['name']}", one_line=True) for each in (*files.values(), *shards)]
     yield fenced("\n".join(["sha256sum -c <<'SUMS'", *sums, "SUMS"]), "sh")
     yield f"SHA-256 of the manifest, which says how all of this came about: {code(digest)}."

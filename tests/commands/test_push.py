@@ -138,6 +138,13 @@ def test_what_passes_is_tried_again_and_never_committed_twice(
 
 
 @pytest.mark.datasets
+def test_what_was_there_is_unchanged_also_after_a_second_try(hub: Hub, dataset: Path) -> None:
+    first = send(hub, dataset)
+    hub.faults.append(Fault("GET", "/revision/main", 503))
+    assert send(hub, dataset) == first._replace(status="unchanged")
+
+
+@pytest.mark.datasets
 def test_a_hub_that_stays_down_is_left_after_some_tries(hub: Hub, dataset: Path) -> None:
     hub.create("me/moods", {".gitattributes": b"x"})
     hub.faults += [Fault("POST", "/commit/", 503)] * 9
@@ -186,8 +193,10 @@ def test_wrong_token_missing_branch_public_place_and_no_network(
     hub: Hub, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.create("me/open", {".gitattributes": b"x"})
-    with pytest.raises(UsageError, match="has no branch next"):
-        send(hub, dataset, to="me/open", revision="next")
+    for name in ("me/open", "me/new"):
+        with pytest.raises(UsageError, match="has no branch next"):
+            send(hub, dataset, to=name, revision="next")
+    assert list(hub.repositories) == ["me/open"]  # nothing is made that stays empty
     with pytest.raises(UsageError, match="there already and public, and --private makes new ones only"):
         send(hub, dataset, to="me/open", private=True)
     with pytest.raises(TeacherError, match="cannot be reached, or the connection broke"):
@@ -242,6 +251,7 @@ def test_a_dry_run_needs_no_token_and_sends_nothing(hub: Hub, dataset: Path) -> 
         {"meta": json.dumps({"a": json.dumps({"b": f"\t{KEY}\n"})})},
         {"deep": [[{"x": "-----BEGIN RSA PRIVATE KEY-----\nabc"}]]},
         {f"{KEY}": 1},
+        {"meta": json.dumps({"a": json.dumps({"b": f"\u4e2d{KEY}"})})},
     ],
 )
 def test_a_row_with_a_key_stops_it_before_anything_is_sent(hub: Hub, tmp_path: Path, row: dict[str, Any]) -> None:
@@ -251,20 +261,34 @@ def test_a_row_with_a_key_stops_it_before_anything_is_sent(hub: Hub, tmp_path: P
     assert hub.ledger == []
 
 
+def test_a_key_that_readers_of_json_do_not_see_is_seen(hub: Hub, tmp_path: Path) -> None:
+    hidden = b'{"text":"%s","text":"fine"}\n' % KEY.encode()
+    for line in (hidden, b'{"text":"\\u0041KIA%s"}\n' % KEY[4:].encode()):
+        path = write(tmp_path / "s.jsonl", [{"text": "fine"}])
+        manifest, before = tmp_path / "s.manifest.json", path.read_bytes()
+        result = manifest.read_bytes().replace(
+            hashlib.sha256(before).hexdigest().encode(), hashlib.sha256(line).hexdigest().encode()
+        )
+        manifest.write_bytes(result.replace(b'"bytes":%d' % len(before), b'"bytes":%d' % len(line), 1))
+        path.write_bytes(line)
+        with pytest.raises(UsageError, match=r"s\.jsonl:1: holds what looks like a key"):
+            send(hub, path, dry_run=True)
+
+
 def test_keys_in_rejects_card_and_manifest_are_seen_too(hub: Hub, tmp_path: Path) -> None:
     path = write(tmp_path / "s.jsonl", [{"text": "fine"}])
     assert send(hub, path, dry_run=True).status == "planned"
     with pytest.raises(UsageError, match=r"s\.rejects\.jsonl:1: holds what looks like a key"):
         send(hub, path, with_rejects=True, dry_run=True)
     (tmp_path / "c.md").write_text(f"# {KEY}\n")
-    with pytest.raises(UsageError, match=r"c\.md: holds what looks like a key"):
+    with pytest.raises(UsageError, match=r"c\.md:1: holds what looks like a key"):
         send(hub, path, card=tmp_path / "c.md")
     (tmp_path / "c.md").write_bytes(b"\xff")
     with pytest.raises(UsageError, match=r"c\.md: is not UTF-8"):
         send(hub, path, card=tmp_path / "c.md")
     manifest = tmp_path / "s.manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"label"', b'"label","settings":{"k":"%s"}' % KEY.encode()))
-    with pytest.raises(UsageError, match=r"s\.manifest\.json: holds what looks like a key"):
+    with pytest.raises(UsageError, match=r"s\.manifest\.json:1: holds what looks like a key"):
         send(hub, path)
     assert hub.ledger == []
 
@@ -304,7 +328,9 @@ def test_a_token_is_never_an_argument_and_never_in_the_clear(
     assert "characters that no token has" in said(HF_TOKEN=f"{TOKEN} x")
     assert "plain http to another machine" in said("--endpoint", "http://example.com")
     assert "holds a user name or password" in said("--endpoint", f"https://me:{TOKEN}@example.com")
-    assert "a proxy is set and would see the token" in said(http_proxy="http://127.0.0.1:9", no_proxy="")
-    assert "--to moods: must be ORG/NAME" in said("--to", "moods")
+    assert "is asked through a proxy, which would see the token" in said(http_proxy="http://127.0.0.1:9", no_proxy="")
+    assert "--endpoint: is no URL of a Hub" in said("--endpoint", "http://[bad")
+    for name in ("moods", "me/mo..ods", "me/mo--ods", "me/moods.git", "me/moods.", "me/a/b", "../moods"):
+        assert f"--to {name}: must be ORG/NAME" in said("--to", name)
     assert hub.ledger == []
     assert TOKEN not in repr(Place("https://x", "a/b", "main", TOKEN, "HF_TOKEN"))

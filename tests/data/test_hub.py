@@ -15,7 +15,7 @@ import pytest
 
 from distill_data.commands.options import Options
 from distill_data.commands.plan import Seeds
-from distill_data.data.hub import find_split, is_exposed
+from distill_data.data.hub import exposure, find_split, hub_endpoint
 from distill_data.data.rows import make_jump, open_rows
 from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.errors import DriftError, SeedError
@@ -48,10 +48,34 @@ def test_a_name_has_one_form() -> None:
             find_split(name)
 
 
-def test_a_token_is_safe_on_https_and_on_this_machine_only() -> None:
+def test_a_token_is_safe_on_https_and_on_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     safe = ("https://huggingface.co", "http://127.0.0.1:8000", "http://localhost:1", "http://[::1]:5")
     exposed = ("http://huggingface.co", "http://10.0.0.1", "ftp://localhost.example", "huggingface.co")
-    assert [is_exposed(url) for url in (*safe, *exposed)] == [False] * 4 + [True] * 4
+    assert [bool(exposure(url)) for url in (*safe, *exposed)] == [False] * 4 + [True] * 4
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "localhost")
+    assert [bool(exposure(url)) for url in safe] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad", "nonsense", "ftp://a.b", "http://", "https://a.b:x", "https://a b", "https://a?b"]
+)
+def test_an_endpoint_that_is_none_is_told_apart(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", url)
+    with pytest.raises(SeedError, match=r"HF_ENDPOINT: is no URL of a Hub; write it as https://huggingface\.co"):
+        hub_endpoint()
+    with pytest.raises(SeedError, match="HF_ENDPOINT: is no URL of a Hub"):
+        find_split("hf/me/data:train")
+    assert hub_endpoint("https://Hub.example/") == "https://Hub.example"
+
+
+def test_a_password_in_the_endpoint_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:sesame@hub.example")
+    with pytest.raises(SeedError, match="HF_ENDPOINT: holds a user name or password") as refused:
+        find_split("hf/me/data:train")
+    assert "sesame" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["hf/me/data:train", "saved"])
@@ -180,6 +204,37 @@ def test_the_commit_that_was_read_is_in_the_manifest_and_can_be_asked_for(tmp_pa
         run("label", tmp_path / "s.jsonl", "-r", "answer", "-t", "echo", "-o", tmp_path / "file.jsonl").returncode == 0
     )
     assert (tmp_path / "file.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()
+
+
+@pytest.mark.datasets
+def test_a_folder_that_is_called_as_the_dataset_is_not_read_instead(tmp_path: Path, hub: Hub) -> None:
+    hub.create("me/data", {"train.jsonl": lines(ROWS[:2])})
+    folder = tmp_path / "me" / "data"
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_bytes(lines(ROWS[5:9]))
+    done = run(
+        "filter", "hf/me/data:train", "-c", "regex@instruction:.", "-o", "-", cwd=tmp_path, **settled(hub, tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in done.stdout.splitlines()] == ROWS[:2]
+
+
+@pytest.mark.datasets
+def test_a_token_stays_here_where_a_proxy_would_see_it(tmp_path: Path, hub: Hub) -> None:
+    hub.create("me/secret", {"train.jsonl": lines(ROWS[:2])}, private=True)
+    settings = settled(hub, tmp_path, TOKEN) | {"http_proxy": hub.url, "no_proxy": ""}
+    shown = paragraph(run("filter", "hf/me/secret:train", "-c", "regex@instruction:.", "-o", "-", **settings), 2)
+    assert "refuses access (401), and no token is sent there: it is asked through a proxy" in shown
+    assert hub.ledger
+    assert [asked.authorization for asked in hub.ledger if asked.authorization] == []
+
+
+@pytest.mark.datasets
+@pytest.mark.parametrize("path", ["/etc/hostname", "../../../../etc/hostname"])
+def test_a_dataset_on_the_hub_cannot_name_files_of_this_machine(tmp_path: Path, hub: Hub, path: str) -> None:
+    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {path}\n---\n"
+    hub.create("me/data", {"README.md": card.encode(), "train.txt": b"x\n"})
+    paragraph(run("filter", "hf/me/data:train", "-c", "words@text:1,9", "-o", "-", **settled(hub, tmp_path)), 2)
 
 
 @pytest.mark.datasets
