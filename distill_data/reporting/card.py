@@ -127,7 +127,7 @@ def _about(look: Look, steps: Sequence[Result]) -> str:
     kinds = f" of the kind {', '.join(map(code, look.kinds))}" if look.kinds else ""
     commands = ", ".join(code(str(step.get("command", ""))) for step in steps)
     models = ", ".join(f"{code(name)} ({rows:,} rows)" for name, rows in look.models.items())
-    said = f" They name the model that answered, as its server calls it: {models}." if models else ""
+    said = f" The rows name the model that answered, as its server calls it: {models}." if models else ""
     return f"{look.rows:,} rows{kinds}, made with distill-data by {commands or 'no recorded step'}. {_who(steps)}{said}"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +208,35 @@ def test_wrong_token_missing_branch_public_place_and_no_network(
         with pytest.raises(TeacherError, match="401"):
             send(hub, dataset, to=name)
     assert [len(each.commits) for each in hub.repositories.values()] == [1]
+
+
+@pytest.mark.datasets
+def test_a_redirection_to_another_machine_does_not_take_the_token_along(
+    hub: Hub, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(307)
+            self.send_header("location", hub.url + self.path)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    hub.create("me/open", {".gitattributes": b"x"})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises((TeacherError, UsageError)):
+            send(hub, dataset, to="me/open", endpoint=f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert hub.ledger
+    assert {asked.authorization for asked in hub.ledger} == {""}
+    assert len(hub.repositories["me/open"].commits) == 1
 
 
 @pytest.mark.datasets
