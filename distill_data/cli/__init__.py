@@ -2,8 +2,11 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
 
 PROGRAM = "distill-data"
 GARBAGE = 200_000
@@ -17,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Exceptions that are nobody's mistake but ours pass, with their traceback.
     """
     gc.set_threshold(GARBAGE)
+    with suppress(ValueError):  # in another thread signals are somebody else's
+        signal.signal(signal.SIGTERM, _stop)
     import typer
 
     from distill_data.cli.talk import complain
@@ -40,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The interpreter flushes once more at exit; nobody is there to read it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End as an exception does, so that what is half written is removed."""
+    raise SystemExit(128 + number)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,21 @@ def test_a_process_that_is_killed_leaves_the_old_files(old: Path, tmp_path: Path
     done = run(*arguments, env={"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"})
     assert done.code == -signal.SIGKILL
     assert [path.stat().st_size > 1 << 20 for path in tmp_path.glob(".out.jsonl.*.tmp")] == [True]  # it was at it
+
+
+def test_a_process_that_is_told_to_stop_leaves_nothing_new(old: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distill_data", "filter", "-", "-c", LONG[0], "-o", old],
+        stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    with process:
+        while not list(tmp_path.glob("distill-data.*/stdin.*")):  # until it reads, and its input has no end
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_full_disk_leaves_the_old_files(old: Path, tmp_path: Path) -> None:
