@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from distill_data.errors import UsageError
+from distill_data.quality.words import INVISIBLE
 from distill_data.quality.words import words as words_of
 
 INSIDE, SPACE, SENTENCE, PARAGRAPH = range(4)
@@ -26,7 +27,6 @@ _CLOSING = "\"'”’»›)\\]}」』）】》〉*_"
 _END = re.compile(rf"[.!?…。！？｡।॥؟۔։][{_CLOSING}]*\Z")
 _END_WITHOUT_SPACE = re.compile(rf"[。！？｡।॥][{_CLOSING}]*\Z")
 _OPENING = "([{<“‘„«‹「『（【《〈〔［｛¿¡"
-_JOINERS = "\u00ad\u200c\u200d\u2060\ufeff"
 _LOOK_BACK = 8
 """Characters before a cut in which the end of a sentence is looked for."""
 
@@ -137,8 +137,8 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _parts(before: str, gap: str, after: str) -> bool:
-    """Whether two letters belong to different words, with this between them. Marks and joiners part nothing."""
-    if gap and not all(char in _JOINERS or unicodedata.category(char) in ("Mn", "Mc") for char in gap):
+    """Whether two letters are of different words, with this between them. Marks and what is invisible part none."""
+    if gap and not all(unicodedata.category(char) in ("Mn", "Mc") for char in INVISIBLE.sub("", gap)):
         return True
     return not (before + after).isascii() and (_alone(before) or _alone(after))
 

@@ -15,8 +15,11 @@ from functools import cache
 from distill_data.parsing.folding import fold
 
 _ASCII_WORD = re.compile("[a-z0-9]+")
-# Soft hyphens, joiners and variation selectors change how a word looks, not which word it is.
-_INVISIBLE = re.compile("[\u00ad\u200c\u200d\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+")
+# Soft hyphens, joiners, spaces without width, marks of direction and variation selectors change how a word looks at
+# most, not which word it is.
+INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+"
+)
 _ALONE = (
     "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b\u3400-\u4dbf\u4e00-\u9fff"  # Chinese characters
     "\uf900-\ufaff\U00020000-\U000323af"
@@ -29,7 +32,7 @@ def words(text: str) -> list[str]:
     """The words of a text, in order, in time linear in its length."""
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
-    return _word().findall(fold(_INVISIBLE.sub("", text)))
+    return _word().findall(fold(INVISIBLE.sub("", text)))
 
 
 @cache
