@@ -119,7 +119,7 @@ def _search(book: "Book", place: Place, wanted: str) -> bool:
     shelf, number = (book.rejects, place.reject) if place.rejects else (book.rows, place.row)
     found = next(shelf.search(wanted, number), None)
     if found is None:
-        place.said = f"nothing holds {plain(wanted, one_line=True)!r}"
+        place.said = f"nothing holds {wanted!r}"
         return False
     if place.rejects:
         place.reject, place.answers, place.top = found, False, 0
@@ -138,7 +138,8 @@ def _draw(book: "Book", place: Place, *, new: bool) -> None:
     more = len(place.lines) - place.top - len(shown)
     status = f" {at} · {f'{more:,} more lines: space · ' if more else ''}{place.said or 'n p r / a q, ? keys'} "
     place.said = ""
-    sys.stdout.write(CLEAR + "\n".join(map(_styled, shown)) + f"\n\x1b[7m{_fitting(status, size.columns)}{PLAIN}")
+    bar = _fitting(plain(status, one_line=True), size.columns)
+    sys.stdout.write(CLEAR + "\n".join(map(_styled, shown)) + f"\n\x1b[7m{bar}{PLAIN}")
     sys.stdout.flush()
 
 

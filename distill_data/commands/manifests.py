@@ -17,7 +17,7 @@ def lineage_of(path: Path, sha256: str) -> tuple[Mapping[str, Any], ...]:
 
     A step has as `elsewhere` the files it read that no recorded step made: name, sha256 and, of the Hub, the commit.
     """
-    result = result_of(path.with_name(path.name.removesuffix(".jsonl") + ".manifest.json"))
+    result = result_of(beside(path, "manifest.json"))
     if not any(
         each.get("name") == path.name and each.get("sha256") == sha256 for each in described_in(result).values()
     ):
@@ -31,6 +31,11 @@ def lineage_of(path: Path, sha256: str) -> tuple[Mapping[str, Any], ...]:
         {key: source[key] for key in ("name", "sha256", "hub", "revision") if key in source} for source in named
     ]
     return (*steps, {**own, "elsewhere": elsewhere} if elsewhere else own)
+
+
+def beside(dataset: Path, end: str) -> Path:
+    """The file of this ending that a command writes with a dataset: `rejects.jsonl` or `manifest.json`."""
+    return dataset.with_name(f"{dataset.name.removesuffix('.jsonl')}.{end}")
 
 
 def _steps(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -13,8 +13,8 @@ import orjson
 
 from distill_data.engine import segments
 
-_KEY = slice(6, 70)
-"""Where a line has its key."""
+_KEY, _OWNER = slice(6, 70), slice(86, 102)
+"""Where a line has its key and its item."""
 
 
 class Reply(NamedTuple):
@@ -43,12 +43,13 @@ def run_of(dataset: Path) -> Path:
     return stem.with_name(stem.name.removesuffix(".partial") + ".run")
 
 
-def replies_of(run: Path) -> Iterator[Reply]:
-    """All replies in the order in which they came; none where there is no journal."""
+def replies_of(run: Path, owner: str = "") -> Iterator[Reply]:
+    """All replies in the order in which they came, or those to one item; none where there is no journal."""
+    wanted = owner.encode("utf-8", "replace")
     for path in sorted((run / "journal").glob("*.jsonl")):
         try:
             for _, line, _ in segments.read_lines(path):
-                if segments.intact(line):
+                if (not owner or line[_OWNER] == wanted) and segments.intact(line):
                     head = segments.head_of(line)
                     key = line[_KEY].decode("ascii")
                     yield Reply(head.owner, head.failed, head.usage, segments.body_of(line, key) or b"")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from distill_data.commands.manifests import beside
 from distill_data.commands.replies import run_of
 from distill_data.commands.report_facts import gather
 from distill_data.commands.rows import opened
@@ -33,7 +34,7 @@ def report(dataset: str, *, output: str) -> Reported:
     """
     if output != "-":
         path = seed_path(dataset)
-        _refuse(Path(output), [path, *_beside(path).values()])
+        _refuse(Path(output), [path, *(beside(path, end) for end in ("manifest.json", "rejects.jsonl"))])
     facts = facts_of(dataset)
     page = make_page(facts).encode("utf-8")
     if output == "-":
@@ -41,15 +42,6 @@ def report(dataset: str, *, output: str) -> Reported:
         sys.stdout.buffer.flush()
         return Reported(output, len(page), True)
     return Reported(output, len(page), _write(Path(output), page))
-
-
-def _beside(path: Path) -> dict[str, Path]:
-    """The files that a command writes with a dataset."""
-    stem = path.name.removesuffix(".jsonl")
-    return {name: path.with_name(f"{stem}.{end}") for name, end in _ENDS.items()}
-
-
-_ENDS = {"manifest": "manifest.json", "rejects": "rejects.jsonl"}
 
 
 def _write(path: Path, page: bytes) -> bool:
@@ -76,5 +68,4 @@ def facts_of(dataset: str) -> dict[str, Any]:
     """What `report` says of a dataset, as JSON: for pages and tools of one's own. Raises UsageError, SeedError."""
     with opened(dataset) as (source,):
         path = source.file.path
-        beside = _beside(path)
-        return gather(source, read_manifest(beside["manifest"]), beside["rejects"], run_of(path))
+        return gather(source, read_manifest(beside(path, "manifest.json")), beside(path, "rejects.jsonl"), run_of(path))

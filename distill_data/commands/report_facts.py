@@ -28,7 +28,8 @@ SAMPLES = 20
 """Rows to read, and rejects to read."""
 OF_EACH = 3
 """Rejects of one reason."""
-EVIDENCE = 10
+CONTAMINATION, EVIDENCE = "contamination", 10
+"""The reason that has a section of its own, and its rejects there."""
 VERBS, OBJECTS, GROUPS, LISTED = 20, 4, 8, 25
 """Verbs, what follows each of them, duplicates or seeds that are shown, entries of any other list."""
 FEW = 8
@@ -57,9 +58,9 @@ def gather(source: Source, manifest: Mapping[str, Any] | None, rejects: Path, ru
         "counts": {name: result[name] for name in ("kept", "rejected", "failed", "pending") if _whole(result, name)},
         "reasons": _top(_numbers(result, "reasons")),
         "dropped": _top(_numbers(result, "dropped")),
-        "measures": dict(list(_mapping(result, "measures").items())[:LISTED]),
+        "measures": _tallies(_mapping(result, "measures"), "count", "of"),
         "judge": result.get("judge"),
-        "gold": _mapping(result, "gold"),
+        "gold": _gold(_mapping(result, "gold")),
         "profile": _profile(source.file),
         **_rows(source.file),
         **_rejects(rejects),
@@ -94,11 +95,9 @@ def _step(result: Mapping[str, Any]) -> dict[str, Any]:
 def _profile(file: RowsFile) -> dict[str, Any]:
     """Numbers of all rows, without what no page shows."""
     found = profile(line.row for line in file.read())
+    found["labels"].pop("id", None)
     for name in ("labels", "scores", "kinds"):
         found[name] = {key[:NAME]: value for key, value in list(found[name].items())[:LISTED]}
-    found["labels"] = {
-        column: dict(list(values.items())[:LISTED]) for column, values in found["labels"].items() if column != "id"
-    }
     found["columns"] = dict(list(found["columns"].items())[:LISTED])
     return found
 
@@ -112,7 +111,7 @@ def _rows(file: RowsFile) -> dict[str, Any]:
     for ordinal, (number, _, row) in enumerate(file.read()):
         rank = priority(ordinal)
         if shown.wants(rank):
-            shown.offer(rank, describe_row(row, file.place(number)))
+            shown.offer(rank, describe_row(row, _place(file, number)))
         _count(roots, root_of(_asked(row)))
         folded = " ".join(_x(row).casefold().split())
         mark = blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -127,6 +126,11 @@ def _rows(file: RowsFile) -> dict[str, Any]:
         "seeds": _lineage(seeds),
         "samples": shown.values(),
     }
+
+
+def _place(file: RowsFile, number: int) -> str:
+    """Without the folder: a page may be published, and is the same wherever its dataset lies."""
+    return Path(file.place(number)).name
 
 
 def describe_row(row: Row, place: str) -> dict[str, Any]:
@@ -243,16 +247,14 @@ def _rejects(path: Path) -> dict[str, Any]:
     reasons: Counter[str] = Counter()
     for ordinal, (number, _, row) in enumerate(file.read()):
         reason, rank = str(row.get("reason", ""))[:NAME], priority(ordinal)
-        if reason not in shown and len(shown) >= LISTED:
+        if reason not in shown and reason != CONTAMINATION and len(shown) >= LISTED:
             continue
         reasons[reason] += 1
-        some = shown.setdefault(reason, Reservoir(OF_EACH))
+        some = found if reason == CONTAMINATION else shown.setdefault(reason, Reservoir(OF_EACH))
         if some.wants(rank):
-            some.offer(rank, describe_reject(row, file.place(number)))
-        if reason == "contamination" and found.wants(rank):
-            found.offer(rank, describe_reject(row, file.place(number)))
-    ordered = [each for reason, _ in reasons.most_common() for each in shown[reason].values()]
-    evidence = {"rows": reasons["contamination"], "shown": found.values()} if reasons["contamination"] else {}
+            some.offer(rank, describe_reject(row, _place(file, number)))
+    ordered = [each for reason, _ in reasons.most_common() if reason in shown for each in shown[reason].values()]
+    evidence = {"rows": reasons[CONTAMINATION], "shown": found.values()} if reasons[CONTAMINATION] else {}
     return {"rejects": ordered[:SAMPLES], "contamination": evidence}
 
 
@@ -276,7 +278,8 @@ def _replies(run: Path) -> dict[str, Any]:
             failed += 1
             continue
         answers += 1
-        tokens.add(priority(ordinal), float(reply.usage[1]))
+        if any(reply.usage):  # zeros are what a server did not tell
+            tokens.add(priority(ordinal), float(reply.usage[1]))
         if answers > REPLIES:
             continue
         body = reply.body()
@@ -316,6 +319,21 @@ def _mapping(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _numbers(facts: Mapping[str, Any], name: str) -> dict[str, float]:
     return {key: value for key, value in _mapping(facts, name).items() if type(value) in (int, float)}
+
+
+def _tallies(found: Mapping[str, Any], *counts: str) -> dict[str, dict[str, int]]:
+    """Name to the counts of it; what lacks one is passed over."""
+    whole = [(name, _mapping(found, name)) for name in list(found)[:LISTED]]
+    return {
+        name[:NAME]: {count: each[count] for count in counts}
+        for name, each in whole
+        if all(_whole(each, count) for count in counts)
+    }
+
+
+def _gold(found: Mapping[str, Any]) -> dict[str, Any]:
+    own = _tallies({"": found}, "compared", "equal").get("", {})
+    return {**own, "by": _tallies(_mapping(found, "by"), "compared", "equal")} if own else {}
 
 
 def _whole(facts: Mapping[str, Any], name: str) -> bool:

@@ -125,8 +125,10 @@ def _options(how: str, choosing: Choosing) -> dict[str, Any]:
     for name, value in options.items():
         if value is ...:
             raise UsageError(f"--how {how} needs --{name} COLUMN.")
-    if "min" in options and not options["min"] <= options["max"]:
-        raise UsageError(f"--min {options['min']:g} is above --max {options['max']:g}.")
+    if "min" in options and not -math.inf < options["min"] <= options["max"] < math.inf:
+        raise UsageError(f"--min {options['min']:g} and --max {options['max']:g} are no two ends of a band.")
+    if "alike" in options and not 0 < options["alike"] <= 1:
+        raise UsageError(f"--alike {options['alike']:g}: this must be a cosine above 0 and at most 1.")
     return options
 
 

@@ -5,6 +5,7 @@ Only offsets are held, so a file of any size is opened; a damaged row is told wh
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from distill_data.commands.manifests import beside
 from distill_data.commands.replies import Reply, replies_of, run_of, text_of_reply
 from distill_data.data.items import Row
 from distill_data.data.rows import RowsFile, make_jump, open_rows
@@ -53,7 +55,7 @@ class Shelf:
 
         A row that cannot be read holds nothing.
         """
-        wanted = orjson.dumps(text.casefold())[1:-1].decode()
+        wanted = json.dumps(text.casefold(), ensure_ascii=False)[1:-1]  # of an argument, which may be no UTF-8
         for number in (*range(after + 1, self.count + 1), *range(1, after + 1)):
             try:
                 row = self.jump(number - 1)
@@ -78,7 +80,7 @@ class Book:
     @cached_property
     def rejects(self) -> Shelf:
         """Those beside it; empty where there are none."""
-        path = self._path.with_name(f"{self._path.name.removesuffix('.jsonl')}.rejects.jsonl")
+        path = beside(self._path, "rejects.jsonl")
         if not path.is_file():
             return Shelf(path.name, 0, lambda _: {})
         return _shelf(open_rows(path, path.name), path.name)
@@ -90,14 +92,7 @@ class Book:
             return [each if isinstance(each, str) else orjson.dumps(each).decode() for each in brought]
         meta = row.get("meta")
         owner = meta.get("seed_id") if isinstance(meta, dict) else row.get("item")
-        return [_said(reply) for reply in self._replies.get(owner, ())] if isinstance(owner, str) else []
-
-    @cached_property
-    def _replies(self) -> dict[str, list[Reply]]:
-        found: dict[str, list[Reply]] = {}
-        for reply in replies_of(run_of(self._path)):
-            found.setdefault(reply.owner, []).append(reply)
-        return found
+        return [_said(reply) for reply in replies_of(run_of(self._path), owner)] if isinstance(owner, str) else []
 
 
 def open_book(dataset: str) -> Book:

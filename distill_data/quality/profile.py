@@ -30,6 +30,8 @@ NEAREST = 300
 EMBEDDINGS = 500
 CUT = 4_000
 """Characters of such a text, at most."""
+LISTED = 32
+"""Entries of a list of truths or numbers, at most, which count as values of their column."""
 COLUMNS, VALUES, SHORT = 200, 50, 100
 """Columns told apart, values of a column that is a label, characters of such a value: beyond them none is kept."""
 _MADE_BY = ("method", "recipe", "teacher", "model")
@@ -51,9 +53,10 @@ def profile(rows: Iterable[Row], on: Sequence[str] = ("x", "y")) -> dict[str, An
       other of them, its histogram in bins from 0 to 1.
     - duplicates: {"share": of rows that have all these texts of an earlier row, case and space aside, "exact": false
       where it is an estimate}.
-    - labels: {column: {value: rows}} of text and truth columns with at most 50 different short values, each used twice
-      on average; most frequent first.
-    - scores: {column: spread} of number columns.
+    - labels: {column: {value: count}} of text and truth columns with at most 50 different short values, each used
+      twice on average; most frequent first.
+    - scores: {column: spread} of number columns. Of lists of at most 32 truths or numbers, such as the labels of steps
+      and the scores of responses, each entry counts here and there.
     - made_by: {"method" | "recipe" | "teacher" | "model": {name: rows}} as meta says. tokens: {"prompt_tokens",
       "completion_tokens": sum}, where recorded.
     - embedding: {rows, dimensions, sampled, vendi}, where there is a column of this name; vendi is the Vendi score
@@ -144,6 +147,14 @@ class _Column:
         kind = _TYPES.get(type(value), "nothing")
         self._types[kind] += 1
         self._filled += value is not None and value != "" and value != []
+        if kind == "list":
+            if len(value) <= LISTED and all(isinstance(each, int | float) for each in value):
+                for each in value:
+                    self._count(rank, each, _TYPES[type(each)])
+        else:
+            self._count(rank, value, kind)
+
+    def _count(self, rank: int, value: Any, kind: str) -> None:
         if kind == "number" and math.isfinite(value):
             self.scores.add(rank, float(value))
         elif kind in ("text", "truth") and self._values is not None:

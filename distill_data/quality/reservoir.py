@@ -106,14 +106,17 @@ def _ends(ordered: Sequence[float], low: float, high: float) -> tuple[float, flo
 def _histogram(ordered: Sequence[float], low: float, high: float, end: float | None = None) -> dict[str, Any]:
     """Bins of one width from the lowest up to 99 % of the values, the last open up to the highest.
 
-    Bin i holds edges[i] <= value < edges[i + 1], the last one its upper edge too.
+    Bin i holds edges[i] <= value < edges[i + 1], the last one its upper edge too. Of whole numbers the last bin may
+    hold the highest alone, and both its edges be that: a score from 1 to 5 has five bins.
     """
-    width = ((high if end is None else end) - low) / BINS
+    end = high if end is None else end
+    width = (end - low) / BINS
     if not 0 < width < math.inf:
         return {"edges": [low, high], "counts": [len(ordered)]}
+    bins = min(BINS, math.ceil((high - low) / width))
     if all(value.is_integer() for value in (low, high, *ordered)):
-        width = float(math.ceil(width))
-    bins = max(1, min(BINS, math.ceil((high - low) / width)))
+        width = float(math.ceil((end - low + 1) / BINS))
+        bins = min(BINS, int((high - low) / width) + 1)
     counts = [0] * bins
     for value in ordered:
         counts[min(bins - 1, int((value - low) / width))] += 1

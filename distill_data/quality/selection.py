@@ -16,6 +16,8 @@ from distill_data.quality.likeness import Likeness
 Reason = tuple[str, str]
 """(reason, detail) of a row that is not kept."""
 NOT_SELECTED = "not-selected"
+ROUNDING = 1e-6
+"""What a cosine of four bytes may lack: equal rows are at 1."""
 
 
 class Selection(NamedTuple):
@@ -80,7 +82,7 @@ def deita(scores: Sequence[float], ties: Sequence[int], budget: int, likeness: L
     for ordinal in order:
         if len(found) == budget:
             break
-        if nearest[ordinal] >= alike:
+        if nearest[ordinal] >= alike - ROUNDING:
             dropped[ordinal] = float(nearest[ordinal])
             continue
         found.append(ordinal)

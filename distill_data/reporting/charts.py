@@ -26,7 +26,7 @@ def number(value: float) -> str:
     """With separators of thousands; as many decimals as a person wants to read."""
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
-    if abs(value) >= 1000:
+    if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
@@ -40,14 +40,20 @@ def compact(value: float) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A percentage, `-` of nothing."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+    """A percentage, `-` of nothing. Only none is 0.0 % and only all is 100.0 %."""
+    if not whole:
+        return "-"
+    told = f"{100 * part / whole:.1f} %"
+    if told == "0.0 %" and part > 0:
+        return "< 0.1 %"
+    return "> 99.9 %" if told == "100.0 %" and part < whole else told
 
 
 def histogram(spread: Mapping[str, Any], *, key: str, title: str, unit: str) -> Html:
     """A figure of a spread: count, min, median, mean, p95, max, and `histogram` with its edges and counts.
 
-    `key` tells the figures of a page apart. A last bin that goes on further than the others is as wide as they are.
+    `key` tells the figures of a page apart. A last bin that goes on further than the others is drawn as wide as they
+    are, which is said, as is how many values are drawn where these are a sample.
     """
     unit = f" {unit}" if unit else ""
     edges: Sequence[float] = spread["histogram"]["edges"]
@@ -59,7 +65,7 @@ def histogram(spread: Mapping[str, Any], *, key: str, title: str, unit: str) -> 
     drawn = [
         tag(
             "rect",
-            tag("title", f"{number(edges[index])} to {number(edges[index + 1])}{unit}: {count:,}"),
+            tag("title", f"{_range(edges[index], edges[index + 1])}{unit}: {count:,}"),
             x=f"{index * width + width * 0.06:.3f}%",
             width=f"{width * 0.88:.3f}%",
             y=f"{_height(count, top):.1f}",
@@ -73,10 +79,19 @@ def histogram(spread: Mapping[str, Any], *, key: str, title: str, unit: str) -> 
         f"{spread['count']:,} values from {number(spread['min'])} to {number(spread['max'])}{unit}; median "
         f"{number(spread['median'])}, mean {number(spread['mean'])}, 95 % at most {number(spread['p95'])}."
     )
+    if edges[-1] - edges[-2] > 1.5 * (edges[1] - edges[0]):
+        said += f" The last bar is of all from {number(edges[-2])} on."
+    if sum(counts) < spread["count"]:
+        said += f" Bars are of {sum(counts):,} values, drawn by hash."
+    line, level = _grid(top)
     median = _median(edges, spread["median"], width)
-    inside = [_grid(top), drawn, [_axis()], _labels(edges, width), median]
+    inside = [[line], drawn, [_axis(), level], _labels(edges, width), median]
     chart = _svg(key, title, said, inside, width="100%", height=HEIGHT)
     return tag("figure", tag("figcaption", tag("b", title), " ", tag("span", said, class_="quiet")), chart)
+
+
+def _range(low: float, high: float) -> str:
+    return number(low) if low == high else f"{number(low)} to {number(high)}"
 
 
 def _labels(edges: Sequence[float], width: float) -> list[Html]:
@@ -114,16 +129,18 @@ def _median(edges: Sequence[float], median: float, width: float) -> list[Html]:
 def bars(
     rows: Iterable[tuple[str, float]], *, caption: str, whole: float = 0, head: str = "", values: str = "rows"
 ) -> Html:
-    """A table of names, numbers and bars. Lengths are relative to the largest, shares to `whole` where there is one."""
+    """A table of names, numbers and bars. Lengths are relative to the largest, which the head says; shares are of
+    `whole`, where there is one.
+    """
     listed = list(rows)
     top = max((value for _, value in listed), default=0)
-    shares = [tag("th", "share", scope="col", class_="n")] if whole else []
+    shares = [tag("th", "of all", scope="col", class_="n")] if whole else []
     header = tag(
         "tr",
         tag("th", head or tag("span", "name", class_="hidden"), scope="col"),
         tag("th", values, scope="col", class_="n"),
         shares,
-        tag("td", class_="track"),
+        tag("th", "beside the largest", scope="col", class_="track"),
     )
     body = [
         tag(
@@ -195,15 +212,15 @@ def _height(count: int, top: int) -> float:
     return min(BASE - (BASE - TOP) * count / top, BASE - 1.5)
 
 
-def _grid(top: int) -> list[Html]:
-    """One line at a round number, so that heights can be read."""
+def _grid(top: int) -> tuple[Html, Html]:
+    """One line at a round number, so that heights can be read, and the number, which goes over the bars."""
     magnitude = 10 ** math.floor(math.log10(top))
     level = max(part for part in (magnitude // 2, magnitude, 2 * magnitude, 5 * magnitude) if part <= top) or top
     y = f"{_height(int(level), top):.1f}"
-    return [
+    return (
         tag("line", x1="0", x2="100%", y1=y, y2=y, class_="grid"),
         tag("text", f"{int(level):,}", x="100%", y=y, dy=-4, text_anchor="end", class_="quiet"),
-    ]
+    )
 
 
 def _axis() -> Html:

@@ -116,13 +116,14 @@ def replies(facts: Facts) -> Html | None:
     ]
     if len(found["models"]) > 1:
         shown.append(bars(found["models"].items(), caption="Who answered", head="model", values="replies"))
-    shown.append(histogram(found["tokens"], key="tokens", title="Tokens of a reply", unit="tokens"))
+    if found["tokens"]:
+        shown.append(histogram(found["tokens"], key="tokens", title="Tokens of a reply", unit="tokens"))
     if found["seconds"]:
         shown.append(histogram(found["seconds"], key="latency", title="Latency", unit="seconds"))
     else:
         shown.append(tag("p", "Latency is not shown: these replies do not say how long they took.", class_="quiet"))
     read = f" Bodies of the first {found['read']:,} were read." if found["read"] < found["answers"] else ""
-    said = f"{found['answers']:,} answers and {found['failed']:,} refusals are in the journal.{read}"
+    said = f"{found['answers']:,} answers and {found['failed']:,} failed requests are in the journal.{read}"
     said += " A reply that ended by “length” was cut off."
     return together(note(said), shown)
 

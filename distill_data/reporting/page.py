@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from distill_data.reporting.charts import compact, number, share
+from distill_data.reporting.charts import compact, is_number, number, share
 from distill_data.reporting.making import money
 from distill_data.reporting.markup import Html, tag
 from distill_data.reporting.sections import SECTIONS
@@ -40,7 +40,7 @@ def make_page(facts: Mapping[str, Any]) -> str:
 
 def _meta(name: str) -> Html:
     digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -69,7 +69,7 @@ def _head(facts: Mapping[str, Any]) -> Html:
         figures.append(("repeated x", share(texts["x"]["duplicates"]["share"], 1)))
     if "y" in texts and texts["y"]["words"]:
         figures.append(("words in a y, median", number(round(texts["y"]["words"]["median"]))))
-    if history.get("tokens"):
+    if is_number(history.get("tokens")):
         figures.append(("tokens", compact(history["tokens"])))
     if "cost" in history:
         figures.append(("cost", money(history["cost"])))

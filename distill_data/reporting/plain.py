@@ -2,8 +2,11 @@
 
 import re
 
-_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""C0 without tab and line feed, DEL, C1, what turns the direction of writing, and surrogates: they can't be encoded."""
+_HIDDEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""C0 without tab and line feed, DEL, C1, other line ends, what turns the direction of writing, surrogates, which can't
+be encoded, and tags: letters that nobody sees and a model reads."""
 
 
 def plain(text: str, *, one_line: bool = False) -> str:
@@ -17,4 +20,4 @@ def plain(text: str, *, one_line: bool = False) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     code = ord(found.group())
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

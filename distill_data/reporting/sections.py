@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distill_data.reporting import making
-from distill_data.reporting.charts import bars, decimals, histogram, is_number, note, number, share, sunburst
+from distill_data.reporting.charts import bars, decimals, histogram, is_number, note, number, pairs, share, sunburst
 from distill_data.reporting.markup import Html, tag, together
 from distill_data.reporting.reading import rejects, rows
 
@@ -123,12 +123,10 @@ def _duplicates(facts: Facts) -> Html | None:
     found = [(name, texts[name]["duplicates"]) for name in ("x", "y") if name in texts]
     if not found:
         return None
-    said = [
-        f"{share(each['share'], 1)} of {name} {'are' if each['exact'] else 'are, by estimate,'} the text of an earlier "
-        "row, but for case and spaces."
-        for name, each in found
-    ]
-    shown: list[Html] = [tag("p", " ".join(said))]
+    if len(found) > 1:
+        found.append(("rows, in x and y together", facts["profile"]["duplicates"]))
+    told = [(name, f"{share(each['share'], 1)}{'' if each['exact'] else ', by estimate'}") for name, each in found]
+    shown: list[Html] = [pairs(told, "Texts of an earlier row, but for case and spaces")]
     if facts.get("groups"):
         shown.append(bars(facts["groups"], caption="The largest groups of equal x", head="text"))
     return together(note("Several y to one x are meant in some sets; the same x and y twice never are."), shown)
@@ -139,7 +137,7 @@ def _labels(facts: Facts) -> Html | None:
     if not labels:
         return None
     shown = [
-        bars(counts.items(), caption=f"Values of {column}", whole=sum(counts.values()), head=column)
+        bars(counts.items(), caption=f"Values of {column}", whole=sum(counts.values()), head=column, values="count")
         for column, counts in list(labels.items())[:8]
     ]
     return together(

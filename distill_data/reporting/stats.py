@@ -24,7 +24,7 @@ def stats_lines(found: Mapping[str, Any]) -> list[str]:
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     name = plain(found["name"], one_line=True)
-    yield f"{name if len(name) <= 60 else f'...{name[-57:]}'}: {found['rows']:,} rows" + _kinds(found["kinds"])
+    yield f"{name if len(name) <= 60 else f'...{name[-57:]}'}: {_rows(found['rows'])}" + _kinds(found["kinds"])
     duplicates = found["duplicates"]
     yield f"duplicates: {_share(duplicates['share'])}{'' if duplicates['exact'] else ' (estimated)'}"
     yield from _columns(found)
@@ -48,6 +48,10 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _embedding(found["embedding"])
 
 
+def _rows(count: int, what: str = "row") -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _kinds(kinds: Mapping[str, int]) -> str:
     named = {kind or "of no kind": count for kind, count in kinds.items()}
     if list(kinds) == [""]:
@@ -69,7 +73,7 @@ def _columns(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _texts(name: str, texts: Mapping[str, Any]) -> Iterator[str]:
     diversity, duplicates = texts["diversity"], texts["duplicates"]
-    yield from ("", f"{_safe(name)}: {texts['rows']:,} texts")
+    yield from ("", f"{_safe(name)}: {_rows(texts['rows'], 'text')}")
     yield from _spreads({"characters": texts["characters"], "words": texts["words"]})
     yield from _histogram(texts["words"]["histogram"], "words")
     languages = {code or "not told": count for code, count in texts["languages"].items()}

@@ -153,13 +153,15 @@ def test_no_text_commands_the_terminal(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {"id": text, "kind": text, text: 1.5, "text": text, "meta": {text: text}} for text in texts
     ]
-    dataset = write(tmp_path / "d.jsonl", rows)
+    dataset = write(tmp_path / "d\x1b[31m\x9b.jsonl", rows)
     written = ""
     with viewing(dataset) as (screen, _):
         screen.wait(f"1/{len(rows)}")
         for number in range(2, len(rows) + 1):
             screen.press("n", f" {number}/{len(rows)} ·")
             written += screen.written
+        screen.press("r", "no rejects")
+        written += screen.written
         screen.press("/\u202ezzqq\x01\x1b[A\r", "nothing holds 'zzqq'")
         written += screen.written
         os.write(screen.descriptor, b"q")

@@ -98,7 +98,23 @@ def test_evidence_of_contamination_is_shown(tmp_path: Path) -> None:
     facts = facts_of(str(dataset))
     assert facts["contamination"]["rows"] == 15 and len(facts["contamination"]["shown"]) == 10
     assert facts["contamination"]["shown"][0]["facts"][0] == ("benchmark", "bench.jsonl")
+    assert facts["contamination"]["shown"][0]["place"] == "d.rejects.jsonl:2" and "rejects" not in facts
     assert "<dt>benchmark</dt>" in page_of(dataset, tmp_path / "p.html")
+
+
+def test_the_same_rows_give_the_same_page_wherever_they_lie(tmp_path: Path) -> None:
+    rows = [{"text": f"row {n % 3}", "label": n % 3 == 0} for n in range(30)]
+    (tmp_path / "other").mkdir()
+    pages = [page_of(write(folder / "d.jsonl", rows), tmp_path / "p.html") for folder in (tmp_path, tmp_path / "other")]
+    assert pages[0] == pages[1] and str(tmp_path) not in pages[0] and ">d.jsonl:" in pages[0]
+
+
+def test_shares_are_of_all_values_and_repeated_rows_of_both_texts(tmp_path: Path) -> None:
+    rows = [{"instruction": "Say.", "output": str(n // 2), "topic": f"t{n // 4:02}"} for n in range(120)]
+    page = page_of(write(tmp_path / "d.jsonl", rows), tmp_path / "p.html")
+    assert page.count('<td class="n">3.3 %</td>') == 30, "4 of 120, not of those that are shown"
+    for name, share in (("x", "99.2 %"), ("y", "50.0 %"), ("rows, in x and y together", "50.0 %")):
+        assert f'<th scope="row">{name}</th><td class="n">{share}</td>' in page
 
 
 def test_latency_is_told_where_the_server_told_it(tmp_path: Path) -> None:
@@ -212,7 +228,7 @@ def test_a_run_of_ten_thousand_rows_has_a_small_page(tmp_path: Path) -> None:
         options=Options(teachers=("echo",)),
     )
     page = page_of(output, tmp_path / "page.html")
-    assert "10,000 rows of kind sft" in page and "10,000 answers and 0 refusals" in page
+    assert "10,000 rows of kind sft" in page and "10,000 answers and 0 failed requests" in page
     assert len(page.encode()) < LIMIT
 
 
@@ -226,6 +242,8 @@ def test_bad_manifests_and_runs_are_passed_over(tmp_path: Path) -> None:
         "{",
         '{"result": 3}',
         '{"result": {"files": 3, "recipe": [], "reasons": {"a": "b"}, "settings": null}}',
+        '{"result": {"gold": {"compared": 3}, "measures": {"a": {"count": "x", "of": 3}}}, "history": {"tokens": "x"}}',
+        '{"result": {"gold": {"compared": 3, "equal": 1, "by": {"a": 1, "b": {"compared": null}}}}, "history": {}}',
     ):
         manifest.write_text(text)
         assert "</html>" in page_of(dataset, tmp_path / "page.html")

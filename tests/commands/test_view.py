@@ -30,6 +30,7 @@ def test_rows_are_found_by_what_is_in_them(tmp_path: Path) -> None:
     shelf = open_book(str(write(tmp_path / "d.jsonl", rows))).rows
     assert list(shelf.search("SAY")) == [1, 4] and list(shelf.search("say", 1)) == [4, 1]
     assert list(shelf.search('"hi"')) == [1] and list(shelf.search("grüße".replace("ß", "ss"))) == [2]
+    assert list(shelf.search("\udcff")) == []
     assert list(shelf.search("数据")) == [3] and list(shelf.search("k\\s")) == [5] and list(shelf.search("none")) == []
 
 

@@ -58,7 +58,7 @@ def test_known_rows_have_known_numbers() -> None:
     words = found["texts"]["y"]["words"]
     assert (words["count"], words["min"], words["max"], words["mean"]) == (100, 1, 10, 5.5)
     assert (words["median"], words["q1"], words["p95"]) == (5.5, 3, 10)
-    assert words["histogram"] == {"edges": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], "counts": [10] * 8 + [20]}
+    assert words["histogram"] == {"edges": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10], "counts": [10] * 10}
     assert found["texts"]["y"]["duplicates"] == {"share": 0.9, "exact": True}
     assert found["texts"]["x"]["duplicates"] == found["duplicates"] == {"share": 0.0, "exact": True}
     assert found["texts"]["x"]["languages"] == {"": 100} | found["texts"]["x"]["languages"]
@@ -85,6 +85,27 @@ def test_mixed_rows_and_rows_from_elsewhere() -> None:
     assert found["kinds"] == {"": 4, "prompt": 1}
     assert (found["texts"]["x"]["rows"], found["texts"]["y"]["rows"]) == (3, 2)
     assert found["columns"]["nothing"] == {"filled": 0, "types": {"nothing": 1}}
+
+
+def test_lists_of_labels_and_of_scores_count_by_their_entries() -> None:
+    found = profile({"labels": [True, True, False], "scores": [0.5, 1], "words": ["a", "b"]} for _ in range(2))
+    assert found["labels"] == {"labels": {"true": 4, "false": 2}}
+    assert list(found["scores"]) == ["scores"]
+    assert [found["scores"]["scores"][name] for name in ("count", "min", "mean", "max")] == [4, 0.5, 0.75, 1]
+    assert profile([{"vector": [0.5] * 33}, {"mixed": [1, "a"]}, {"none": []}])["scores"] == {}
+
+
+@given(st.lists(st.integers(-50, 300), min_size=1, max_size=60))
+def test_bins_of_whole_numbers_hold_no_neighbours(values: list[int]) -> None:
+    spread = Spread()
+    for ordinal, value in enumerate(values):
+        spread.add(priority(ordinal), float(value))
+    edges, counts = (spread.to_json()["histogram"][name] for name in ("edges", "counts"))
+    bounds = [*edges[:-1], math.inf]
+    assert counts == [sum(low <= value < high for value in values) for low, high in pairwise(bounds)]
+    assert len(counts) <= 20
+    if max(values) - min(values) < 20:  # a bin for every number, also for those at the upper end
+        assert len(counts) == max(values) - min(values) + 1
 
 
 def test_other_texts_can_be_looked_at() -> None:
@@ -165,7 +186,7 @@ def test_the_share_of_equals_is_exact_while_it_fits_and_near_beyond() -> None:
     few, many = Distinct(1000), Distinct(1000)
     for number in range(900):
         few.add(b"%d" % (number // 3))
-    assert (few.share_repeated(), few.exact()) == (pytest.approx(2 / 3), True)
+    assert few.share_repeated() == pytest.approx(2 / 3) and few.exact()
     for number in range(60_000):
         many.add(b"%d" % (number // 3))
     assert many.share_repeated() == pytest.approx(2 / 3, abs=1e-9)  # all copies of a value are kept, or none

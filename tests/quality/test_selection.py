@@ -93,6 +93,15 @@ def test_deita_is_the_greedy_loop_of_its_paper(texts: list[str], budget: int) ->
     assert selection.deita(scores, ties(len(texts)), budget, likeness, 0.9).kept == set(taken)
 
 
+def test_equal_rows_are_alike_at_a_cosine_of_one() -> None:
+    """Rounding leaves them somewhat below."""
+    draw = random.Random(1)
+    texts = [" ".join(draw.choices("abcdefghij", k=40)) for _ in range(30)]
+    vectors = array("f", (number for _ in range(30) for number in [draw.gauss(0, 1) for _ in range(64)] * 2))
+    for likeness in (likeness_of_texts([text for text in texts for _ in range(2)]), likeness_of_vectors(vectors, 64)):
+        assert selection.deita([1.0] * 60, ties(60), 60, likeness, 1.0).kept == set(range(0, 60, 2))
+
+
 def test_k_centre_covers_every_cluster_before_any_twice() -> None:
     rng = random.Random(1)
     numbers = array("f")

@@ -166,7 +166,7 @@ def test_the_policy_allows_the_style_sheet_of_the_page_and_nothing_else(full: di
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy and policy[1].replace("&#x27;", "'").split("; ") == [
-        "default-src 'none'", f"style-src 'sha256-{digest}'", "img-src data:", "base-uri 'none'", "form-action 'none'",
+        "default-src 'none'", f"style-src 'sha256-{digest}'", "base-uri 'none'", "form-action 'none'",
     ]  # fmt: skip
     assert "url(" not in style and "@import" not in style
 
@@ -191,6 +191,16 @@ def test_a_histogram_draws_every_bin_that_holds_something(counts: list[int]) -> 
     assert f">{sum(counts) and 5} values" in drawn or "5 values" in drawn
 
 
+def test_a_histogram_says_what_its_bars_do_not_show() -> None:
+    """That the last bar reaches further, and that bars are of a sample."""
+    even = {**SPREAD, "histogram": {"edges": [0.0, 3.0, 6.0, 9.0], "counts": [3, 1, 1]}}
+    assert "last bar" not in (drawn := histogram(even, key="k", title="T", unit="").markup) and "Bars are" not in drawn
+    tail = {**SPREAD, "count": 90, "histogram": {"edges": [0.0, 1.0, 2.0, 9.0], "counts": [3, 1, 1]}}
+    drawn = histogram(tail, key="k", title="T", unit="").markup
+    assert "The last bar is of all from 2 on." in drawn and "Bars are of 5 values, drawn by hash." in drawn
+    assert drawn.rindex('class="bar"') < drawn.index('class="quiet"', drawn.index("<svg")), "the number is on top"
+
+
 def test_a_histogram_of_one_value_is_a_sentence() -> None:
     spread = {**SPREAD, "min": 2.0, "max": 2.0, "histogram": {"edges": [2.0, 2.0], "counts": [5]}}
     assert "All 5 values are 2 words." in histogram(spread, key="k", title="T", unit="words").markup
@@ -202,6 +212,8 @@ def test_bars_are_relative_to_the_largest_and_shares_to_the_whole() -> None:
         "33.33%"
     ) == 1
     assert "50.0 %" in drawn and "16.7 %" in drawn and 'width="0.00%"' in drawn
+    assert ">of all<" in drawn and ">beside the largest<" in drawn
+    assert ">of all<" not in bars([("a", 30)], caption="C").markup
 
 
 def test_a_sunburst_is_closed_and_names_what_has_room() -> None:
@@ -217,15 +229,19 @@ def test_a_sunburst_is_closed_and_names_what_has_room() -> None:
 
 
 def test_numbers_are_written_for_people() -> None:
-    assert [number(value) for value in (0, 12345, 0.12345, 1234.5, 5.0, -3)] == [
+    assert [number(value) for value in (0, 12345, 0.12345, 1234.5, 5.0, -3, 999.7, -123.4, 99.95)] == [
         "0",
         "12,345",
         "0.123",
         "1,234",
         "5",
         "-3",
+        "1,000",
+        "-123",
+        "100",
     ]
-    assert [share(1, 3), share(0, 0)] == ["33.3 %", "-"]
+    assert [share(1, 3), share(0, 0), share(0, 9), share(9, 9)] == ["33.3 %", "-", "0.0 %", "100.0 %"]
+    assert [share(1, 10_000), share(9_999, 10_000), share(1, 1_000)] == ["< 0.1 %", "> 99.9 %", "0.1 %"]
 
 
 def test_the_facts_are_json(full: dict[str, Any]) -> None:

@@ -10,18 +10,22 @@ from hypothesis import strategies as st
 from distill_data.reporting import message_lines, plain
 
 BIDI = {0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+LINE_ENDS = {0x2028, 0x2029}
+TAGS = set(range(0xE0000, 0xE0080))
+"""Letters that nobody sees."""
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 
 
 def is_hidden(code: int) -> bool:
-    return (unicodedata.category(chr(code)) in {"Cc", "Cs"} and code not in {9, 10}) or code in BIDI
+    return (unicodedata.category(chr(code)) in {"Cc", "Cs"} and code not in {9, 10}) or code in BIDI | LINE_ENDS | TAGS
 
 
 def test_every_code_point() -> None:
     for code in range(0x110000):
         shown = plain(chr(code))
         if is_hidden(code):
-            assert shown == (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+            wide = f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+            assert shown == (f"\\x{code:02x}" if code < 256 else wide)
         else:
             assert shown == chr(code)
 
