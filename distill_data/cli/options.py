@@ -8,7 +8,7 @@ imported for a help text.
 import inspect
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -202,10 +202,11 @@ def build_options(
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def takes_options(command: Command) -> Command:
-    """Let the command's `**options` be the parameters of `build_options`, in the eyes of Typer."""
+def takes_options(command: Command, without: Collection[str] = ()) -> Command:
+    """Let the command's `**options` be the parameters of `build_options`, in the eyes of Typer; `without` names those
+    that would do nothing for it."""
     own = [each for each in inspect.signature(command).parameters.values() if each.kind is not each.VAR_KEYWORD]
-    shared = inspect.signature(build_options).parameters.values()
+    shared = [each for name, each in inspect.signature(build_options).parameters.items() if name not in without]
     parameters = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), *shared]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command

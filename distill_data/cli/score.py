@@ -1,6 +1,9 @@
 """`score`: options in, a run with its progress on stderr, the closing lines, the exit code."""
 
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
+
+import typer
 
 from distill_data.cli.generate import generate, refuse_typing
 from distill_data.cli.options import (
@@ -8,7 +11,6 @@ from distill_data.cli.options import (
     Output,
     Quiet,
     RecipeName,
-    Students,
     Verbose,
     Verifier,
     build_options,
@@ -18,11 +20,15 @@ from distill_data.cli.rows import Rows
 
 SCORE_EXAMPLES = """\
 Examples:
-  distill-data score pairs.jsonl -r ifd -t transformers/smollm2 -o scored.jsonl
-  distill-data score scored.jsonl -r embedding -t openai/embed-x --set on=x+y -o vectors.jsonl"""
+  distill-data score pairs.jsonl -r ifd -t transformers/smollm2 -o scored.jsonl"""
+
+Students = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--student", rich_help_panel="Teacher", metavar="MODEL", help="for pass-rate: who is tested"),
+]
 
 
-@takes_options
+@partial(takes_options, without=("shuffle", "seed"))
 def score(
     data: Rows,
     recipe: RecipeName,

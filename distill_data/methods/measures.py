@@ -9,7 +9,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from distill_data.data.columns import TextOf, make_text, x_of, y_of
+from distill_data.data.columns import TextOf, make_text, text_of, x_of, y_of
 from distill_data.data.exchange import Answer, Ask, Request
 from distill_data.data.items import Item, Row
 from distill_data.errors import SeedError, UsageError
@@ -31,6 +31,7 @@ JUDGE = "judge"
 TITLES = {"x": "The request", "y": "The response"}
 SPEAKERS = {"human": "user", "gpt": "assistant"}
 """ShareGPT's names of roles."""
+SILENCE = {"role": "user", "content": ""}
 
 
 class Measured(NamedTuple):
@@ -59,18 +60,20 @@ class Measure(NamedTuple):
 def read_pair(row: Row) -> Given:
     """x and y as chat messages, whatever the columns are called; raw text where there is a column `text` alone.
 
-    Raises SeedError.
+    A column that is null is none, and an x that is empty is an empty turn of the user. Raises SeedError.
     """
-    if isinstance(row.get("conversations"), list):
-        turns = [_turn(each) for each in row["conversations"]]
-        return read_given({"messages": turns})
-    if "messages" in row or ("prompt" in row and "completion" in row):
-        return read_given(row)
-    y = row["chosen"] if "chosen" in row else y_of(row)
-    x = row["prompt"] if "prompt" in row else x_of(row)
-    if "text" in row and x == y == row["text"]:
-        return read_given({"text": y})
-    return read_given({"prompt": x, "completion": y})
+    row = {name: value for name, value in row.items() if value is not None}
+    if not ("prompt" in row and "completion" in row):
+        if isinstance(row.get("conversations"), list):
+            return read_given({"messages": [_turn(each) for each in row["conversations"]]})
+        if "messages" in row:
+            return read_given(row)
+        x = row["prompt"] if "prompt" in row else x_of(row)
+        y = row["chosen"] if "chosen" in row else y_of(row)
+        if "text" in row and x == y == text_of(row["text"]):
+            return read_given({"text": y})
+        row = {"prompt": x, "completion": y}
+    return read_given({**row, "prompt": row["prompt"] or [SILENCE]})
 
 
 def read_asked(row: Row) -> Given:
@@ -92,7 +95,10 @@ def _turn(said: Any) -> Any:
 
 def make_perplexity(panel: Panel) -> Measure:
     """The strategy `perplexity`: exp of the mean negative log-likelihood of y's tokens given x."""
-    feature = _likelihood(panel)
+    truncate = panel.setting("truncate", False)
+    if type(truncate) is not bool:
+        raise UsageError(f"--set truncate={truncate}: must be true or false.")
+    feature = {"of": "likelihood", "truncate": truncate, "max_length": panel.whole("max_length", 0, 0)}
 
     async def take(item: Item, ask: Ask) -> Measured:
         given = read_pair(item.row)
@@ -106,13 +112,14 @@ def make_ifd(panel: Panel) -> Measure:
     """The strategy `ifd`: the mean negative log-likelihood of y given x over that of y alone (Li et al.,
     arXiv:2308.12032; a small model ranks alike, arXiv:2402.00530). Above 1 x does not help to write y.
 
-    y alone follows an empty turn of the user, so that both are means over the same tokens.
+    y alone follows an empty turn of the user, so that both are means over the same tokens. That is why nothing is cut:
+    beside a long x less of y would be left than alone.
     """
-    feature = _likelihood(panel)
+    feature = {"of": "likelihood", "truncate": False, "max_length": 0}
 
     async def take(item: Item, ask: Ask) -> Measured:
         given = read_asked(item.row)
-        alone = given._replace(messages=({"role": "user", "content": ""},))
+        alone = given._replace(messages=(SILENCE,))
         answers = await together([ask(_request(each, feature), to=panel.judge) for each in (given, alone)])
         if refusal := _refusal(*answers):
             return refusal
@@ -133,13 +140,6 @@ def make_reward(panel: Panel) -> Measure:
         return _refusal(answer) or Measured(round((answer.feature or {})["reward"], DIGITS))
 
     return Measure(read_asked, take)
-
-
-def _likelihood(panel: Panel) -> dict[str, Any]:
-    truncate = panel.setting("truncate", False)
-    if type(truncate) is not bool:
-        raise UsageError(f"--set truncate={truncate}: must be true or false.")
-    return {"of": "likelihood", "truncate": truncate, "max_length": panel.whole("max_length", 0, 0)}
 
 
 def _request(given: Given, feature: Mapping[str, Any]) -> Request:

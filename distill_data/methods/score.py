@@ -48,10 +48,9 @@ class Strategy(NamedTuple):
     """Whether several teachers can be asked."""
 
 
-LENGTH = frozenset({"truncate", "max_length"})
 STRATEGIES: Mapping[str, Strategy] = {
-    "perplexity": Strategy(make_perplexity, needs=frozenset({"score"}), settings=LENGTH),
-    "ifd": Strategy(make_ifd, needs=frozenset({"score"}), settings=LENGTH),
+    "perplexity": Strategy(make_perplexity, needs=frozenset({"score"}), settings=frozenset({"truncate", "max_length"})),
+    "ifd": Strategy(make_ifd, needs=frozenset({"score"})),
     "judge": Strategy(make_judge, settings=frozenset({"on", "rationale"}), several=True),
     "length": Strategy(make_length, asks=""),
     "reward": Strategy(make_reward, needs=frozenset({"reward"})),

@@ -5,6 +5,7 @@ Knows a loaded model and rows of tokens; nothing about requests and replies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def likelihood(loaded: Loaded, rows: Sequence[forward.Row], proceed: Proceed) ->
         done += len(logits)
         found.append((logits.gather(1, wanted)[:, 0] - logits.logsumexp(-1)).double().cpu())
     sums = [part.sum().item() for part in torch.cat(found).split([len(row.ids) - row.start for row in rows])]
-    return [({}, {"logprob": total}) for total in sums]
+    return [_told("logprob", total) for total in sums]
 
 
 def reward(loaded: Loaded, rows: Sequence[forward.Row], proceed: Proceed) -> list[Facts]:
@@ -42,4 +43,11 @@ def reward(loaded: Loaded, rows: Sequence[forward.Row], proceed: Proceed) -> lis
     # each row by itself where the model does not know padding: it would refuse several at once
     parts = ids.split(1) if loaded.model.config.get_text_config().pad_token_id is None else (ids,)
     found = torch.cat([loaded.model(input_ids=part).logits.float().cpu() for part in parts])
-    return [({}, {"reward": each.item()}) for each in found[:, 0]]
+    return [_told("reward", each.item()) for each in found[:, 0]]
+
+
+def _told(name: str, value: float) -> Facts:
+    """The number by its name, or why there is none: JSON has no infinity."""
+    if math.isfinite(value):
+        return {}, {name: value}
+    return {}, {"rejected": "no-number", "detail": f"the model gives {value} here, which is no finite number."}

@@ -5,6 +5,7 @@ Knows a loaded model and the body of a request; nothing about threads, queues an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,8 @@ def run(loaded: Loaded, rows: Sequence[Prepared], proceed: Proceed = go_on) -> l
 
 
 def _reply(loaded: Loaded, row: Prepared, vector: list[float]) -> Reply:
+    if not all(map(math.isfinite, vector)):
+        return _refused("the model gives no finite numbers for this text", "invalid_value")
     found = {
         "object": "list",
         "model": loaded.label,

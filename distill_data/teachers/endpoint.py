@@ -74,8 +74,9 @@ def normalise(url: str) -> str:
     if parts.query or parts.fragment or not url.isprintable() or " " in url:
         raise UsageError(f"the base URL {url!r} must not hold a query, a fragment or spaces.")
     path = parts.path.rstrip("/")
-    if path.endswith("/chat/completions"):
-        raise UsageError(f"the base URL {url!r} must end before /chat/completions, which is added to it.")
+    added = next(filter(path.endswith, ("/chat/completions", "/completions", "/embeddings")), "")
+    if added:
+        raise UsageError(f"the base URL {url!r} must end before {added}, which is added to it.")
     host = parts.hostname
     address = address_of(host)
     if address is not None and address.is_link_local:

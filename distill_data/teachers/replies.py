@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from typing import Any
 
 import orjson
@@ -62,10 +62,12 @@ def read_answer(body: bytes) -> Answer:
 
 
 def _read_embedding(data: dict[str, Any]) -> Answer:
-    """The vector of the first text. Its tokens are all in the prompt, and some servers tell the total alone."""
-    vector = _table(next(iter(data["data"]), None)).get("embedding")
+    """The vector of one text. Its tokens are all in the prompt, and some servers tell the total alone."""
+    if len(data["data"]) != 1:
+        raise BadReply("bad-shape", f"the reply holds {len(data['data'])} embeddings, and one is wanted")
+    vector = _table(data["data"][0]).get("embedding")
     if not isinstance(vector, list) or not vector or not all(map(_is_finite, vector)):
-        raise BadReply("bad-shape", "the reply holds no embedding, a list of numbers")
+        raise BadReply("bad-shape", "the reply holds no embedding, a list of finite numbers")
     usage, model = _table(data.get("usage")), data.get("model")
     return Answer(
         text="",
@@ -79,7 +81,7 @@ def _read_embedding(data: dict[str, Any]) -> Answer:
 
 
 def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < math.inf
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _with_surrogates(body: bytes, complaint: str) -> Any:

@@ -1,5 +1,6 @@
 """Texts of the command line become Options, or a clear UsageError."""
 
+import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,13 @@ def parsed(*arguments: str) -> Options:
 
 def test_the_defaults_are_those_of_options() -> None:
     assert build_options() == Options() == parsed()
+
+
+def test_a_command_can_do_without_some_of_them() -> None:
+    def command(**options: Any) -> None: ...
+
+    taken = inspect.signature(takes_options(command, without=("seed", "shuffle"))).parameters
+    assert inspect.signature(build_options).parameters.keys() - taken.keys() == {"seed", "shuffle"}
 
 
 def test_every_option_arrives() -> None:

@@ -92,6 +92,7 @@ def dot(one: list[float], other: list[float]) -> float:
         ("length", [{"output": "a"}, {"input": "b"}], (), "rows.jsonl:2: no column is known to hold what is answered"),
         ("perplexity", [{"prompt": "a", "completion": "b", "perplexity": 1}], (), "column perplexity already; --set"),
         ("ifd", [{"text": "a"}], (), "rows.jsonl:1: x and y are wanted, and this row is raw text"),
+        ("ifd", [{"prompt": "a", "completion": "b"}], ("--set", "truncate=true"), "truncate"),
         ("ifd", [{"messages": [{"role": "user", "content": "a"}]}], (), "assistant"),
         ("complexity", [{"score": 1}], (), "rows.jsonl:1: no column is known to hold what is asked"),
         ("pass-rate", [{"question": "a", "answer": ""}], (), "rows.jsonl:1: the column answer holds no right answer"),

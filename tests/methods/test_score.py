@@ -16,7 +16,7 @@ from distill_data.commands.score import open_scorer
 from distill_data.data.exchange import Answer, Request
 from distill_data.data.items import Item, Outcome
 from distill_data.errors import SeedError
-from distill_data.methods.measures import read_asked, read_pair
+from distill_data.methods.measures import SILENCE, read_asked, read_pair
 from distill_data.methods.score import STRATEGIES
 from distill_data.recipes import apply_settings, list_recipes, load_recipe
 from tests.methods.panels import FENCE, mark
@@ -71,6 +71,13 @@ SYSTEM = {"role": "system", "content": "s"}
             [SYSTEM, USER],
         ),
         ({"conversations": [USER, ASSISTANT]}, [USER]),
+        ({"messages": None, "conversations": None, "instruction": "q", "input": None, "output": "a"}, [USER]),
+        ({"prompt": "q", "completion": None, "chosen": "a", "rejected": "b", "messages": None}, [USER]),
+        ({"prompt": "q", "completion": "a", "chosen": None, "conversations": []}, [USER]),
+        ({"prompt": None, "completion": None, "question": "q", "answer": "a", "text": None}, [USER]),
+        ({"prompt": "", "completion": "a"}, [SILENCE]),
+        ({"prompt": [], "chosen": "a"}, [SILENCE]),
+        ({"instruction": "", "output": "a"}, [SILENCE]),
     ],
 )
 def test_pairs_are_found_in_every_shape(row: dict[str, Any], x: list[dict[str, str]]) -> None:
@@ -80,6 +87,8 @@ def test_pairs_are_found_in_every_shape(row: dict[str, Any], x: list[dict[str, s
 
 def test_raw_text_is_a_pair_without_x() -> None:
     assert read_pair({"text": "a", "label": 1}).raw
+    assert read_pair({"text": "a", "prompt": None, "completion": None, "messages": None}).raw
+    assert read_pair({"text": 5}).text() == "5" and read_pair({"text": 5}).raw
     with pytest.raises(SeedError, match="raw text"):
         read_asked({"text": "a"})
 
@@ -95,6 +104,8 @@ def test_raw_text_is_a_pair_without_x() -> None:
         {"conversations": [{"from": "human", "value": "q"}]},
         {"conversations": [3]},
         {"prompt": [{"content": "no role"}], "completion": "a"},
+        {"prompt": None, "completion": "a"},
+        {"text": None},
     ],
 )
 def test_rows_without_a_pair_are_told(row: dict[str, Any]) -> None:

@@ -89,6 +89,7 @@ def test_tokens_are_those_of_the_prompt_or_the_total_where_nothing_else_is_told(
     [
         ({"data": []}, "bad-shape"),
         ({"data": [3]}, "bad-shape"),
+        ({"data": [{"index": 1, "embedding": [9]}, {"index": 0, "embedding": [1]}]}, "bad-shape"),
         ({"data": [{"embedding": []}]}, "bad-shape"),
         ({"data": [{"embedding": "AACAPw=="}]}, "bad-shape"),
         ({"data": [{"embedding": [1, None]}]}, "bad-shape"),
@@ -101,6 +102,15 @@ def test_what_is_no_embedding_has_a_reason(changed: Mapping[str, Any], reason: s
     with pytest.raises(BadReply) as refusal:
         read_answer(reply(**changed))
     assert refusal.value.reason == reason
+
+
+def test_a_number_that_no_float_can_hold_is_no_embedding() -> None:
+    """The reader of odd escapes gives whole numbers of any size."""
+    body = b'{"odd": "\\ud800", "data": [{"embedding": [1, %s]}]}'
+    assert read_answer(body % b"2").embedding == (1.0, 2.0)
+    for number in (b"1" + b"0" * 400, b"-1" + b"0" * 400, b"1e400"):
+        with pytest.raises(BadReply, match="finite numbers"):
+            read_answer(body % number)
 
 
 @given(text=st.text(st.characters(codec=None), max_size=40))

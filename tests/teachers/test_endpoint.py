@@ -47,6 +47,8 @@ def test_one_spelling_for_each_url(written: str, normal: str) -> None:
         "https://[::1/v1",
         "https://teacher.example/v 1",
         "https://teacher.example/v1/chat/completions",
+        "https://teacher.example/v1/completions",
+        "https://teacher.example/v1/embeddings/",
         "http://169.254.169.254/latest",
     ],
 )

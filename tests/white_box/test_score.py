@@ -169,6 +169,27 @@ def test_what_is_no_reward_model_is_refused(tiny: Path, tmp_path: Path, capsys: 
         assert words in capsys.readouterr().err
 
 
+def test_a_model_that_gives_no_finite_number_gives_no_score(tmp_path: Path) -> None:
+    """As weights do that were cut or overflow."""
+    for recipe, folder, reason in (
+        ("perplexity", make_tiny(tmp_path / "tiny"), "no-number"),
+        ("embedding", tmp_path / "tiny", "bad-request"),
+        ("reward", make_classifier(tmp_path / "judge", 1, pad=True), "no-number"),
+    ):
+        architecture = transformers.AutoConfig.from_pretrained(folder).architectures[0]
+        model = getattr(transformers, architecture).from_pretrained(folder)
+        model.model.norm.weight.data.fill_(math.nan)
+        model.save_pretrained(folder)
+        place = tmp_path / recipe
+        place.mkdir()
+        data, out = place / "rows.jsonl", place / "out.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:2]))
+        assert main(["score", str(data), "-r", recipe, "-t", f"transformers/{folder}", "-o", str(out)]) == 3
+        rejects = read(place / "out.partial.rejects.jsonl")
+        assert [reject["reason"] for reject in rejects] == [reason] * 2
+        assert all("finite" in reject["detail"] for reject in rejects)
+
+
 def test_texts_that_are_too_long_or_empty_are_told_and_cost_no_other_row(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
