@@ -7,7 +7,7 @@ is right. A relation is looked at only where every column is right by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -77,10 +77,13 @@ def keys(**checks: Check) -> Check:
     """The check that a value is an object whose keys pass; further keys are as they like."""
 
     def check(value: Any) -> str:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return f"must be an object, and is {kind_of_value(value)}"
-        found = ((key, check(value[key]) if key in value else "is missing") for key, check in checks.items())
-        return next((f"has a key {key} that {fault}" for key, fault in found if fault), "")
+        for key, right in checks.items():
+            fault = right(value[key]) if key in value else "is missing"
+            if fault:
+                return f"has a key {key} that {fault}"
+        return ""
 
     return check
 
@@ -109,27 +112,25 @@ IMAGES = is_("a list of paths or images", lambda value: isinstance(value, list) 
 
 def message(value: Any) -> str:
     """A chat message: a role, and a content as text or parts; content may be absent beside calls."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return f"must be an object, and is {kind_of_value(value)}"
     if value.get("role") not in ROLES:
         return f"has the role {value.get('role')!r}; there are {', '.join(ROLES)}"
-    calls = value.get("tool_calls")
-    if calls:
-        fault = _calls(calls)
-        if fault:
-            return f"has a {fault}"
-    content = value.get("content")
-    if content is None and calls:
+    calls, content = value.get("tool_calls"), value.get("content")
+    fault = _calls(calls) if calls else ""
+    if fault:
+        return f"has a {fault}"
+    if isinstance(content, str) or (content is None and calls):
         return ""
     if isinstance(content, list) and content:
-        parts = all(isinstance(part, Mapping) and isinstance(part.get("type"), str) for part in content)
+        parts = all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
         return "" if parts else "has a content part without a type"
-    return "" if isinstance(content, str) else f"has a content that must be a text, and is {kind_of_value(content)}"
+    return f"has a content that must be a text, and is {kind_of_value(content)}"
 
 
 def _call(value: Any) -> str:
-    function = value.get("function") if isinstance(value, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+    function = value.get("function") if isinstance(value, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return "must be an object with a function that has a name"
     arguments = function.get("arguments")
     return "" if isinstance(arguments, dict | str) else f"has arguments that are {kind_of_value(arguments)}"
@@ -164,7 +165,7 @@ def tools(value: Any) -> str:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
             return "must be a list of schemas or JSON text of one, and is a text that is no JSON"
-    return list_of("schemas", lambda each: isinstance(each, Mapping), 0)(value)
+    return list_of("schemas", lambda each: isinstance(each, dict), 0)(value)
 
 
 # -- between columns ---------------------------------------------------------------------------------------------------
@@ -223,11 +224,14 @@ def closed(*names: str) -> Relation:
 
 
 def _arguments(kind: type, otherwise: str, names: tuple[str, ...]) -> Relation:
+    def right(message: Any) -> bool:
+        return all(isinstance(call["function"]["arguments"], kind) for call in message["tool_calls"] or ())
+
     def relation(record: Record) -> Iterator[tuple[str, str]]:
         for name in names:
-            said = record[name] if isinstance(record.get(name), list) else ()
-            for at, each in enumerate(said):
-                if not all(isinstance(call["function"]["arguments"], kind) for call in each.get("tool_calls") or ()):
+            said = record.get(name)
+            for at, each in enumerate(said if isinstance(said, list) else ()):
+                if "tool_calls" in each and not right(each):
                     yield name, f"message {at} has a call whose arguments are {otherwise}"
                     break
 

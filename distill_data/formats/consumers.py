@@ -55,11 +55,15 @@ class Consumer(NamedTuple):
 ASKING, ANSWERING = ("human", "observation"), ("gpt", "function_call")
 
 
+_said = keys(**{"from": TEXT, "value": TEXT})
+SPEAKERS = (*ASKING, *ANSWERING, "system")
+
+
 def _turn(value: Any) -> str:
-    fault = keys(**{"from": TEXT, "value": TEXT})(value)
-    if fault or value["from"] in (*ASKING, *ANSWERING, "system"):
-        return fault if fault or value["from"] != "function_call" else _function_call(value["value"])
-    return f"is from {value['from']!r}; there are human, gpt, system, function_call, observation"
+    fault = _said(value)
+    if fault or value["from"] == "function_call":
+        return fault or _function_call(value["value"])
+    return "" if value["from"] in SPEAKERS else f"is from {value['from']!r}; there are {', '.join(SPEAKERS)}"
 
 
 def _function_call(said: str) -> str:

@@ -107,7 +107,9 @@ def faults(record: Record, trainer: str) -> list[str]:
 
 def breaches(record: Record, contract: Contract) -> list[tuple[str, str]]:
     """Where a record is not as a contract says: each column with the reason."""
-    form = next((form for form in contract.forms if form.columns.keys() <= record.keys()), contract.forms[0])
+    form, columns = contract.forms[0], record.keys()
+    if not form.columns.keys() <= columns:
+        form = next((other for other in contract.forms[1:] if other.columns.keys() <= columns), form)
     found = [(name, reason) for name, reason in contract.barred.items() if name in record]
     for name, check in form.columns.items():
         fault = check(record[name]) if name in record else "is missing"

@@ -181,13 +181,18 @@ def turns_of(value: Any, name: str, speaker: str = "user") -> list[Message]:
         return [{"role": speaker, "content": value}]
     if not isinstance(value, list) or not value:
         raise SeedError(f"the column {name} must be a text or a list of messages, and is {kind_of_value(value)}")
-    plain = True
-    for each in value:
-        strange = type(each) is not dict or each.get("role") not in ROLES or "content" not in each
-        if strange or "tool_calls" in each or None in each.values():
-            plain = False
-            break
-    return in_parts(value if plain else [_turn(each, f"message {at} of {name}") for at, each in enumerate(value)])
+    if all(map(_is_plain, value)):
+        return value
+    return in_parts([_turn(each, f"message {at} of {name}") for at, each in enumerate(value)])
+
+
+def _is_plain(message: Any) -> bool:
+    """Whether a message is as it should be, its content a text, and needs no copy."""
+    if type(message) is not dict or "tool_calls" in message or message.get("role") not in ROLES:
+        return False
+    if type(message.get("content")) is not str or None in message.values():
+        return False
+    return "reasoning_content" not in message or type(message["reasoning_content"]) is str
 
 
 def in_parts(messages: list[Message]) -> list[Message]:
@@ -212,6 +217,9 @@ def _turn(value: Any, where: str) -> Message:
         raise SeedError(f"{where} has the role {_short(role)}; there are {', '.join(ROLES)}")
     turn = {key: each for key, each in value.items() if each is not None} | {"role": role}
     turn.setdefault("content", "")
+    for name, kinds in (("content", str | list), ("reasoning_content", str)):
+        if not isinstance(turn.get(name, ""), kinds):
+            raise SeedError(f"{where} must have a text as its {name}, and has {kind_of_value(turn[name])}")
     calls = turn.pop("tool_calls", None)
     return {**turn, "tool_calls": _calls(calls, where)} if calls else turn
 

@@ -50,8 +50,7 @@ class _Node:
 
 def _fit(node: _Node, name: str, value: Any) -> tuple[str, str] | None:
     """Where below a node a value is of another kind than the first one there, and how; the first decides."""
-    kind = type(value)
-    own = node.children.get(name)
+    kind, own = type(value), node.children.get(name)
     if own is None:
         own = node.children[name] = _Node(None)
     if own.kind is not kind:

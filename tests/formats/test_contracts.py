@@ -130,7 +130,7 @@ def test_what_a_trainer_does_not_read_is_named(trainer: str, record: dict[str, A
     assert faults(record, trainer) == wrong
 
 
-@pytest.mark.parametrize("column", ["prompts", "completions"])
+@pytest.mark.parametrize("column", ["prompts", "completions", "trainer_state", "log_extra", "log_metric"])
 def test_grpo_has_no_use_for_columns_that_its_reward_functions_are_given_anyway(column: str) -> None:
     (fault,) = faults({"prompt": ASKED, column: ["a"]}, "grpo")
     assert fault.startswith(f"{column}: GRPO hands every column")
