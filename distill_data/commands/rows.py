@@ -254,7 +254,12 @@ def outputs_of(output: str, rejects: str = "") -> dict[str, Path | None]:
     if output == "-":
         return {"dataset": None, **({"rejects": Path(rejects)} if rejects else {})}
     files = files_of(Path(output))
-    return {"dataset": files.dataset, "rejects": Path(rejects) if rejects else files.rejects}
+    beside = Path(rejects) if rejects else files.rejects
+    if beside.parent.resolve() != files.dataset.parent.resolve():
+        raise UsageError(
+            f"--rejects {rejects}: the manifest names files beside it; name one in {files.dataset.parent}."
+        )
+    return {"dataset": files.dataset, "rejects": beside}
 
 
 def make_reject(number: int, raw: bytes, verdict: tuple[str, str]) -> bytes:

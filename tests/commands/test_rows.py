@@ -103,12 +103,19 @@ def test_a_shipped_set_has_a_name(out: Path) -> None:
     assert result_of(out)["sources"][0]["name"] == "@sentiment"
 
 
-def test_rejects_may_lie_elsewhere(source: Path, out: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "new" / "dropped.jsonl"
-    keep(source, out, rejects=str(elsewhere))
-    assert len(elsewhere.read_bytes().splitlines()) == 2
+def test_rejects_have_another_name_in_the_same_folder(source: Path, out: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "dropped.jsonl"
+    keep(source, out, rejects=str(beside))
+    assert len(beside.read_bytes().splitlines()) == 2
     assert not (tmp_path / "out.rejects.jsonl").exists()
-    assert not keep(source, out, rejects=str(elsewhere)).changed
+    assert not keep(source, out, rejects=str(beside)).changed
+    assert verify(str(out)).findings == []
+
+
+def test_rejects_in_another_folder_would_not_be_found_again(source: Path, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--rejects .*new/dropped.jsonl: the manifest names files beside it"):
+        keep(source, out, rejects=str(tmp_path / "new" / "dropped.jsonl"))
+    assert not out.exists()
 
 
 def test_a_folder_that_is_not_there_is_made(source: Path, tmp_path: Path) -> None:
