@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import orjson
 
 from distill_data.commands.replies import finish_of, replies_of, seconds_of
+from distill_data.commands.report_manifest import LISTED, NAME, read_facts, top_of
 from distill_data.commands.rows import Source
 from distill_data.data.columns import x_of
 from distill_data.data.items import Row
@@ -30,12 +31,12 @@ OF_EACH = 3
 """Rejects of one reason."""
 CONTAMINATION, EVIDENCE = "contamination", 10
 """The reason that has a section of its own, and its rejects there."""
-VERBS, OBJECTS, GROUPS, LISTED = 20, 4, 8, 25
-"""Verbs, what follows each of them, duplicates or seeds that are shown, entries of any other list."""
+VERBS, OBJECTS, GROUPS = 20, 4, 8
+"""Verbs, what follows each of them, duplicates or seeds that are shown."""
 FEW = 8
 """Verbs that are shown though each occurs once only."""
-TEXT, ROW, VALUES, NAME = 3_000, 5_000, 2_000, 160
-"""Characters of a shown text, of all texts of a row, of its short values, of a name."""
+TEXT, ROW, VALUES = 3_000, 5_000, 2_000
+"""Characters of a shown text, of all texts of a row, of its short values."""
 COLUMNS = 12
 """Texts, values, and facts of meta of a row that are shown."""
 REPLIES = 50_000
@@ -48,48 +49,16 @@ Key = TypeVar("Key", str, bytes, tuple[str, str])
 
 def gather(source: Source, manifest: Mapping[str, Any] | None, rejects: Path, run: Path) -> dict[str, Any]:
     """All facts; what there is nothing to say about is absent. Raises SeedError where a row cannot be read."""
-    result = _mapping(manifest or {}, "result")
     facts = {
         "name": Path(source.file.name).name,
         "sha256": source.sha256,
-        "matches": _matches(source, result) if manifest else None,
-        "history": _mapping(manifest or {}, "history"),
-        "steps": [_step(each) for each in (source.lineage or ([result] if result else []))[-LISTED:]],
-        "counts": {name: result[name] for name in ("kept", "rejected", "failed", "pending") if _whole(result, name)},
-        "reasons": _top(_numbers(result, "reasons")),
-        "dropped": _top(_numbers(result, "dropped")),
-        "measures": _tallies(_mapping(result, "measures"), "count", "of"),
-        "judge": result.get("judge"),
-        "gold": _gold(_mapping(result, "gold")),
+        **read_facts(manifest, source.lineage, source.sha256),
         "profile": _profile(source.file),
         **_rows(source.file),
         **_rejects(rejects),
         "replies": _replies(run),
     }
     return {name: value for name, value in facts.items() if value not in (None, {}, [], "")}
-
-
-def _matches(source: Source, result: Mapping[str, Any]) -> bool:
-    files = _mapping(result, "files")
-    sums = [described.get("sha256") for described in files.values() if isinstance(described, Mapping)]
-    return source.sha256 in sums
-
-
-def _step(result: Mapping[str, Any]) -> dict[str, Any]:
-    """One command of those that made the dataset."""
-    recipe = _mapping(result, "recipe")
-    models = {**_mapping(result, "teachers"), **_mapping(result, "students")}
-    settings = _mapping(result, "settings")
-    before = _mapping(result, "seeds")
-    return {
-        "command": str(result.get("command", "")),
-        "recipe": str(recipe.get("name", ""))[:NAME],
-        "paper": str(recipe.get("paper", ""))[:NAME],
-        "models": [(str(role)[:NAME], str(model)[:NAME]) for role, model in list(models.items())[:LISTED]],
-        "settings": [(str(key)[:NAME], _short(value)) for key, value in list(settings.items())[:LISTED]],
-        "rows": next((result[name] for name in ("items", "rows") if _whole(result, name)), before.get("rows")),
-        "kept": next((result[name] for name in ("records", "kept") if _whole(result, name)), None),
-    }
 
 
 def _profile(file: RowsFile) -> dict[str, Any]:
@@ -294,8 +263,8 @@ def _replies(run: Path) -> dict[str, Any]:
         "answers": answers,
         "failed": failed,
         "read": min(answers, REPLIES),
-        "finish": _top(finish),
-        "models": _top(models),
+        "finish": top_of(finish),
+        "models": top_of(models),
         "seconds": seconds.to_json(),
         "tokens": tokens.to_json(),
     }
@@ -305,41 +274,3 @@ def _count(counts: Counter[Key], value: Key) -> None:
     """Count, as long as there is room for one more."""
     if value in counts or len(counts) < DISTINCT:
         counts[value] += 1
-
-
-def _top(counts: Mapping[str, float]) -> dict[str, float]:
-    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    return {name[:NAME]: count for name, count in ordered[:LISTED]}
-
-
-def _mapping(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = facts.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _numbers(facts: Mapping[str, Any], name: str) -> dict[str, float]:
-    return {key: value for key, value in _mapping(facts, name).items() if type(value) in (int, float)}
-
-
-def _tallies(found: Mapping[str, Any], *counts: str) -> dict[str, dict[str, int]]:
-    """Name to the counts of it; what lacks one is passed over."""
-    whole = [(name, _mapping(found, name)) for name in list(found)[:LISTED]]
-    return {
-        name[:NAME]: {count: each[count] for count in counts}
-        for name, each in whole
-        if all(_whole(each, count) for count in counts)
-    }
-
-
-def _gold(found: Mapping[str, Any]) -> dict[str, Any]:
-    own = _tallies({"": found}, "compared", "equal").get("", {})
-    return {**own, "by": _tallies(_mapping(found, "by"), "compared", "equal")} if own else {}
-
-
-def _whole(facts: Mapping[str, Any], name: str) -> bool:
-    return type(facts.get(name)) is int
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-    return text if len(text) <= 2 * NAME else f"{text[: 2 * NAME]}…"

@@ -95,8 +95,9 @@ def _range(low: float, high: float) -> str:
 
 
 def _labels(edges: Sequence[float], width: float) -> list[Html]:
-    """Five edges at most; the upper one of an open last bin is the highest value."""
+    """Five edges at most; the upper one of an open last bin is the highest value, and of one number it is not told."""
     bins = len(edges) - 1
+    last = bins - (edges[-1] == edges[-2])
     return [
         tag(
             "text",
@@ -105,7 +106,7 @@ def _labels(edges: Sequence[float], width: float) -> list[Html]:
             y=BASE + 18,
             text_anchor="start" if index == 0 else "end" if index == bins else "middle",
         )
-        for index in sorted({0, bins, *(round(bins * part / 4) for part in range(1, 4))} if bins > 3 else {0, bins})
+        for index in sorted({round(last * part / 4) for part in range(5)} if bins > 3 else {0, last})
     ]
 
 
@@ -113,7 +114,7 @@ def _median(edges: Sequence[float], median: float, width: float) -> list[Html]:
     bins = len(edges) - 1
     place = min(bins - 1, max(0, bisect_right(edges, median) - 1))
     span = edges[place + 1] - edges[place]
-    at = width * (place + (min((median - edges[place]) / span, 1.0) if span > 0 else 0.5))
+    at = width * (place + (min((median - edges[place]) / span, 1.0) if span > 0 else 0.0))
     before = at < 70
     label = tag(
         "text",

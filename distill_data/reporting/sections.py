@@ -46,8 +46,8 @@ def _roots(facts: Facts) -> Html | None:
         return None
     chart = sunburst(found["verbs"], key="roots", title="First verbs and their objects")
     said = (
-        "The verb that opens an order and its object; of questions and of other languages the first words. Many pieces "
-        "of like size are varied tasks; one that fills the ring is the same task again and again."
+        "The verb that opens an order and its object; of questions and of other languages the first words. Many of "
+        "like number are varied tasks; one far ahead of the others is the same task again and again."
     )
     rest = f"The {len(found['verbs'])} most frequent of {found['different']:,}, found by rules: a few are wrong."
     shown = chart if len(found["verbs"]) > 2 else ""

@@ -210,6 +210,8 @@ def test_a_page_is_small_whatever_is_in_the_rows(tmp_path: Path) -> None:
         tmp_path / "rows.rejects.jsonl",
         ({"reason": f"r{n} {wide}", "detail": wide, "answers": [wide] * 60} for n in range(60)),
     )
+    manifest = {"result": {"command": wide * 99}, "history": {"finished": wide * 99, "version": [wide] * 99}}
+    (tmp_path / "rows.manifest.json").write_text(json.dumps(manifest))
     page = page_of(dataset, tmp_path / "page.html")
     assert len(page.encode()) < LIMIT
     assert "more characters" in page

@@ -201,6 +201,13 @@ def test_a_histogram_says_what_its_bars_do_not_show() -> None:
     assert drawn.rindex('class="bar"') < drawn.index('class="quiet"', drawn.index("<svg")), "the number is on top"
 
 
+def test_a_number_with_a_bin_of_its_own_is_told_once() -> None:
+    spread = {**SPREAD, "median": 4.0, "histogram": {"edges": [1.0, 2.0, 3.0, 4.0, 4.0], "counts": [1, 1, 1, 2]}}
+    drawn = histogram(spread, key="k", title="T", unit="").markup
+    assert ">4: 2</title>" in drawn and drawn.count(">4</text>") == 1
+    assert drawn.count('x="75.000%"') == 2 and 'x1="75.000%"' in drawn, "its label and the median where its bar begins"
+
+
 def test_a_histogram_of_one_value_is_a_sentence() -> None:
     spread = {**SPREAD, "min": 2.0, "max": 2.0, "histogram": {"edges": [2.0, 2.0], "counts": [5]}}
     assert "All 5 values are 2 words." in histogram(spread, key="k", title="T", unit="words").markup
