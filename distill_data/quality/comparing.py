@@ -22,7 +22,7 @@ _CHINESE = frozenset(
     "的了吗呢吧啊呀嘛么哦嗯是在和与为用对把被给向从到以于及或也都就而但其这那之所个请你我您他她它们能可会要"
 )
 _OTHERS = (_ENGLISH, _CHINESE, *(listed for code, listed in FUNCTION_WORDS.items() if code != "en"))
-_SHARE = 5
+_SHARE = 8
 """One in so many words is an English function word: so it is English, and no other language is looked at."""
 # A dash between words is punctuation; one beside a number is a sign.
 _SIGNS = re.compile(r"[+<>=^%×÷√±≤≥≠]|(?<=\w)#|(?<=[\d)])\s*[-−*/]|[-−*/]\s*(?=[\d(])")
@@ -53,20 +53,16 @@ def _by_words(text: str) -> Compared:
     if not found:
         return Compared(frozenset([_bare(text)]), 0)
     numbers = frozenset(filter(str.isdecimal, found))
-    return Compared(_without_function_words(found), hash((numbers, _signs(text))) if numbers else 0)
+    left = found - _ENGLISH
+    if (len(found) - len(left)) * _SHARE < len(found):
+        left = min((found - listed for listed in _OTHERS), key=len)
+    return Compared(left or found, hash((numbers, _signs(text))) if numbers else 0)
 
 
 def _by_runs(text: str, ngram: int) -> Compared:
     found = words(text) or [_bare(text)]
     starts = range(max(1, len(found) - ngram + 1))
     return Compared(frozenset([" ".join(found[start : start + ngram]) for start in starts]), 0)
-
-
-def _without_function_words(found: frozenset[str]) -> frozenset[str]:
-    left = found - _ENGLISH
-    if (len(found) - len(left)) * _SHARE < len(found):
-        left = min((found - listed for listed in _OTHERS), key=len)
-    return left or found
 
 
 def _signs(text: str) -> str:

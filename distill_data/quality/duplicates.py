@@ -26,6 +26,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from distill_data.quality.bands import Bands
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ROUNDING = 1e-9
 BLOCK = 1024
 """Vectors that are compared at a time."""
 COLUMNS = 8192
@@ -83,36 +85,53 @@ def find_fuzzy(
 
     MinHash proposes and the sets decide, so nothing else is found. Of pairs just at the threshold at most one in
     twenty is overlooked, and of those 0.1 above it one in a thousand; equal sets never are. See `comparing` for what
-    the sets are. The most similar kept text is named, the first of several. Holds some 600 bytes of a text and 8 of
+    the sets are. The most similar kept text is named, the first of several. Holds some 400 bytes of a text and 8 of
     each distinct word or run in it. A low threshold costs time where there are many texts.
     """
     compare = make_compared(ngram)
     bands = Bands(threshold)
-    hashes, starts, numbers = array("q"), array("q", [0]), array("q")
+    hashes, starts, numbers, masks = array("q"), array("q", [0]), array("q"), array("Q")
     before = 0
-    for _, is_given, text in _in_order(given, texts):
-        before += is_given
-        grams, number = compare(text)
-        bands.add(grams)
-        hashes.extend(map(hash, grams))
-        starts.append(len(hashes))
-        numbers.append(number)
+    for items in (given, texts):
+        before = len(numbers)
+        for text in items:
+            grams, number = compare(text)
+            bands.add(grams)
+            hashed = [*map(hash, grams)]
+            hashes.extend(hashed)
+            starts.append(len(hashes))
+            numbers.append(number)
+            masks.append(_mask(hashed))
     bands.link()
     found = {}
     for place in range(before, len(numbers)):
-        best = Match(-1, 0.0)
         possible = bands.earlier(place)
         if possible:
             own = set(hashes[starts[place] : starts[place + 1]])
-            for other in possible:
-                if numbers[other] == numbers[place]:
-                    shared = len(own.intersection(hashes[starts[other] : starts[other + 1]]))
-                    similarity = shared / (len(own) + starts[other + 1] - starts[other] - shared)
-                    best = max(best, Match(other, similarity), key=lambda match: (match.similarity, -match.of))
-        if best.similarity >= threshold:
-            found[place] = best
-            bands.drop(place)
+            mask, number = masks[place], numbers[place]
+            least = ceil(len(own) * threshold - ROUNDING) - len(own) + mask.bit_count()
+            possible = {other for other in possible if (masks[other] & mask).bit_count() >= least}
+            best, of = threshold, -1
+            for other in sorted(possible):
+                if numbers[other] != number:
+                    continue
+                start, end = starts[other], starts[other + 1]
+                shared = len(own.intersection(hashes[start:end]))
+                similarity = shared / (len(own) + end - start - shared)
+                if similarity > best or (similarity == best and of < 0):
+                    best, of = similarity, other
+            if of >= 0:
+                found[place] = Match(of, best)
+                bands.drop(place)
     return found
+
+
+def _mask(hashes: Iterable[int]) -> int:
+    """64 bits, of which each hash sets one: sets that share s members share at least s bits less those set twice."""
+    mask = 0
+    for each in hashes:
+        mask |= 1 << (each & 63)
+    return mask
 
 
 def find_rouge(given: Iterable[str], texts: Iterable[str], *, threshold: float = 0.7) -> dict[int, Match]:

@@ -14,7 +14,8 @@ from functools import cache
 
 from distill_data.parsing.folding import fold
 
-_ASCII_WORD = re.compile("[a-z0-9]+")
+_ASCII = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
+"""Each character of ASCII to what is left of it; much faster than a pattern."""
 # Soft hyphens, joiners, spaces without width, marks of direction and variation selectors change how a word looks at
 # most, not which word it is.
 INVISIBLE = re.compile(
@@ -31,7 +32,7 @@ _ALONE = (
 def words(text: str) -> list[str]:
     """The words of a text, in order, in time linear in its length."""
     if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
+        return text.translate(_ASCII).split()
     return _word().findall(fold(INVISIBLE.sub("", text)))
 
 

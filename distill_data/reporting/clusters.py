@@ -20,4 +20,4 @@ def cluster_lines(result: Mapping[str, Any]) -> list[str]:
         + (f", {plain(cluster['kept']['id'], one_line=True)}" if "id" in cluster["kept"] else "")
         for cluster in clusters["largest"][:SHOWN]
     ]
-    return [f"{clusters['number']:,} rows have others that are like them; most have:", *largest]
+    return [f"{clusters['number']:,} clusters of rows that are alike; the largest:", *largest]
