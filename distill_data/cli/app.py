@@ -1,6 +1,6 @@
 """The table of commands. A new command is a function in this package and a line here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -47,7 +47,7 @@ from distill_data.cli.score import SCORE_EXAMPLES, score
 from distill_data.cli.selecting import SELECT_EXAMPLES, STATS_EXAMPLES, select, stats
 from distill_data.cli.talk import put, say
 
-COMMANDS: Mapping[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
+COMMANDS: dict[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
     "Ask models": (
         ("label", label, LABEL_EXAMPLES),
         ("expand", expand, EXPAND_EXAMPLES),
