@@ -275,6 +275,18 @@ def test_modules_import_each_other_without_cycles() -> None:
         pytest.fail(f"modules that import each other: {' <- '.join(error.args[1])}")
 
 
+def test_the_document_lists_every_module() -> None:
+    document = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Every module")[2]
+    listed, folder = [], ""
+    for line in document.split("\n"):
+        if line.startswith("### "):
+            folder = line.removeprefix("### ").strip("/")
+        elif line.startswith("| `"):
+            name = line.split("`")[1]
+            listed.append(f"distill_data/{name}" if folder == "distill_data" else f"distill_data/{folder}/{name}")
+    assert sorted(listed) == sorted(module.path for module in MODULES)
+
+
 def test_the_table_itself_has_no_cycle() -> None:
     TopologicalSorter(MAY_IMPORT).prepare()
     assert "distill_data.data.seeds" in NAMES
