@@ -3,6 +3,7 @@
     python benchmarks/rows.py dedup                     1,000,000 short texts, as the defaults compare them
     python benchmarks/rows.py dedup --ngram 3 --threshold 0.8
     python benchmarks/rows.py dedup --rows 200000 --runs 3
+    python benchmarks/rows.py filter                    and export, split: beside rows read and written by orjson
 
 Every measurement is a process of its own. Printed are wall seconds, rows a second and the most memory that was
 resident. The texts come from a seeded generator and lie in a file; making them is not timed.
@@ -102,7 +103,44 @@ def bare_dedup(source: Path, folder: Path, options: argparse.Namespace) -> int:
     return kept
 
 
-PAIRS: dict[str, tuple[Work, Work]] = {"dedup": (bare_dedup, dedup)}
+def bare(source: Path, folder: Path, options: argparse.Namespace) -> int:
+    """Every row read and written again by orjson."""
+    kept = 0
+    with source.open("rb") as rows, (folder / "kept.jsonl").open("wb") as out:
+        for kept, line in enumerate(rows, 1):  # noqa: B007 - counted
+            out.write(orjson.dumps(orjson.loads(line)) + b"\n")
+    return kept
+
+
+def filter_rows(source: Path, folder: Path, options: argparse.Namespace) -> int:
+    """The command with two checks, which some rows fail."""
+    from distill_data.commands import filter_rows as run
+
+    return int(
+        run(str(source), checks=["length@x:20,", "words:1,50"], output=str(folder / "kept.jsonl")).result["kept"]
+    )
+
+
+def export(source: Path, folder: Path, options: argparse.Namespace) -> int:
+    """The command, to rows that are made anew."""
+    from distill_data.commands import export as run
+
+    return int(run(str(source), to="trl-sft", output=str(folder / "kept.jsonl")).result["rows"])
+
+
+def split(source: Path, folder: Path, options: argparse.Namespace) -> int:
+    """The command, into two parts."""
+    from distill_data.commands import split as run
+
+    return int(run(str(source), into={"a": 0.9, "b": 0.1}, output=str(folder / "kept.jsonl")).result["rows"])
+
+
+PAIRS: dict[str, tuple[Work, Work]] = {
+    "dedup": (bare_dedup, dedup),
+    "filter": (bare, filter_rows),
+    "export": (bare, export),
+    "split": (bare, split),
+}
 """Command to the bare work and the command."""
 
 
@@ -147,7 +185,7 @@ def main() -> None:
     parser.add_argument("command", choices=PAIRS)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--threshold", type=float, default=0.55)
+    parser.add_argument("--threshold", type=float, default=0.6)
     parser.add_argument("--ngram", type=int, default=1)
     parser.add_argument("--source", default="", help=argparse.SUPPRESS)
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)

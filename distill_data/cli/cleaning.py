@@ -153,7 +153,7 @@ Run = Annotated[
 DEDUP_EXAMPLES = """\
 Methods, each with its threshold:
   exact           equal but for case, width, punctuation and space
-  fuzzy [0.55]    words, or runs of --ngram words, in common; not counting function words
+  fuzzy [0.6]     words, or runs of --ngram words, in common; not counting function words
   rouge [0.7]     ROUGE-L above it, as in Self-Instruct
   semantic [0.9]  cosine of the vectors that `score` adds
 

@@ -40,7 +40,7 @@ class Method(NamedTuple):
 
 METHODS: Mapping[str, Method] = {
     "exact": Method(find_exact, {"on": "x"}),
-    "fuzzy": Method(find_fuzzy, {"on": "x", "threshold": 0.55, "ngram": 1}),
+    "fuzzy": Method(find_fuzzy, {"on": "x", "threshold": 0.6, "ngram": 1}),
     "rouge": Method(find_rouge, {"on": "x", "threshold": 0.7}),
     "semantic": Method(find_semantic, {"column": "embedding", "threshold": 0.9}),
 }
@@ -110,9 +110,10 @@ def _options(matching: Matching) -> dict[str, Any]:
             raise UsageError(f"--{name} is for --method {', '.join(having)}; {matching.method} has no use for it.")
         if value is not None:
             options[name] = value
-    if not 0 < options.get("threshold", 1) <= 1 - (matching.method == "rouge") * 1e-9:
-        least = "below" if matching.method == "rouge" else "at most"
-        raise UsageError(f"--threshold {options['threshold']:g}: a threshold is above 0 and {least} 1.")
+    threshold, is_rouge = options.get("threshold", 0.5), matching.method == "rouge"
+    if not 0 < threshold <= 1 or (is_rouge and threshold == 1):
+        most = "below" if is_rouge else "at most"
+        raise UsageError(f"--threshold {threshold:g}: a threshold is above 0 and {most} 1.")
     if options.get("ngram", 1) < 1:
         raise UsageError(f"--ngram {options['ngram']}: at least 1 word is wanted.")
     if matching.method == "semantic":

@@ -1,7 +1,7 @@
 """What is compared when two texts may say the same: a key for equal ones, and sets for similar ones. Knows no rows.
 
-By single words, function words do not count, so that a politer opening changes little, and numbers and signs have to
-be the same, so that two sums in the same words are two. Runs of several words are compared as they are.
+By single words, function words and polite ones do not count, so that another opening changes little, and numbers and
+signs have to be the same, so that two sums in the same words are two. Runs of several words are compared as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from distill_data.quality.words import words
 
 _TELLING = frozenset({"who", "what", "when", "how", "which", "not", "if", "but", "i"})
 """English function words that make another question of the same words."""
-_ENGLISH = FUNCTION_WORDS["en"] - _TELLING
+_POLITE = frozenset({"please", "kindly", "could", "me"})
+_ENGLISH = FUNCTION_WORDS["en"] - _TELLING | _POLITE
 _CHINESE = frozenset(
     "的了吗呢吧啊呀嘛么哦嗯是在和与为用对把被给向从到以于及或也都就而但其这那之所个请你我您他她它们能可会要"
 )
