@@ -200,3 +200,16 @@ def test_vectors_without_length_and_huge_ones() -> None:
     vectors = [[0.0, 0.0], [0.0, 0.0], [1e38, 1e38], [1e-38, 1e-38], [3e38, -3e38]]
     assert find_semantic([], vectors) == {3: (2, 1.0)}
     assert find_semantic([], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("find", "chain"),
+    [
+        (find_fuzzy, ["a1 a2 a3 a4 a5 a6 a7 a8", "a1 a2 a3 a4 a5 a6 a7 b1", "a3 a4 a5 a6 a7 b1 b2"]),
+        (find_rouge, ["a1 a2 a3 a4 a5 a6 a7 a8", "a3 a4 a5 a6 a7 a8 b1 b2", "a5 a6 a7 a8 b1 b2 b3 b4"]),
+        (find_semantic, [[1.0, 0.0], [0.94, 0.34], [0.77, 0.64]]),
+    ],
+)
+def test_what_is_like_a_dropped_one_only_is_kept(find: Find, chain: list[Any]) -> None:
+    assert find([], chain).keys() == find([], chain[:2]).keys() == {1}
+    assert find([], chain[1:]).keys() == {1}
