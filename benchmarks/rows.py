@@ -90,7 +90,7 @@ def bare_dedup(source: Path, folder: Path, options: argparse.Namespace) -> int:
     from distill_data.quality.minhash import rows_of_band
 
     bands = PERMUTATIONS // rows_of_band(options.threshold, PERMUTATIONS, MISSED)
-    permutations = PERMUTATIONS // bands * bands if PERMUTATIONS % bands else PERMUTATIONS
+    permutations = PERMUTATIONS // bands * bands
     lsh = RMinHashLSH(threshold=options.threshold, num_perm=permutations, num_bands=bands)
     kept, size = 0, options.ngram
     with source.with_suffix(".txt").open(encoding="utf-8") as stream:

@@ -62,8 +62,8 @@ def _by_words(text: str) -> Compared:
 
 def _by_runs(text: str, ngram: int) -> Compared:
     found = words(text) or [_bare(text)]
-    starts = range(max(1, len(found) - ngram + 1))
-    return Compared(frozenset([" ".join(found[start : start + ngram]) for start in starts]), 0)
+    runs = zip(*(found[start:] for start in range(ngram)), strict=False)
+    return Compared(frozenset(map(" ".join, runs)) or frozenset([" ".join(found)]), 0)
 
 
 def _signs(text: str) -> str:
