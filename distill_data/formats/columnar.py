@@ -1,7 +1,7 @@
 """Rows as a table in Parquet, or in Arrow as `datasets.load_from_disk` reads it, a batch at a time.
 
-The types are found first, over all rows, since a table has one type for a column. What `tabular` made JSON text of is
-JSON again in Arrow, so that `datasets` gives objects back. Needs the extra `data`. Knows no target.
+The types are found first, over all rows, since a table has one type for a column. Tools and arguments, which `tabular`
+made JSON text of, are JSON in Arrow, so that `datasets` gives objects back. Needs the extra `data`. Knows no target.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import orjson
 
 from distill_data.data.items import Row
 from distill_data.errors import UsageError
-from distill_data.formats.tabular import JSON_KEYS
 
 DATA = "data-00000-of-00001.arrow"
 """The file of rows in a folder of `datasets`."""
+OBJECTS = ("tools", "arguments")
+"""Keys whose text is read as JSON. Not a record's details: `datasets` reads the last digit of some floats wrong."""
 
 
 def require_pyarrow(target: str) -> None:
@@ -73,7 +74,7 @@ def _with_json(found: Any, name: str) -> Any:
     """A type with Arrow's JSON in place of text wherever a key says that it is."""
     import pyarrow
 
-    if name in JSON_KEYS and pyarrow.types.is_string(found):
+    if name in OBJECTS and pyarrow.types.is_string(found):
         return pyarrow.json_()
     if pyarrow.types.is_list(found):
         return pyarrow.list_(_with_json(found.value_type, name))

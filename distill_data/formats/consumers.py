@@ -225,7 +225,7 @@ CONSUMERS: Mapping[str, Consumer] = {
     "alpaca": Consumer(Contract((ALPACA,), {"system": TEXT, "history": _pairs, "images": IMAGES})),
     "openai-sft": Consumer(
         Contract(
-            (OPENAI,), {"tools": list_of("tools", lambda each: not keys(type=TEXT, function=keys(name=TEXT))(each))}
+            (OPENAI,), {"tools": list_of("tools", lambda each: not keys(type=TEXT, function=keys(name=TEXT))(each), 0)}
         ),
         uniform=False,
         rows=10,

@@ -12,7 +12,7 @@ from distill_data.data.items import Row
 from distill_data.formats.checks import kind_of_value
 
 FREE = ("arguments", "tools", "parameters")
-"""Keys whose values may have another shape in every row."""
+"""Keys whose values may have another shape inside in every row."""
 
 
 class Shape:
@@ -59,7 +59,7 @@ def _fit(node: _Node, name: str, value: Any) -> tuple[str, str] | None:
         if own.kind is not None:
             return name, f"is {kind_of_value(value)}, where a row before has {_NAMES.get(own.kind, 'another kind')}"
         own.kind = kind
-    if kind is str:
+    if kind is str or name in FREE:
         return None
     if kind is list:
         for each in value:
@@ -67,7 +67,7 @@ def _fit(node: _Node, name: str, value: Any) -> tuple[str, str] | None:
                 return name + fault[0], fault[1]
     elif kind is dict:
         for key, each in value.items():
-            if key not in FREE and (fault := _fit(own, key, each)) is not None:
+            if (fault := _fit(own, key, each)) is not None:
                 return f"{name}.{fault[0]}", fault[1]
     return None
 

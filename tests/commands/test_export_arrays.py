@@ -89,7 +89,8 @@ def test_a_full_disk(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["distill_data.commands.export_arrays"], "ARRAYS", {"npz": ARRAYS["npz"]._replace(write=full)})
+    module = sys.modules["distill_data.commands.export_arrays"]
+    monkeypatch.setattr(module, "ARRAYS", {"npz": ARRAYS["npz"]._replace(write=full)})
     with pytest.raises(DiskError, match="No space"):
         export(str(dataset), to="npz", output=str(tmp_path / "a.npz"))
     assert left_over(tmp_path) == []
