@@ -81,7 +81,12 @@ def kind_of(row: Row) -> str:
     kind = row.get("kind")
     if isinstance(kind, str) and kind in COLUMNS:
         return "text" if "text" in row and "prompt" not in row else kind
-    return next((name for name, columns in SHAPES if all(column in row for column in columns)), "")
+    return _kind_by_columns(tuple(row))
+
+
+@lru_cache(maxsize=64)
+def _kind_by_columns(there: tuple[str, ...]) -> str:
+    return next((name for name, columns in SHAPES if set(columns) <= set(there)), "")
 
 
 def chat_of(row: Row) -> Chat:

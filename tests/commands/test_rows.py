@@ -113,7 +113,7 @@ def test_rejects_have_another_name_in_the_same_folder(source: Path, out: Path, t
 
 
 def test_rejects_in_another_folder_would_not_be_found_again(source: Path, out: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--rejects .*new/dropped.jsonl: the manifest names files beside it"):
+    with pytest.raises(UsageError, match=r"--rejects .*new/dropped\.jsonl: the manifest names files beside it"):
         keep(source, out, rejects=str(tmp_path / "new" / "dropped.jsonl"))
     assert not out.exists()
 
