@@ -46,8 +46,8 @@ an error.
 |---|---|
 | 0 | done, and published |
 | 1 | a bug |
-| 2 | usage, recipe, configuration or input is wrong; nothing was sent; also what `check-recipe` and `doctor` find |
-| 3 | too many failed, or too few or none were kept; what there is lies in `.partial` |
+| 2 | usage, recipe, configuration or input is wrong, nothing was sent; what `check`, `check-recipe` and `doctor` find |
+| 3 | too many failed, or too few or none kept; a run then leaves `.partial`. `diff --exit-code`: rows differ |
 | 4 | stopped: the teacher refuses or cannot be reached, or the budget is spent |
 | 5 | damage, or drift that was not accepted |
 | 6 | another process works on the run |

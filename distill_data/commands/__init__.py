@@ -9,7 +9,7 @@ from distill_data.commands.check import check_student
 from distill_data.commands.check_recipe import check_recipe
 from distill_data.commands.check_target import check_target
 from distill_data.commands.curate import curate
-from distill_data.commands.decontaminate import decontaminate, find_contamination
+from distill_data.commands.decontaminate import Search, decontaminate, find_contamination
 from distill_data.commands.dedup import Matching, dedup
 from distill_data.commands.diff import Diff, diff
 from distill_data.commands.doctor import doctor
@@ -40,6 +40,7 @@ __all__ = [
     "Diff",
     "Matching",
     "Options",
+    "Search",
     "Summary",
     "card",
     "check_recipe",
