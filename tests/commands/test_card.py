@@ -150,6 +150,7 @@ def paths_in(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from paths_in(each, (*at, key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", [None, 3, "x\nSUMS\nrm -rf x", [], {}, ["a", None], {"a": []}, {"a": 1}, True, -1.5])
 def test_a_manifest_of_another_program_is_a_card_or_an_error(dataset: Path, odd: Any) -> None:
     manifest = dataset.with_name("out.manifest.json")

@@ -30,6 +30,9 @@ from tests.system.command import (
     wait_for_requests,
 )
 
+pytestmark = pytest.mark.slow
+"""Whole runs of the command line: they stand with the slow ones, so that the core suite stays short."""
+
 ROWS, CONCURRENCY, KILLS = 16, 8, 5
 ASKED = re.compile(rb'"id":"([0-9a-f]{64})"')
 
@@ -57,11 +60,7 @@ CORRECT = Job("feedback", "correct", "sft", ("preference",))
 MAJORITY = Job("self-knowledge", "majority", "sft", ("preference",))
 STAR = Job("self-knowledge", "star", "sft", ("ranked",), ("-n", "2"))
 REST = Job("self-knowledge", "rest", "sft", ("preference", "unpaired"), ("-n", "4"))
-KILLED = [
-    RATE,
-    STAR,
-    *(pytest.param(job, marks=pytest.mark.slow) for job in (COMPARE, RUBRIC, CORRECT, MAJORITY, REST)),
-]
+KILLED = [RATE, STAR, COMPARE, RUBRIC, CORRECT, MAJORITY, REST]
 
 
 def named(job: Job) -> str:
@@ -153,7 +152,6 @@ def digests(server: Server, since: int = 0) -> list[str]:
 # -- the same bytes ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("job", [COMPARE, RATE, RUBRIC, CORRECT, MAJORITY, STAR, REST], ids=named)
 def test_every_kind_has_the_same_bytes_at_any_concurrency(job: Job, server: Server, place: Place) -> None:
     outs = {concurrency: place.out(f"at-{concurrency}") for concurrency in ("1", "8", "64")}
@@ -169,7 +167,6 @@ def test_every_kind_has_the_same_bytes_at_any_concurrency(job: Job, server: Serv
     assert {asked.count(each) for each in set(asked)} == {3}, "a run asks nothing twice, and every run asks the same"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("job", KILLED, ids=named)
 def test_kills_change_nothing_and_nothing_on_disk_is_asked_again(job: Job, slow_server: Server, place: Place) -> None:
@@ -302,7 +299,6 @@ def test_a_dry_run_counts_and_sends_nothing(server: Server, place: Place) -> Non
 # -- planted answers ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("job", [COMPARE, RATE], ids=named)
 @pytest.mark.parametrize("judge", ["judge", "gullible"])
 def test_canaries_tell_a_good_judge_from_a_bad_one(judge: str, job: Job, place: Place) -> None:

@@ -13,6 +13,9 @@ from tests.annotators import SEEDED, saying, serve
 from tests.faultserver import Server
 from tests.system.command import Done, Output, run
 
+pytestmark = pytest.mark.slow
+"""Whole runs of the command line: they stand with the slow ones, so that the core suite stays short."""
+
 TASKS = [{"instruction": f"row-{n:05d}: describe this number"} for n in range(4)]
 SUMS = [{"question": f"row-{n:05d}: How much is {n + 20} plus {n}?", "answer": str(2 * n + 20)} for n in range(4)]
 STUDENT, JUDGE = ("-s", "openai/student"), ("-t", "openai/judge")
@@ -191,7 +194,6 @@ MISTAKES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_costs_nothing(mistake: Mistake, server: Server, place: Path) -> None:
     before = (place / "tasks.jsonl").read_bytes()
@@ -260,7 +262,6 @@ def test_one_broken_verdict_in_four_is_a_failed_item(server: Server, place: Path
     assert len(server.ledger()) == asked
 
 
-@pytest.mark.slow
 def test_code_that_never_ends_is_wrong_and_the_run_ends(place: Path) -> None:
     """`tests` lets the code of a model run for a second; here it loops, and its tests are never reached."""
     loops = "while True: pass"

@@ -13,6 +13,9 @@ from tests.faultserver import Server
 from tests.system.command import run
 from tests.system.test_annotation import COMPARE, CORRECT, RATE, REST, ROWS, Place, place, told, write_rows
 
+pytestmark = pytest.mark.slow
+"""Whole runs of the command line: they stand with the slow ones, so that the core suite stays short."""
+
 __all__ = ["place"]
 
 
@@ -29,7 +32,6 @@ def asked_of(place: Place, recipe: str, url: str, name: str, *options: str | Pat
     return ["feedback", place.path / "tasks.jsonl", "-r", recipe, *who, "--set", "seed=0", *where, *options]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["compare", "rate", "rubric", "best-of-n", "contrast"])
 def test_more_samples_are_no_drift(recipe: str, server: Server, place: Place) -> None:
     do = asked_of(place, recipe, server.url, "out")
@@ -69,7 +71,6 @@ def test_a_judge_of_several_that_takes_an_item_over_is_drift(server: Server, pla
     run(*do, "-t", "gullible").complained(5, "changed")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("more", [("-s", "parrot"), ("-n", "3")], ids=["student", "samples"])
 def test_what_came_to_a_run_and_was_stopped_goes_on(more: tuple[str, str], server: Server, place: Place) -> None:
     do = asked_of(place, "compare", server.url, "out")

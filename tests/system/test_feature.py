@@ -24,6 +24,9 @@ from distill_data.teachers import read_answer
 from tests.scoring_server import Server, distribution, encode, serve
 from tests.system.command import Output, finish, run, signal_all, small_files, start
 
+pytestmark = pytest.mark.slow
+"""Whole runs of the command line: they stand with the slow ones, so that the core suite stays short."""
+
 OWNER = re.compile(rb'"i":"([0-9a-f]{16})"')
 ROWS, KILLS, CONCURRENCY = 120, 12, 4
 
@@ -133,7 +136,6 @@ def test_a_chat_row_is_scored_at_the_tokens_of_y(tmp_path: Path, out: Output) ->
         assert record["features"]["tokens"] == len(tokens)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_kills_lose_nothing_and_score_nothing_twice(tmp_path: Path, out: Output) -> None:
     rng = random.Random(7)
@@ -190,7 +192,6 @@ def test_a_finished_run_is_left_alone_and_an_interrupted_one_is_partial(tmp_path
         assert [path.stat().st_mtime_ns for path in (out.path, *side_files(out))] == times
 
 
-@pytest.mark.slow
 def test_another_layout_and_a_smaller_dataset_cost_nothing(tmp_path: Path, out: Output) -> None:
     data = write_rows(tmp_path / "texts.jsonl", texts(10))
     packed, fewer = Output(tmp_path / "packed.jsonl"), Output(tmp_path / "fewer.jsonl")
@@ -210,7 +211,6 @@ def test_another_layout_and_a_smaller_dataset_cost_nothing(tmp_path: Path, out: 
     run("verify", packed.path).ended(0)
 
 
-@pytest.mark.slow
 def test_lost_arrays_of_the_run_are_damage_and_a_lost_side_file_is_made_again(tmp_path: Path, out: Output) -> None:
     data = write_rows(tmp_path / "texts.jsonl", texts(5))
     with serve() as server:
@@ -231,7 +231,6 @@ def test_lost_arrays_of_the_run_are_damage_and_a_lost_side_file_is_made_again(tm
         run(*feature(data, server, out)).complained(5, "blobs")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("limit", [40_000, 9_000])
 def test_a_full_disk_loses_no_scores_and_ends_with_seven(limit: int, tmp_path: Path, out: Output) -> None:
     """While arrays arrive, or while side files are written: what was scored is on disk, and nothing is scored twice."""
@@ -244,7 +243,6 @@ def test_a_full_disk_loses_no_scores_and_ends_with_seven(limit: int, tmp_path: P
     run("verify", out.path).ended(0)
 
 
-@pytest.mark.slow
 def test_a_full_disk_while_side_files_are_written(tmp_path: Path, out: Output) -> None:
     data, again = write_rows(tmp_path / "texts.jsonl", texts(60)), Output(tmp_path / "again.jsonl")
     with serve() as server:
@@ -328,7 +326,6 @@ def test_mistakes_cost_nothing(
     assert not out.path.exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["sampled", "hidden", "attention", "relations", "triples"])
 def test_what_no_server_tells_is_refused_with_what_does(recipe: str, tmp_path: Path, out: Output) -> None:
     data = write_rows(tmp_path / "texts.jsonl", texts(2))

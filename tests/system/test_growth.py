@@ -14,6 +14,9 @@ import pytest
 from tests.faultserver import Server, serve
 from tests.system.command import Output, run, signal_all, start, wait_for_requests, write_seeds
 
+pytestmark = pytest.mark.slow
+"""Whole runs of the command line: they stand with the slow ones, so that the core suite stays short."""
+
 RECIPE = """\
 ---
 about: Eight new tasks beside three shown ones, and an answer to each that is new.
@@ -86,7 +89,6 @@ def self_instruct(url: str, out: Output, *options: str) -> list[str | Path]:
     return [*asked, "--base-url", url, "-o", out.path, *options]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_self_instruct_gives_the_same_bytes_at_any_concurrency(inventive: Server, tmp_path: Path) -> None:
     made = []
@@ -113,7 +115,6 @@ def test_planted_duplicates_and_junk_are_found_and_nothing_else(inventive: Serve
     assert planted > 60 and len(rejects) - len(alike) > 15, "three of ten were planted, and one of ten is junk"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_kills_change_nothing_and_nothing_on_disk_is_asked_again(
     inventive: Server, out: Output, tmp_path: Path

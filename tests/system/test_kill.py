@@ -44,6 +44,7 @@ def kill_at_random(server: Server, rng: random.Random, *args: str | Path) -> Non
     process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_thirty_kills_lose_nothing_and_buy_nothing_twice(seeds: Path, out: Output, tmp_path: Path) -> None:
     rng = random.Random(20)

@@ -19,6 +19,9 @@ from tests.faultserver import Server
 from tests.simulated import GREEDY, Problem, draw, make_student, problems, serve, slips
 from tests.system.command import Output, run
 
+pytestmark = pytest.mark.slow
+"""Whole runs of the command line: they stand with the slow ones, so that the core suite stays short."""
+
 ACCURACY = 0.5
 COUNT = 400
 PROBLEMS = problems(COUNT)
@@ -138,7 +141,6 @@ def named(job: Job) -> str:
     return f"{job.command} {job.recipe} {job.agreement}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("job", VOTED, ids=named)
 def test_a_majority_is_clearly_more_often_right(job: Job, questions: Path, student: Server, out: Output) -> None:
     voted, best_greedy = do(job, questions, student, out), bounds(ACCURACY)[1]
