@@ -128,6 +128,7 @@ def test_sizes_that_cannot_work_are_refused(most: int, overlap: int) -> None:
         split_passages("text", most, overlap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", ["word and word. ", "水は清い。", "a.b/c_", "!", "* ", "\n- ", "\u0301", "(", "x\u00ad", "ก"]
 )

@@ -19,6 +19,9 @@ import pytest
 from tests import faultserver, scoring_server, simulated
 from tests.system.command import Output, run, signal_all, start, wait_for_requests
 
+pytestmark = pytest.mark.slow
+"""Whole runs of the command line: they stand with the slow ones, so that the core suite stays short."""
+
 CONCURRENCY = 4
 
 
@@ -81,7 +84,6 @@ def test_a_server_gives_perplexity_and_ifd_as_its_model_has_them(tmp_path: Path,
         assert record["ifd"] == pytest.approx(with_x / alone, rel=1e-5)
 
 
-@pytest.mark.slow
 def test_both_ways_of_servers_score_raw_text_alike(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "texts.jsonl", [{"text": f"row-{number}: tea, 茶"} for number in range(3)])
     found = []
@@ -94,7 +96,6 @@ def test_both_ways_of_servers_score_raw_text_alike(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on_and_buys_no_score_twice(tmp_path: Path, out: Output) -> None:
     rows = pairs(60)
     data = write_rows(tmp_path / "pairs.jsonl", rows)
@@ -143,7 +144,6 @@ def test_a_killed_run_of_embeddings_pays_each_text_once(tmp_path: Path, out: Out
     assert bare(out.records(), "embedding") == [[*row.items()] for row in rows]
 
 
-@pytest.mark.slow
 def test_faults_cost_embeddings_nothing_but_time(tmp_path: Path, out: Output) -> None:
     rows = pairs(30)
     data = write_rows(tmp_path / "pairs.jsonl", rows)
@@ -152,7 +152,6 @@ def test_faults_cost_embeddings_nothing_but_time(tmp_path: Path, out: Output) ->
     assert len(out.records()) == 30
 
 
-@pytest.mark.slow
 def test_the_budget_counts_embeddings(tmp_path: Path, out: Output) -> None:
     data = write_rows(tmp_path / "pairs.jsonl", pairs(40))
     (tmp_path / "distill.toml").write_text(
@@ -168,7 +167,6 @@ def test_the_budget_counts_embeddings(tmp_path: Path, out: Output) -> None:
     assert 0 < out.partial.manifest()["history"]["cost"] <= 100
 
 
-@pytest.mark.slow
 def test_a_row_that_cannot_be_scored_is_told_and_the_others_come_out(tmp_path: Path, out: Output) -> None:
     rows = pairs(4)
     rows[1]["completion"] = ""
@@ -186,7 +184,6 @@ def test_a_row_that_cannot_be_scored_is_told_and_the_others_come_out(tmp_path: P
     assert out.accounted(4)["failed"] == 2
 
 
-@pytest.mark.slow
 def test_a_judge_that_gives_no_number_gives_no_score(tmp_path: Path, out: Output) -> None:
     data = write_rows(tmp_path / "pairs.jsonl", pairs(3))
     with faultserver.serve() as server:
@@ -196,7 +193,6 @@ def test_a_judge_that_gives_no_number_gives_no_score(tmp_path: Path, out: Output
     assert all(reject["answers"] for reject in out.partial.rejects())
 
 
-@pytest.mark.slow
 def test_the_pass_rate_of_a_student_is_the_share_of_its_right_samples(tmp_path: Path, out: Output) -> None:
     """Samples arrive in any order, but all eight of a question are drawn, so their number is what it is."""
     known = simulated.problems(12)
