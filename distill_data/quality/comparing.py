@@ -1,7 +1,8 @@
 """What is compared when two texts may say the same: a key for equal ones, and sets for similar ones. Knows no rows.
 
-By single words, function words and polite ones do not count, so that another opening changes little, and numbers and
-signs have to be the same, so that two sums in the same words are two. Runs of several words are compared as they are.
+By single words, their order does not count, nor do function words and polite ones, so that another opening changes
+little. Numbers have to be the same, in the same order, and so do signs, so that two sums in the same words are two, and
+C++ is not C. Runs of several words are compared as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import NamedTuple
 
-from distill_data.parsing.folding import fold
+from distill_data.parsing.folding import fold, narrow
 from distill_data.quality.language import FUNCTION_WORDS
 from distill_data.quality.words import words
 
@@ -26,7 +27,10 @@ _OTHERS = (_ENGLISH, _CHINESE, *(listed for code, listed in FUNCTION_WORDS.items
 _SHARE = 8
 """One in so many words is an English function word: so it is English, and no other language is looked at."""
 # A dash between words is punctuation; one beside a number is a sign.
-_SIGNS = re.compile(r"[+<>=^%×÷√±≤≥≠]|(?<=\w)#|(?<=[\d)])\s*[-−*/]|[-−*/]\s*(?=[\d(])")
+_SIGNS = re.compile(r"[+<>=^%×÷√±≤≥≠]|(?<=\w)#|(?<=[\d)])\s*[-*/]|[-*/]\s*(?=[\d(])")
+# Without numbers there are signs behind a word, as in C++, and between single letters; others are quotes and marks.
+_SIGNS_OF_LETTERS = re.compile(r"(?<=[\w)+]) ?[+<>=^×÷±≤≥≠]|(?<=\w)#|(?<=\b\w) ?[-*/](?= ?\w\b)")
+_ANY_SIGN = re.compile(r"[-+<>=^%×÷√±≤≥≠#*/]")
 
 
 class Compared(NamedTuple):
@@ -35,13 +39,13 @@ class Compared(NamedTuple):
     grams: frozenset[str]
     """Never empty; of a text without words it is the text."""
     numbers: int
-    """Equal where numbers and signs are, up to chance of 2 to the power of -64; 0 where they do not count."""
+    """Equal where numbers and signs are, up to chance of 2 to the power of -64; 0 where there are none that count."""
 
 
 def key_of(text: str) -> bytes:
     """16 bytes that are equal for equal texts: the words, folded, and the signs that make another sum of them."""
     found = " ".join(words(text)) or _bare(text)
-    return blake2b(f"{found}\n{_signs(text)}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(f"{found}\n{_signs(text, _SIGNS)}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def make_compared(ngram: int) -> Callable[[str], Compared]:
@@ -50,14 +54,16 @@ def make_compared(ngram: int) -> Callable[[str], Compared]:
 
 
 def _by_words(text: str) -> Compared:
-    found = frozenset(words(text))
-    if not found:
+    listed = words(text)
+    if not listed:
         return Compared(frozenset([_bare(text)]), 0)
-    numbers = frozenset(filter(str.isdecimal, found))
+    found = frozenset(listed)
+    numbers = (*filter(str.isdecimal, listed),)
     left = found - _ENGLISH
     if (len(found) - len(left)) * _SHARE < len(found):
-        left = min((found - listed for listed in _OTHERS), key=len)
-    return Compared(left or found, hash((numbers, _signs(text))) if numbers else 0)
+        left = min((found - others for others in _OTHERS), key=len)
+    signs = _signs(text, _SIGNS if numbers else _SIGNS_OF_LETTERS)
+    return Compared(left or found, hash((numbers, signs)) if numbers or signs else 0)
 
 
 def _by_runs(text: str, ngram: int) -> Compared:
@@ -66,8 +72,11 @@ def _by_runs(text: str, ngram: int) -> Compared:
     return Compared(frozenset(map(" ".join, runs)) or frozenset([" ".join(found)]), 0)
 
 
-def _signs(text: str) -> str:
-    return "".join("".join(_SIGNS.findall(text)).split())
+def _signs(text: str, pattern: re.Pattern[str]) -> str:
+    text = narrow(text)
+    if not _ANY_SIGN.search(text):  # a fraction of the time, and most texts have none
+        return ""
+    return "".join("".join(pattern.findall(text)).split())
 
 
 def _bare(text: str) -> str:

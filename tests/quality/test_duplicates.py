@@ -121,6 +121,7 @@ def test_exact_is_blind_to_case_width_space_and_punctuation(text: str) -> None:
         ("🙂", "🙃"),
         ("", "🙂"),
         ("a<b", "a>b"),
+        ("３＋４", "３－４"),
     ],
 )
 def test_signs_and_wordless_texts_make_another_text(one: str, other: str) -> None:
@@ -132,6 +133,37 @@ def test_numbers_and_signs_make_another_task_of_the_same_words() -> None:
     texts = [task.format(*pair) for pair in [(12, 7), (12, 8), ("12 + 3", 7), (12, 7)]]
     assert find_fuzzy([], texts) == {3: (0, 1.0)}
     assert set(find_fuzzy([], texts, threshold=0.5, ngram=2)) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is 7 - 3?", "What is 3 - 7?"),
+        ("Round 3.5", "Round 5.3"),
+        ("Buy 3 apples and 3 pears", "Buy 3 apples and pears"),
+        ("Take 12% of it", "Take 12 of it"),
+        ("计算３＋４", "计算３－４"),
+        ("Write a quicksort in C", "Write a quicksort in C++"),
+        ("Write a quicksort in C#", "Write a quicksort in C++"),
+        ("def f(x): return x+y", "def f(x): return x*y"),
+        ("Solve x + y", "Solve x - y"),
+        ("Is a < b?", "Is a > b?"),
+    ],
+)
+def test_the_order_of_numbers_and_signs_without_numbers_make_another_task(one: str, other: str) -> None:
+    assert find_fuzzy([], [one, other, one]) == {2: (0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    "text", [">> explain the tea - ceremony", "- Explain **the** tea-ceremony", "# Explain the tea/ceremony ->"]
+)
+def test_quotes_bullets_and_marks_make_no_other_task(text: str) -> None:
+    assert find_fuzzy([], ["Explain the tea ceremony.", text]) == {1: (0, 1.0)}
+
+
+def test_width_makes_no_other_sum() -> None:
+    for find in (find_exact, find_fuzzy):
+        assert find([], ["计算3+4-1", "计算３＋４−１"]) == {1: (0, 1.0)}
 
 
 def test_question_words_count_and_politeness_does_not() -> None:
