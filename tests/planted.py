@@ -46,9 +46,10 @@ class Task(NamedTuple):
     """What fills the shape; the first three are the content, and twins share the others."""
 
 
-def plant(rows: int = 2000, seed: int = 0, language: str = "en") -> Planted:
-    """Instructions with 30 % paraphrases, 10 % junk and 1 % contamination."""
+def plant(rows: int = 2000, seed: int = 0, language: str = "en", openers: Sequence[str] = ()) -> Planted:
+    """Instructions with 30 % paraphrases, 10 % junk and 1 % contamination; by the language's openers, or by others."""
     rng, words = random.Random(seed), _words(language)
+    words = words._replace(openers=openers or words.openers)
     taken = round(rows * CONTAMINATED)
     twins, junk, again = (round(rows * share) for share in (TWINS, JUNK_ROWS, PARAPHRASES))
     tasks = _distinct(rng, words, rows - taken - twins - again)

@@ -246,7 +246,7 @@ def _vector(column: str) -> Callable[[Row], list[float]]:
             raise SeedError(f"the column {column!r} holds no list of numbers, but {str(value)[:50]!r}")
         length = length or len(value)
         if len(value) != length:
-            raise SeedError(f"the column {column!r} has {len(value)} numbers here, and {length} in the first row")
+            raise SeedError(f"the column {column!r} has {len(value)} numbers here, and {length} in the rows before")
         return list(value)
 
     return read

@@ -1,7 +1,8 @@
 """Which items are duplicates of an earlier one: four ways to be alike, one rule. Knows no rows and no files.
 
 The rule is greedy and free of chains: items are taken in order, and one is dropped where it is alike to one that was
-kept. So no two kept ones are alike, each dropped one is alike to a kept one, and what comes later changes nothing.
+kept. So no two kept ones are alike (but for what `find_fuzzy` overlooks), each dropped one is alike to a kept one, and
+what comes later changes nothing.
 
 What is found was measured on planted instructions (tests/planted.py): 2,000 of 7 to 42 words, 30 % of them paraphrases
 by another opener, one or two synonyms, other punctuation or case, or clauses turned round, and 12 % others that have
@@ -17,8 +18,12 @@ a template in common and nothing else. Least recall and precision of five seeds:
 | fuzzy, runs of 3, 0.8    | 0.395, 1.000  | 0.533, 1.000  |
 | ROUGE-L, 0.7             | 0.880, 0.822  | 0.780, 0.994  |
 
+Five of the eleven English openers in these paraphrases are of words that the rule leaves out. Of paraphrases whose
+openers all have other words, which were written after the rule, it finds 0.938.
+
 No lexical rule tells a synonym from another word: two texts of four telling words that differ in one are alike at
-0.6. Raise the threshold where one word is the task.
+0.6. Raise the threshold where one word is the task. By single words the order does not count: from English to French is
+from French to English. Runs of 2 heed it.
 """
 
 from __future__ import annotations

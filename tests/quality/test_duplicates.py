@@ -99,6 +99,24 @@ def test_planted_paraphrases_are_found_by_default_and_twins_are_left(language: s
     assert recall >= 0.95 and precision >= 0.95
 
 
+UNLISTED = {
+    "en": (
+        "I'd appreciate it if you would ", "help me ", "as an expert, ", "your job is to ", "let's ", "task: ",
+        "imagine you are a teacher and ", "respond carefully: ", "for my homework, ", "try to ", "go ahead and ",
+        "be so good as to ", "take a deep breath and ", "next, ",
+    ),
+    "zh": ("作为专家，", "现在", "试着", "任务：", "希望你", "拜托", "尽量", "接下来，", "有劳"),
+}  # fmt: skip
+"""Openers with words that the rule does not leave out: they were written after it."""
+
+
+@pytest.mark.parametrize("language", UNLISTED)
+def test_openers_whose_words_count_cost_little(language: str) -> None:
+    assert all(make_compared(1)(f"{opener}zebra").grams - {"zebra"} for opener in UNLISTED[language])
+    recall, precision = measured(plant(seed=0, language=language, openers=UNLISTED[language]), find_fuzzy)
+    assert recall >= 0.9 and precision >= 0.95
+
+
 def test_planted_rows_in_any_order() -> None:
     planted = plant(seed=4)
     rows = list(planted.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 
@@ -54,6 +55,7 @@ def test_thai_and_its_neighbours_are_counted_by_letter() -> None:
 @given(st.text(st.characters(max_codepoint=127)))
 def test_ascii_takes_the_same_way_as_everything_else(text: str) -> None:
     assert [*words(text), "é"] == words(text + " é")
+    assert words(text) == re.findall("[a-z0-9]+", text.lower())
 
 
 @given(st.text())
