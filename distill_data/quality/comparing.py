@@ -16,14 +16,23 @@ from distill_data.parsing.folding import fold, narrow
 from distill_data.quality.language import FUNCTION_WORDS
 from distill_data.quality.words import words
 
-_TELLING = frozenset({"who", "what", "when", "how", "which", "not", "if", "but", "i"})
-"""English function words that make another question of the same words."""
+_TELLING = {
+    "en": "who what when how which not if but i",
+    "de": "nicht wie was wenn aber ich",
+    "fr": "ne pas qui où comme si mais sans je",
+    "es": "no cuando donde como porque si pero sin yo uno dos",
+    "it": "non quando dove come perché se ma io",
+    "pt": "não quando como se mas sem eu",
+    "nl": "niet geen wat als maar ik",
+}
+"""Function words that make another question of the same words."""
 _POLITE = frozenset({"please", "kindly", "could", "me"})
-_ENGLISH = FUNCTION_WORDS["en"] - _TELLING | _POLITE
+_LEFT_OUT = {code: listed - {*_TELLING[code].split()} for code, listed in FUNCTION_WORDS.items()}
+_ENGLISH = _LEFT_OUT.pop("en") | _POLITE
 _CHINESE = frozenset(
     "的了吗呢吧啊呀嘛么哦嗯是在和与为用对把被给向从到以于及或也都就而但其这那之所个请你我您他她它们能可会要"
 )
-_OTHERS = (_ENGLISH, _CHINESE, *(listed for code, listed in FUNCTION_WORDS.items() if code != "en"))
+_OTHERS = (_ENGLISH, _CHINESE, *_LEFT_OUT.values())
 _SHARE = 8
 """One in so many words is an English function word: so it is English, and no other language is looked at."""
 # A dash between words is punctuation; one beside a number is a sign.

@@ -189,6 +189,23 @@ def test_question_words_count_and_politeness_does_not() -> None:
     assert 1 in find_fuzzy([], ["Explain why cats purr", "Can you please explain why cats purr to me?"])
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Why do cats sleep", "Why do cats not sleep"),
+        ("Warum schläft die Katze", "Warum schläft die Katze nicht"),
+        ("Pourquoi le chat dort", "Pourquoi le chat ne dort pas"),
+        ("¿Por qué duerme el gato?", "¿Por qué no duerme el gato?"),
+        ("Perché il gatto dorme", "Perché il gatto non dorme"),
+        ("Por que o gato dorme", "Por que o gato não dorme"),
+        ("Waarom slaapt de kat", "Waarom slaapt de kat niet"),
+        ("猫为什么睡觉", "猫为什么不睡觉"),
+    ],
+)
+def test_a_negation_counts_in_every_language_with_a_list(one: str, other: str) -> None:
+    assert find_fuzzy([], [one, other], threshold=0.9) == {}
+
+
 def test_the_most_similar_kept_text_is_named() -> None:
     texts = ["one two three four five six", "one two three four nine ten", "one two three four nine eleven"]
     assert find_fuzzy([], texts) == {2: (1, 5 / 7)}
