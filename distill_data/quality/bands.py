@@ -36,13 +36,14 @@ class Bands:
         self._permutations = permutations
         self._rows = rows_of_band(threshold, permutations, MISSED)
         self._bands = permutations // self._rows
-        self._mask = int.from_bytes(array("I", [KEY]) * permutations, "little")
+        self._every = int.from_bytes(array("I", [1]) * permutations, "little")
+        self._mask = KEY * self._every
         self._keys = array("I")
         self._links: list[array[int]] = []
         self._dropped = bytearray()
 
-    def add(self, grams: Collection[str]) -> None:
-        """Add a set."""
+    def add(self, grams: Collection[str], kind: int = 0) -> None:
+        """Add a set. Sets of another kind are not like it, and so are not found."""
         minhash = self._sketch(num_perm=self._permutations, seed=SEED)
         minhash.update(grams)
         # Every band is xored into its first hash, all bands at once, as one integer.
@@ -50,6 +51,7 @@ class Bands:
         folded = signature
         for row in range(1, self._rows):
             folded ^= signature >> 32 * row
+        folded ^= (kind & KEY) * self._every
         hashes = array("I", (folded & self._mask).to_bytes(4 * self._permutations, "little"))
         self._keys.extend(hashes[: self._bands * self._rows : self._rows])
 

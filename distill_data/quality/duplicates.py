@@ -101,7 +101,7 @@ def find_fuzzy(
         before = len(numbers)
         for text in items:
             grams, number = compare(text)
-            bands.add(grams)
+            bands.add(grams, number)
             hashed = [*map(hash, grams)]
             hashes.extend(hashed)
             starts.append(len(hashes))

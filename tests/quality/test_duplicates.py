@@ -251,6 +251,15 @@ def test_many_copies_take_no_longer_than_others() -> None:
         index.drop(place)
 
 
+def test_sets_of_another_kind_are_not_compared() -> None:
+    """So many sums in the same words take no time that grows with their square."""
+    index, kinds = Bands(0.6), [*range(-40, 40), 7]
+    for kind in kinds:
+        index.add(frozenset({"a", "b", "c"}), kind)
+    index.link()
+    assert [index.earlier(place) for place in range(len(kinds))] == [set()] * (len(kinds) - 1) + [{47}]
+
+
 def test_vectors_in_blocks_are_as_vectors_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(5)
     centres = [[rng.gauss(0, 1) for _ in range(8)] for _ in range(40)]
