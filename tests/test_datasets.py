@@ -42,7 +42,11 @@ def messages(names: Iterable[str]) -> Any:
     return List({name: Value("string") for name in names})
 
 
-@pytest.mark.parametrize("file", sorted(str(path.relative_to(GOLDEN)) for path in GOLDEN.glob("*/*/records*.jsonl")))
+FILES = [path.relative_to(GOLDEN) for path in GOLDEN.glob("*/*/records*.jsonl")]
+"""But for those of `score`, whose records are the rows that came, here of every shape."""
+
+
+@pytest.mark.parametrize("file", sorted(str(path) for path in FILES if path.parts[0] != "score"))
 def test_every_recipes_records_load(file: str, tmp_path: Path) -> None:
     path = GOLDEN / file
     rows = [orjson.loads(line) for line in path.read_bytes().split(b"\n") if line]
