@@ -33,7 +33,7 @@ test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded 
 	$(BIN)/python -m pytest -m "local and not datasets and not white_box"
 
 test-data: $(VENV)/.test $(VENV)/.data ## run the tests that load what was written with the datasets library
-	$(BIN)/python -m pytest -m "datasets and not local"
+	$(BIN)/python -m pytest -n auto -m "datasets and not local"
 
 test-white-box: $(VENV)/.test $(VENV)/.white-box ## run the tests of models that run here on torch and transformers
 	$(BIN)/distill-data models pull smollm2
@@ -43,7 +43,7 @@ test-reference: $(VENV)/.test $(VENV)/.white-box $(VENV)/.data $(VENV)/.referenc
 	$(BIN)/python -m pytest -n auto -m reference
 
 test-browser: $(VENV)/.test ## look at the report in a browser: chromium, on the PATH
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -n auto -m browser
 
 check: $(VENV)/.dev ## check format, lint, types and documents
 	$(BIN)/ruff format --check .
