@@ -174,7 +174,9 @@ def _check_for(source: str, target: str, as_json: bool) -> None:
     lines = list(lines_of(source, found, SHOWN))
     if as_json:
         faults = [fault._asdict() for fault in found.faults]
-        put_json({"target": target, "rows": found.rows, "as_it_is": found.canonical, "faults": faults})
+        put_json(
+            {"target": target, "rows": found.rows, "count": found.count, "as_it_is": found.canonical, "faults": faults}
+        )
     elif not found.count:
         put(*lines)
     if found.count:

@@ -99,7 +99,7 @@ def _check_rows(file: RowsFile, consumer: Consumer, found: Fit, names: Mapping[s
         if reason:
             found.add(where, column, reason)
     if found.rows - first < consumer.rows:
-        found.add(file.name, "", f"has {found.rows - first} rows, and at least {consumer.rows} are wanted")
+        found.add(file.name, "", f"has {_counted(found.rows - first, 'row')}, and at least {consumer.rows} are wanted")
 
 
 def _check_kind(where: str, row: Row, found: Fit) -> None:
@@ -170,15 +170,19 @@ def _check_npz(path: Path, found: Fit) -> None:
         found.add(str(path), "", "has no arrays")
 
 
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
 def lines_of(source: str, found: Fit, shown: int) -> Iterator[str]:
     """What was found, as sentences: a line where all fits, else a head and the first faults."""
-    rows = f"{found.rows:,} row{'' if found.rows == 1 else 's'}"
+    rows = _counted(found.rows, "row")
     takes = TARGETS[found.target].kinds if found.target in TARGETS else ()
     if not found.count:
         as_it_is = f"; these are records as they were made, and {found.target} takes them as they are"
         yield f"ok {source}: {rows} for {found.target}{as_it_is if found.canonical and takes else ''}"
         return
-    yield f"{source} is not what {found.target} reads ({found.count:,} faults in {rows}):"
+    yield f"{source} is not what {found.target} reads ({_counted(found.count, 'fault')} in {rows}):"
     yield from map(str, found.faults[:shown])
     if found.count > shown:
         yield f"and {found.count - shown:,} more; see all with --json"

@@ -92,7 +92,9 @@ def _manifest_path(target: Path) -> Path:
 
 
 def _check_output(dataset: Path, target: Path, shape: Export) -> None:
-    """Raise UsageError where the output has another ending, is there as a folder, or belongs to the input."""
+    """Raise UsageError where the output is stdout, has another ending, is there already, or belongs to the input."""
+    if str(target) == "-":
+        raise UsageError("-o -: stdout takes lines and Parquet, and no arrays; name a file or folder.")
     if not target.name or (shape.ending and target.suffix != shape.ending):
         raise UsageError(f"-o {target}: the name must end in {shape.ending or 'that of a new folder'}.")
     if target.is_dir() or (not shape.ending and target.exists()):

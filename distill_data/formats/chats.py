@@ -14,7 +14,7 @@ import orjson
 from distill_data.data.exchange import Message
 from distill_data.data.items import Row
 from distill_data.errors import SeedError
-from distill_data.formats.trl import beside, named
+from distill_data.formats.trl import beside, images_of, named, refuse_beside
 from distill_data.formats.turns import Given, chat_of, flat, pair_of, thinking, tools_of
 
 SAID_BY = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -63,7 +63,7 @@ def _function_call(message: Mapping[str, Any]) -> str:
 def _texts_beside(row: Row) -> Row:
     """tools as JSON text of bare functions, and images, where the row has them."""
     functions = {"tools": orjson.dumps([tool["function"] for tool in tools_of(row)]).decode()} if "tools" in row else {}
-    return {**functions, **({"images": row["images"]} if "images" in row else {})}
+    return {**functions, **images_of(row)}
 
 
 # -- Alpaca ------------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def alpaca(given: Given) -> list[Row]:
     said = [thinking(turn) for turn in turns]
     history = [said[at : at + 2] for at in range(0, len(said) - 2, 2)]
     columns = {"instruction": said[-2], "input": "", "output": said[-1], "system": system, "history": history}
-    return [{**named(given.row), **columns, **({"images": given.row["images"]} if "images" in given.row else {})}]
+    return [{**named(given.row), **columns, **images_of(given.row)}]
 
 
 # -- OpenAI ------------------------------------------------------------------------------------------------------------
@@ -91,7 +91,9 @@ def alpaca(given: Given) -> list[Row]:
 def openai_sft(given: Given) -> list[Row]:
     """messages, and tools where there are any. Arguments of calls are JSON text."""
     row, images = given.row, _addresses(given.row)
-    return [{"messages": _for_openai(chat_of(row).messages(), images), **_functions(row)}]
+    messages = _for_openai(chat_of(row).messages(), images)
+    _refuse_rest(images)
+    return [{"messages": messages, **_functions(row)}]
 
 
 def openai_dpo(given: Given) -> list[Row]:
@@ -102,6 +104,7 @@ def openai_dpo(given: Given) -> list[Row]:
     images = _addresses(given.row)
     asked = {"messages": _for_openai(pair.prompt, images), **_functions(given.row)}
     outputs = [_for_openai(answer, images) for answer in (pair.chosen, pair.rejected)]
+    _refuse_rest(images)
     return [{"input": asked, "preferred_output": outputs[0], "non_preferred_output": outputs[1]}]
 
 
@@ -131,8 +134,13 @@ def _part(part: Any, images: Iterator[Any]) -> Any:
 
 
 def _addresses(row: Row) -> Iterator[Any]:
-    images = row.get("images")
+    images = images_of(row).get("images")
     return iter(images if isinstance(images, list) else ())
+
+
+def _refuse_rest(images: Iterator[Any]) -> None:
+    if next(images, None) is not None:
+        raise SeedError("the row has more images than its messages have parts for")
 
 
 def _functions(row: Row) -> Row:
@@ -184,6 +192,7 @@ def axolotl(given: Given) -> list[Row]:
         pair = pair_of(given)
         if pair is None:
             return []
+        refuse_beside(row, "Axolotl's chat_template.default")
         prompt = [_spoken(message) for message in pair.prompt]
         answers = {"chosen": _answer(pair.chosen), "rejected": _answer(pair.rejected)}
         return [{**named(row), "messages": prompt, **answers}]

@@ -7,14 +7,19 @@ is right. A relation is looked at only where every column is right by itself.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 
 from distill_data.data.items import Record
+from distill_data.errors import SeedError
 
 ROLES = ("system", "user", "assistant", "tool")
+
+LONG = re.compile(r"(?<![\d.eE+-])-?(\d{20,})(?![\d.eE])")
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 Check = Callable[[Any], str]
 """What is wrong with a value, as the rest of a sentence; nothing where it is right."""
@@ -166,6 +171,15 @@ def tools(value: Any) -> str:
         except orjson.JSONDecodeError:
             return "must be a list of schemas or JSON text of one, and is a text that is no JSON"
     return list_of("schemas", lambda each: isinstance(each, dict), 0)(value)
+
+
+def read_json(text: str) -> Any:
+    """The value of JSON text. Raises ValueError, and SeedError where an integer would become a float."""
+    value = orjson.loads(text)
+    for digits in LONG.findall(QUOTED.sub("", text)) if LONG.search(text) else ():
+        if len(digits) > 20 or int(digits) >= 1 << 64:
+            raise SeedError(f"the integer {digits[:30]} has more than 64 bits; write it as a text")
+    return value
 
 
 # -- between columns ---------------------------------------------------------------------------------------------------

@@ -149,6 +149,15 @@ def _linked(record: Record) -> Iterator[tuple[str, str]]:
                 return
 
 
+def _of_input(relation: Relation) -> Relation:
+    """The relation inside the column `input`."""
+
+    def checked(record: Record) -> Iterator[tuple[str, str]]:
+        return ((f"input.{name}", reason) for name, reason in relation(record["input"]))
+
+    return checked
+
+
 def _same_numbers(first: str, second: str) -> Relation:
     """Lists of lists that are as long as each other all through."""
 
@@ -178,7 +187,10 @@ NEMO = (
 )
 ALPACA = Form({"instruction": TEXT, "input": TEXT, "output": TEXT}, (images_fit("history", "instruction", "input"),))
 OPENAI = Form({"messages": messages}, (closed("messages"), _ends_with_answer("messages"), _linked))
-OPENAI_PAIR = Form({"input": _input, "preferred_output": _answer, "non_preferred_output": _answer})
+OPENAI_PAIR = Form(
+    {"input": _input, "preferred_output": _answer, "non_preferred_output": _answer},
+    (_of_input(closed("messages")), _of_input(_linked), closed("preferred_output", "non_preferred_output")),
+)
 VERL = {
     "data_source": TEXT,
     "prompt": SAID,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distill_data.data.exchange import Message
 from distill_data.data.items import Row
 from distill_data.errors import SeedError
-from distill_data.formats.trl import beside, named
+from distill_data.formats.trl import beside, named, refuse_beside
 from distill_data.formats.turns import Given, chat_of, flat, pair_of, prompt_of, ranked_of
 
 SPEAKERS = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: ", "system": ""}
@@ -17,6 +17,7 @@ MARKS = {"user": "<|prompter|>", "assistant": "<|assistant|>", "system": ""}
 
 def rrhf(given: Given) -> list[Row]:
     """query, responses and scores, the best first (Yuan et al., 2304.05302)."""
+    refuse_beside(given.row, "RRHF")
     scores, texts = zip(*ranked_of(given.row), strict=True)
     query = _query(prompt_of(given.row))
     return [{**named(given.row), "query": query, "responses": list(texts), "scores": list(scores)}]
@@ -35,6 +36,7 @@ def pro(given: Given) -> list[Row]:
 
     A prefix is a list of texts that its loader joins.
     """
+    refuse_beside(given.row, "PRO")
     scores, texts = zip(*ranked_of(given.row), strict=True)
     prompt = prompt_of(given.row)
     prefix = [part for message in prompt for part in (MARKS[message["role"]], _words(message)) if part]
@@ -59,4 +61,4 @@ def nemo_rl(given: Given) -> list[Row]:
         return []
     answers = (pair.chosen, pair.rejected)
     completions = [{"rank": rank, "completion": answer} for rank, answer in enumerate(answers)]
-    return [{**named(row), "context": pair.prompt, "completions": completions}]
+    return [{**named(row), "context": pair.prompt, "completions": completions, **beside(row)}]

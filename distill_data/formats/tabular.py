@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 
 from distill_data.data.columns import text_of
+from distill_data.data.exchange import Message
 from distill_data.data.items import Row
 from distill_data.errors import SeedError
+from distill_data.formats.trl import images_of
 from distill_data.formats.turns import Given, chat_of, flat, prompt_of
 
 JSON_KEYS = ("tools", "arguments", "details")
@@ -47,15 +49,15 @@ def _json_text(key: str, value: Any) -> str:
 def verl(given: Given) -> list[Row]:
     """data_source, prompt, ability, reward_model with the ground truth, and extra_info.
 
-    The ground truth is the row's answer; without one, the whole completion.
+    The ground truth is the row's answer; without one, what the completion's last message says.
     """
     row = given.row
     prompt = [_spoken(message) for message in prompt_of(row)]
-    answer = row["answer"] if "answer" in row else row.get("solution")
-    truth = text_of(chat_of(row).completion if answer is None else answer)
+    answer = row["answer"] if row.get("answer") is not None else row.get("solution")
+    truth = text_of(_last(row) if answer is None else answer)
     meta = row.get("meta")
     made_by = meta.get("recipe") if isinstance(meta, dict) else None
-    images = row.get("images")
+    images = images_of(row).get("images")
     found = {"images": [{"image": image} for image in images]} if isinstance(images, list) else {}
     return [
         {
@@ -67,6 +69,14 @@ def verl(given: Given) -> list[Row]:
             "extra_info": {"split": "train", "index": given.ordinal, "id": str(row.get("id", ""))},
         }
     ]
+
+
+def _last(row: Row) -> Message:
+    """The message that answers: behind calls and results the last one."""
+    last = chat_of(row).completion[-1]
+    if last["role"] != "assistant":
+        raise SeedError(f"this row ends with a message of {last['role']}, and there is no answer to compare with")
+    return last
 
 
 def _spoken(message: dict[str, Any]) -> dict[str, str]:

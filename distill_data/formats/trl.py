@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from distill_data.data.items import Row
+from distill_data.errors import SeedError
 from distill_data.formats.turns import (
-    CHATS,
     IMAGES,
     Given,
     chat_of,
@@ -18,6 +18,7 @@ from distill_data.formats.turns import (
     prompt_of,
     tools_of,
     turns_of,
+    whole_of,
     with_system,
 )
 
@@ -27,9 +28,8 @@ def sft(given: Given) -> list[Row]:
     row = given.row
     if given.kind == "text":
         return [{**named(row), "text": row["text"]}]
-    for name in CHATS:
-        if name in row and "prompt" not in row:
-            return [{**named(row), "messages": with_system(row, turns_of(row[name], name)), **beside(row)}]
+    if "responses" not in row and (name := whole_of(row)):
+        return [{**named(row), "messages": with_system(row, turns_of(row[name], name)), **beside(row)}]
     chat = chat_of(row)
     return [{**named(row), "prompt": chat.prompt, "completion": chat.completion, **beside(row)}]
 
@@ -71,7 +71,7 @@ def _judged(given: Given, prompt: Any, completion: Any, label: Any) -> Row:
 def grpo(given: Given) -> list[Row]:
     """prompt, and the known answer as `solution`: nothing else, as the reward functions are handed every column."""
     row = given.row
-    solution = row.get("answer", row.get("solution"))
+    solution = row["answer"] if row.get("answer") is not None else row.get("solution")
     return [{"prompt": prompt_of(row), **({} if solution is None else {"solution": solution}), **images(row)}]
 
 
@@ -93,3 +93,17 @@ def beside(row: Row) -> Row:
 def images(row: Row) -> Row:
     """The columns of images, where the row has them."""
     return {name: row[name] for name in IMAGES if name in row}
+
+
+def images_of(row: Row) -> Row:
+    """The column `images`, a list, where the row has images: for readers that know no column of a single one."""
+    if row.get("image") is not None and row.get("images") is None:
+        return {"images": [row["image"]]}
+    return {"images": row["images"]} if "images" in row else {}
+
+
+def refuse_beside(row: Row, reader: str) -> None:
+    """Raise SeedError where a row has tools or images, and its reader has no place for them."""
+    for name in ("tools", *IMAGES):
+        if tools_of(row) if name == "tools" else row.get(name):
+            raise SeedError(f"{reader} reads no {name}, and this row has such a column")

@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import orjson
-
 from distill_data.data.columns import x_of
 from distill_data.data.exchange import Message
 from distill_data.data.items import Row
 from distill_data.errors import SeedError
-from distill_data.formats.checks import ROLES, kind_of_value
+from distill_data.formats.checks import ROLES, kind_of_value, read_json
 from distill_data.formats.records import COLUMNS
 
 ASKED = ("instruction", "question", "query", "problem")
 ANSWERED = ("output", "response", "answer", "solution")
 CHATS = ("messages", "conversations")
 IMAGES = ("images", "image")
+CALLING = frozenset({"tool_calls", "function_call"})
 SPEAKERS = {"human": "user", "gpt": "assistant", "observation": "tool", "developer": "system", "function": "tool"}
 """Other names of the roles. ShareGPT's `function_call` is an assistant's message of calls."""
 SHAPES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -94,13 +93,12 @@ def chat_of(row: Row) -> Chat:
 
     A conversation is split before the last turn of an assistant. Raises SeedError, without the place.
     """
-    if "prompt" in row and "completion" in row:
-        return Chat(prompt_of(row), turns_of(row["completion"], "completion", "assistant"))
-    for name in CHATS:
-        if name in row and "prompt" not in row:
-            return _split(with_system(row, turns_of(row[name], name)))
     if "responses" in row and "scores" in row:
         return Chat(prompt_of(row), turns_of(ranked_of(row)[0][1], "responses", "assistant"))
+    if name := whole_of(row):
+        return _split(with_system(row, turns_of(row[name], name)))
+    if "prompt" in row and "completion" in row:
+        return Chat(prompt_of(row), turns_of(row["completion"], "completion", "assistant"))
     answer = next((name for name in ANSWERED if name in row), "")
     if not answer:
         raise SeedError(f"there is no answer in this row; there are: {', '.join(row)}")
@@ -108,20 +106,36 @@ def chat_of(row: Row) -> Chat:
 
 
 def prompt_of(row: Row) -> list[Message]:
-    """What is asked, alone. Raises SeedError, without the place."""
+    """What is asked, alone: of a conversation that ends with it, or is answered in other columns, all.
+
+    Raises SeedError, without the place.
+    """
+    if name := whole_of(row):
+        messages = with_system(row, turns_of(row[name], name))
+        if "chosen" not in row and "responses" not in row:
+            return messages if messages[-1]["role"] == "user" else _split(messages).prompt
+        if messages[-1]["role"] == "assistant":
+            raise SeedError(f"{name} ends with an answer, and other columns of this row answer it too")
+        return messages
     if "prompt" in row:
-        return with_system(row, turns_of(row["prompt"], "prompt", "user"))
-    for name in CHATS:
-        if name in row:
-            return _split(with_system(row, turns_of(row[name], name))).prompt
+        asked = turns_of(row["prompt"], "prompt", "user")
+        return with_system(row, [*_history(row), *asked] if isinstance(row["prompt"], str) else asked)
     if any(name in row for name in ASKED):
         return with_system(row, [*_history(row), {"role": "user", "content": x_of(row)}])
     raise SeedError(f"there is no prompt in this row; there are: {', '.join(row)}")
 
 
+def whole_of(row: Row) -> str:
+    """The column of a conversation, unless a prompt and its answer are there too; else empty."""
+    answers = ("completion", "chosen", "responses", *ANSWERED)
+    if row.get("prompt") is not None and any(row.get(name) is not None for name in answers):
+        return ""
+    return next((name for name in CHATS if row.get(name) is not None), "")
+
+
 def with_system(row: Row, messages: list[Message]) -> list[Message]:
-    """The messages with the row's column `system` before them, where it says something that they do not."""
-    system = row.get("system")
+    """The messages with the row's column `system` or `system_prompt` before them, where they have no such message."""
+    system = row.get("system") or row.get("system_prompt")
     if isinstance(system, str) and system and not (messages and messages[0]["role"] == "system"):
         return [{"role": "system", "content": system}, *messages]
     return messages
@@ -175,8 +189,8 @@ def tools_of(row: Row) -> list[Any]:
 def _tools_in(text: str) -> Any:
     """Rows of a file mostly have the same tools."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return read_json(text)
+    except ValueError:
         return None
 
 
@@ -193,7 +207,7 @@ def turns_of(value: Any, name: str, speaker: str = "user") -> list[Message]:
 
 def _is_plain(message: Any) -> bool:
     """Whether a message is as it should be, its content a text, and needs no copy."""
-    if type(message) is not dict or "tool_calls" in message or message.get("role") not in ROLES:
+    if type(message) is not dict or not CALLING.isdisjoint(message) or message.get("role") not in ROLES:
         return False
     if type(message.get("content")) is not str or None in message.values():
         return False
@@ -225,7 +239,8 @@ def _turn(value: Any, where: str) -> Message:
     for name, kinds in (("content", str | list), ("reasoning_content", str)):
         if not isinstance(turn.get(name, ""), kinds):
             raise SeedError(f"{where} must have a text as its {name}, and has {kind_of_value(turn[name])}")
-    calls = turn.pop("tool_calls", None)
+    call = turn.pop("function_call", None)  # what OpenAI had before tool_calls
+    calls = turn.pop("tool_calls", None) or ([call] if call else None)
     return {**turn, "tool_calls": _calls(calls, where)} if calls else turn
 
 
@@ -257,8 +272,8 @@ def _calls(calls: Any, where: str) -> list[dict[str, Any]]:
         arguments = function.get("arguments", {})
         if isinstance(arguments, str):
             try:
-                arguments = orjson.loads(arguments)
-            except orjson.JSONDecodeError:
+                arguments = read_json(arguments)
+            except ValueError:
                 raise SeedError(
                     f"{where}: the arguments of {function['name']} are no JSON: {_short(arguments)}"
                 ) from None

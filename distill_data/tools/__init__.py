@@ -16,7 +16,6 @@ from distill_data.tools.messages import (
     completion,
     result_messages,
     tools_column,
-    with_objects,
 )
 from distill_data.tools.specs import Spec, read_spec
 from distill_data.tools.tasks import Task, answer_of, follow, read_task, solved
@@ -39,5 +38,4 @@ __all__ = [
     "result_messages",
     "solved",
     "tools_column",
-    "with_objects",
 ]

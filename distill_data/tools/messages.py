@@ -10,7 +10,7 @@ What the consumers take (TRL 1.16, transformers 5.23, datasets 5.2):
 - Arguments: the OpenAI API wants JSON text, most chat templates an object. Given text, some write it as it is (Qwen3;
   DeepSeek V3 takes nothing else), some quote it a second time without a word (Qwen2.5, Llama 3.1, gpt-oss), some stop
   (Qwen3.5 and later, GLM 4, Nemotron 3). Hence two forms: the canonical file holds text, whose type is the same in
-  every row, and `with_objects` makes what those templates want.
+  every row, and `export` makes the objects that those templates want.
 - Mistral's templates refuse a call whose id is not nine letters and digits; ours are such: `call00000`, `call00001`, …
 - Llama 3.1's template refuses more than one call in a message; the recipe that asks for parallel calls decides that.
 """
@@ -18,13 +18,12 @@ What the consumers take (TRL 1.16, transformers 5.23, datasets 5.2):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from distill_data.data.exchange import Message
 from distill_data.data.items import canonical
-from distill_data.parsing.strict_json import read_json
 from distill_data.tools.calls import Call
 from distill_data.tools.specs import Spec
 
@@ -84,24 +83,6 @@ def completion(steps: Sequence[Step], answer: str = "") -> list[Message]:
             messages += result_messages(step.calls, step.results, first)
         first += len(step.calls)
     return [*messages, answer_message(answer)] if answer else messages
-
-
-def with_objects(messages: Sequence[Message]) -> list[Message]:
-    """The messages with the arguments of every call as an object, as chat templates want them.
-
-    Raises ParseError("not-json") where arguments are no JSON text.
-    """
-
-    def opened(call: dict[str, Any]) -> dict[str, Any]:
-        function = call["function"]
-        return {**call, "function": {**function, "arguments": read_json(function["arguments"])}}
-
-    return [
-        {**message, "tool_calls": [opened(call) for call in message["tool_calls"]]}
-        if "tool_calls" in message
-        else message
-        for message in messages
-    ]
 
 
 def _call_id(number: int) -> str:

@@ -104,3 +104,11 @@ def test_the_command_prints_what_it_wrote(dataset: Path, tmp_path: Path, capsys:
     assert (told.out, told.err) == ("", f"written: {target}; 5 rows\n")
     assert main(["export", str(dataset), "--to", "npz", "-o", target, "--json"]) == 0
     assert orjson.loads(capsys.readouterr().out)["rows"] == 5
+
+
+@pytest.mark.parametrize("to", ["distillkit", "npz", "axolotl-kd"])
+def test_arrays_do_not_go_to_stdout(to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="-o -: stdout takes lines and Parquet, and no arrays"):
+        export("rows.jsonl", to=to, output="-")
+    assert not [*tmp_path.iterdir()]

@@ -386,3 +386,55 @@ def test_whatever_is_in_a_row_is_taken_or_refused_in_words(data: Any, record: An
     for each in made:
         for column, reason in breaches(each, CONSUMERS[target].contract):
             assert column and reason
+
+
+LOOK = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which?"}]}]
+
+
+def test_a_single_image_goes_along() -> None:
+    record = {"messages": [*LOOK, BAD], "image": "https://a/b.png"}
+    assert row("sharegpt", record)["images"] == row("alpaca", record)["images"] == ["https://a/b.png"]
+    assert row("verl", record)["images"] == [{"image": "https://a/b.png"}]
+    (part, _) = row("openai-sft", record)["messages"][0]["content"]
+    assert part == {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
+
+
+@pytest.mark.parametrize("target", ["openai-sft", "openai-dpo"])
+def test_an_image_without_a_place_is_not_lost(target: str) -> None:
+    answers = {"chosen": [GOOD], "rejected": [BAD]} if target == "openai-dpo" else {"completion": [GOOD]}
+    record = {"prompt": [USER], **answers, "images": ["https://a/b.png"]}
+    with pytest.raises(SeedError, match="more images than its messages have parts for"):
+        convert(target, Given(record, kind_of(record)))
+
+
+@pytest.mark.parametrize(
+    ("target", "record"), [("rrhf", RANKED), ("pro", RANKED), ("axolotl", PAIR), ("axolotl", RANKED)]
+)
+@pytest.mark.parametrize("more", [{"tools": [FUNCTION]}, {"prompt": LOOK, "images": ["a.png"]}, {"image": "a.png"}])
+def test_what_a_reader_has_no_place_for_is_refused(target: str, record: dict[str, Any], more: dict[str, Any]) -> None:
+    with pytest.raises(SeedError, match=r"reads no (tools|images|image), and this row has such a column"):
+        convert(target, Given({**record, **more}, kind_of(record)))
+
+
+def test_pairs_of_nemo_rl_keep_tools_and_images() -> None:
+    made = row("nemo-rl", {**PAIR, "prompt": LOOK, "tools": [FUNCTION], "images": ["a.png"]})
+    assert made["tools"] == [{"type": "function", "function": FUNCTION}] and made["images"] == ["a.png"]
+
+
+def test_pairs_of_openai_have_addresses_and_text_for_arguments() -> None:
+    record = {**PAIR, "prompt": LOOK, "images": ["a.png"]}
+    (made,) = convert("openai-dpo", Given(record, "preference"))
+    ((name, reason),) = breaches(made, CONSUMERS["openai-dpo"].contract)
+    assert name == "input.messages" and "an image that is no address" in reason
+    call = {"function": {"name": "f", "arguments": {}}}
+    asked = {"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [call]}, {**USER, "role": "tool"}]}
+    pair = {"input": asked, "preferred_output": [GOOD], "non_preferred_output": [BAD]}
+    assert [name for name, _ in breaches(pair, CONSUMERS["openai-dpo"].contract)] == ["input.messages"]
+
+
+def test_a_null_answer_hides_no_solution_and_a_question_is_no_truth() -> None:
+    record = {"prompt": "1+1", "response": "two", "answer": None, "solution": "2"}
+    assert row("trl-grpo", record)["solution"] == row("verl", record)["reward_model"]["ground_truth"] == "2"
+    assert row("verl", CALLS)["reward_model"]["ground_truth"] == "Done."
+    with pytest.raises(SeedError, match="ends with a message of user, and there is no answer"):
+        convert("verl", Given({"messages": [USER, GOOD, USER]}, "sft"))

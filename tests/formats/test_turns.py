@@ -200,3 +200,36 @@ def test_thoughts_are_split_at_the_tags_that_begin_a_text() -> None:
     assert split_thought("<think>\nHm.\n</think>\n\n9.8") == ("Hm.", "9.8")
     assert split_thought("9.8 <think>Hm.</think>") == ("", "9.8 <think>Hm.</think>")
     assert split_thought("<think>Hm.") == ("", "<think>Hm.")
+
+
+def test_a_conversation_that_other_columns_answer_is_all_prompt() -> None:
+    chat = [USER, BAD, {"role": "user", "content": "Sure?"}]
+    row = {"messages": chat, "chosen": "9.8", "rejected": "9.11"}
+    assert pair_of(Given(row, "preference")) == (chat, [GOOD], [{"role": "assistant", "content": "9.11"}], None)
+    assert prompt_of({"messages": chat}) == chat
+    with pytest.raises(SeedError, match="messages ends with an answer, and other columns"):
+        pair_of(Given({**row, "messages": chat[:2]}, "preference"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "a title", "prompt_id": "p", "messages": [USER, GOOD]},
+        {"prompt": None, "completion": None, "messages": [USER, GOOD]},
+    ],
+)
+def test_a_conversation_counts_where_no_prompt_is_answered(row: dict[str, Any]) -> None:
+    assert chat_of(row) == ([USER], [GOOD])
+
+
+def test_what_stands_beside_a_prompt_as_text_comes_before_it() -> None:
+    before = [{"role": "system", "content": "Be."}, {"role": "user", "content": "Hi"}]
+    row = {"system_prompt": "Be.", "history": [["Hi", "Yes?"]], "prompt": USER["content"], "response": "9.8"}
+    assert chat_of(row) == ([*before, {"role": "assistant", "content": "Yes?"}, USER], [GOOD])
+
+
+def test_the_call_of_an_older_row_is_a_call() -> None:
+    called = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a":[1]}'}}
+    (message,) = chat_of({"messages": [USER, called]}).completion
+    assert message["tool_calls"] == [{"type": "function", "function": {"name": "f", "arguments": {"a": [1]}}}]
+    assert "function_call" not in message

@@ -20,10 +20,10 @@ from distill_data.data.items import Item, Outcome, Row, canonical
 from distill_data.data.seeds import make_items, open_seeds, read_rows
 from distill_data.engine.outcomes import encode_outcome
 from distill_data.errors import SeedError, UsageError
+from distill_data.formats.turns import turns_of
 from distill_data.methods.curation import make_curation
 from distill_data.recipes import apply_settings, load_recipe
 from distill_data.recipes.shipped import seed_path
-from distill_data.tools import with_objects
 from tests.methods.scripted import answer
 
 SEEDS = {
@@ -289,7 +289,7 @@ def test_calls_are_run_and_written_as_trainers_read_them() -> None:
     by_name = {item.row["name"]: item for item in items_of("tools", 99)}
     (record,) = records_of(grow("tools", caller([COUNT]), seeds=[by_name["word_count"]], k="1"))
     made, result, final = record["completion"]
-    assert with_objects([made])[0]["tool_calls"][0]["function"] == COUNT
+    assert turns_of([made], "completion")[0]["tool_calls"][0]["function"] == COUNT
     assert (result["role"], result["content"]) == ("tool", "5")
     assert final["content"] == "It has five words."
     assert [tool["function"]["name"] for tool in json.loads(record["tools"])] == ["word_count"]

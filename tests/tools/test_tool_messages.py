@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from distill_data.errors import ParseError
-from distill_data.tools import Call, Step, call_message, completion, tools_column, with_objects
+from distill_data.formats.turns import turns_of
+from distill_data.tools import Call, Step, call_message, completion, tools_column
 from tests.tools import BY_NAME, SPECS
 
 LEAP = Call("is_leap_year", {"year": 2024})
@@ -67,22 +67,6 @@ def test_the_tools_column_is_text_of_the_shape_that_trainers_decode() -> None:
     }
 
 
-def test_arguments_as_objects_for_chat_templates() -> None:
-    opened = with_objects(CHAT)
-    assert [call["function"]["arguments"] for call in opened[0]["tool_calls"]] == [LEAP.arguments, COUNT.arguments]
-    assert [message for message in opened if "tool_calls" not in message] == [
-        message for message in CHAT if "tool_calls" not in message
-    ]
-    assert isinstance(CHAT[0]["tool_calls"][0]["function"]["arguments"], str)
-
-
-def test_arguments_that_are_no_json_are_refused() -> None:
-    broken = call_message([LEAP])
-    broken["tool_calls"][0]["function"]["arguments"] = "{"
-    with pytest.raises(ParseError, match="not-json"):
-        with_objects([broken])
-
-
 TEMPLATE = """
 {%- for entry in tools %}<tool>{{ entry.function.name }}</tool>{% endfor %}
 {%- for message in messages %}<{{ message.role }}>{{ message.content }}
@@ -97,7 +81,8 @@ def test_a_template_that_walks_through_arguments_renders_the_chat() -> None:
 
     template = Environment(autoescape=False).from_string(TEMPLATE)
     shown = template.render(
-        tools=json.loads(tools_column(SPECS[:1])), messages=with_objects(completion([Step([LEAP], ["true"])], "Yes."))
+        tools=json.loads(tools_column(SPECS[:1])),
+        messages=turns_of(completion([Step([LEAP], ["true"])], "Yes."), "completion"),
     )
     assert shown == (
         "<tool>calculate</tool><assistant><call>is_leap_year year=2024</call><tool>true (call00000)<assistant>Yes."
