@@ -159,6 +159,7 @@ def test_ten_faults_are_told_and_all_with_json(tmp_path: Path, capsys: pytest.Ca
     assert len(told.err.splitlines()) == 12 and "and 30 more" in told.err
     assert main(["check", file, "--for", "trl-sft", "--json"]) == 2
     found = orjson.loads(capsys.readouterr().out)
+    assert found["count"] == len(found["faults"])
     assert (found["rows"], len(found["faults"])) == (20, 40)
     assert found["faults"][3] == {
         "where": f"{file}:2",
