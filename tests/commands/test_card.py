@@ -151,7 +151,7 @@ def paths_in(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("odd", [None, 3, "x\nSUMS\nrm -rf x", [], {}, ["a", None], {"a": []}, {"a": 1}, True, -1.5])
+@pytest.mark.parametrize("odd", [None, -1.5, "x\nSUMS\nrm -rf x", ["a", None], {"a": []}])
 def test_a_manifest_of_another_program_is_a_card_or_an_error(dataset: Path, odd: Any) -> None:
     manifest = dataset.with_name("out.manifest.json")
     step = {
