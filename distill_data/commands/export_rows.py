@@ -15,6 +15,7 @@ import orjson
 
 from distill_data.commands.rows import Done, Emit, Source, Step, opened, publish_rows
 from distill_data.data.items import Row
+from distill_data.data.rows import refuse_inexact
 from distill_data.engine.publish import files_of
 from distill_data.errors import SeedError, UsageError, YieldError
 from distill_data.formats.chats import axolotl_settings, dataset_info
@@ -109,9 +110,11 @@ def _refuse_sharing(folder: Path, data: Path) -> None:
 def _converted(to: str, source: Source, tally: Tally) -> Iterator[tuple[int, bytes, list[Row]]]:
     """Line number, bytes as they were read, and rows of each record. Raises UsageError with the place."""
     consumer, shape, first = CONSUMERS[to], Shape(), ""
-    for ordinal, (number, raw, row) in enumerate(source.file.read()):
+    for ordinal, line in enumerate(source.file.read()):
+        number, raw, row = line
         kind = kind_of(row)
         try:
+            refuse_inexact(line)
             if ordinal == 0:
                 first = kind
                 refuse_kind(to, kind)

@@ -22,9 +22,9 @@ from distill_data.commands.rows import (
 )
 from distill_data.commands.sample import make_row_place
 from distill_data.data.items import Row, canonical
-from distill_data.data.rows import Line, encode
+from distill_data.data.rows import Line, encode, refuse_inexact
 from distill_data.data.shares import mark_of
-from distill_data.errors import UsageError, YieldError
+from distill_data.errors import SeedError, UsageError, YieldError
 
 
 def merge(sources: Sequence[str], *, output: str, seed: int = 0, rejects: str = "") -> Done:
@@ -62,7 +62,7 @@ def merge(sources: Sequence[str], *, output: str, seed: int = 0, rejects: str = 
                         emit("dataset", line.raw)
                     else:
                         renamed += 1
-                        emit("dataset", encode(row, source.file.place(line.number)))
+                        emit("dataset", _written_anew(line, row, source.file.place(line.number)))
                 if not taken:
                     raise YieldError(
                         f"{source.file.name}: a share of {weight:g} takes none of its {shape.rows:,} rows; nothing was "
@@ -156,6 +156,15 @@ class _Ids:
 
 def _new_id(identity: str, content: bytes, number: int) -> str:
     return hashlib.sha256(b"%s\0%d\0%s" % (identity.encode(), number, content)).hexdigest()[:16]
+
+
+def _written_anew(line: Line, row: Row, where: str) -> bytes:
+    """A row with another id. Raises SeedError where it cannot be written as it stands."""
+    try:
+        refuse_inexact(line)
+    except SeedError as error:
+        raise SeedError(f"{where}: {error}") from None
+    return encode(row, where)
 
 
 def _taken(source: Source, weight: float, seed: int, shape: _Shape) -> Iterator[tuple[Line, int]]:

@@ -7,6 +7,7 @@ file (CSV, Parquet, .gz, .zst, a folder, a split on the Hub) is read as seeds ar
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import orjson
 
 from distill_data.data.items import Row
-from distill_data.data.seeds import SeedFile, open_seeds, read_rows
+from distill_data.data.seeds import SeedFile, exact_integer, open_seeds, read_rows
 from distill_data.data.utf8 import BOM, decode_line, without_bom
 from distill_data.errors import SeedError
 
@@ -106,6 +107,19 @@ def _lines(file: RowsFile) -> Iterator[bytes]:
             yield from iter(partial(stream.readline, ROW_LIMIT + 1), b"")
     except OSError as error:
         raise SeedError(f"{file.name}: cannot be read: {error.strerror}") from error
+
+
+def refuse_inexact(line: Line) -> None:
+    """Raise SeedError, without the place, where a column holds an integer of more than 64 bits.
+
+    It was read as a float, so a row that is written anew would have another value. Bytes that are kept need no look.
+    """
+    for value in line.row.values():
+        if type(value) is float and abs(value) >= 2.0**63:
+            try:
+                json.loads(line.raw, parse_int=exact_integer)
+            except ValueError as error:
+                raise SeedError(f"this row would not be written as it stands: {error}") from None
 
 
 def _read_jsonl(file: RowsFile) -> Iterator[Line]:

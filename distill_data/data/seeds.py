@@ -269,7 +269,7 @@ def _loads(line: str | bytes) -> Any:
     assert isinstance(line, str)  # jsonlines decodes first
     try:
         if type(value) is dict and (len(_KEY.findall(line)) != len(value) or _has_large_float(value.values())):
-            json.loads(line, object_pairs_hook=_distinct, parse_int=_exact)
+            json.loads(line, object_pairs_hook=_distinct, parse_int=exact_integer)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value
@@ -294,7 +294,8 @@ def _distinct(pairs: list[tuple[str, Any]]) -> Row:
     return row
 
 
-def _exact(digits: str) -> int:
+def exact_integer(digits: str) -> int:
+    """A JSON integer as it stands. Raises ValueError where it has more than 64 bits, which orjson makes a float of."""
     if len(digits) > 20 or not -(1 << 63) <= (number := int(digits)) < 1 << 64:
         raise ValueError(f"the integer {digits[:30]} has more than 64 bits; write it as a string")
     return number

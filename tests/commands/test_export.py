@@ -260,3 +260,17 @@ def test_a_row_of_twenty_megabytes(tmp_path: Path) -> None:
     (row,) = read_jsonl(tmp_path / "out.jsonl")
     assert row["conversations"][1]["value"] == long
     assert check_target(str(tmp_path / "out.jsonl"), "sharegpt").count == 0
+
+
+def test_an_integer_that_would_become_a_float_is_refused(tmp_path: Path) -> None:
+    large = 1 << 70
+    source = tmp_path / "in.jsonl"
+    source.write_text(
+        f'{{"id": 1, "prompt": "a", "completion": "b"}}\n{{"id": {large}, "prompt": "c", "completion": "d"}}\n'
+    )
+    with pytest.raises(SeedError, match=rf"in\.jsonl:2: .*{large} has more than 64 bits; write it as a string"):
+        export(str(source), to="trl-sft", output=str(tmp_path / "out.jsonl"))
+    assert not left_over(tmp_path) and not (tmp_path / "out.jsonl").exists()
+    source.write_text(f'{{"id": {(1 << 64) - 1}, "prompt": "a", "completion": "b"}}\n')
+    export(str(source), to="trl-sft", output=str(tmp_path / "out.jsonl"))
+    assert read_jsonl(tmp_path / "out.jsonl")[0]["id"] == (1 << 64) - 1

@@ -219,3 +219,11 @@ def test_a_late_row_that_is_wrong_leaves_nothing(tmp_path: Path, out: Path) -> N
     with pytest.raises(SeedError, match=r"b\.jsonl:2: "):
         merge([str(a), str(b)], output=str(out))
     assert sorted(tmp_path.iterdir()) == [a, b]
+
+
+def test_a_row_with_a_new_id_keeps_its_integers_or_is_refused(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    one.write_text('{"id": "r", "n": 1}\n')
+    other.write_text(f'{{"id": "r", "n": {1 << 70}}}\n')
+    with pytest.raises(UsageError, match=r"b\.jsonl:1: .*more than 64 bits"):
+        merge([str(one), str(other)], output=str(tmp_path / "out.jsonl"))
