@@ -6,6 +6,7 @@ is right. A relation is looked at only where every column is right by itself.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -14,12 +15,12 @@ from typing import Any
 import orjson
 
 from distill_data.data.items import Record
+from distill_data.data.seeds import exact_integer
 from distill_data.errors import SeedError
 
 ROLES = ("system", "user", "assistant", "tool")
 
-LONG = re.compile(r"(?<![\d.eE+-])-?(\d{20,})(?![\d.eE])")
-QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+LONG = re.compile(r"\d{19}")
 
 Check = Callable[[Any], str]
 """What is wrong with a value, as the rest of a sentence; nothing where it is right."""
@@ -176,9 +177,11 @@ def tools(value: Any) -> str:
 def read_json(text: str) -> Any:
     """The value of JSON text. Raises ValueError, and SeedError where an integer would become a float."""
     value = orjson.loads(text)
-    for digits in LONG.findall(QUOTED.sub("", text)) if LONG.search(text) else ():
-        if len(digits) > 20 or int(digits) >= 1 << 64:
-            raise SeedError(f"the integer {digits[:30]} has more than 64 bits; write it as a text")
+    if LONG.search(text):
+        try:
+            json.loads(text, parse_int=exact_integer)
+        except (ValueError, RecursionError) as error:
+            raise SeedError(str(error)) from None
     return value
 
 

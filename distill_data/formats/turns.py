@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from distill_data.data.columns import x_of
+from distill_data.data.columns import text_of, x_of
 from distill_data.data.exchange import Message
 from distill_data.data.items import Row
 from distill_data.errors import SeedError
@@ -118,8 +118,10 @@ def prompt_of(row: Row) -> list[Message]:
             raise SeedError(f"{name} ends with an answer, and other columns of this row answer it too")
         return messages
     if "prompt" in row:
-        asked = turns_of(row["prompt"], "prompt", "user")
-        return with_system(row, [*_history(row), *asked] if isinstance(row["prompt"], str) else asked)
+        if not isinstance(row["prompt"], str):
+            return with_system(row, turns_of(row["prompt"], "prompt", "user"))
+        asked = turns_of(text_of([row["prompt"], row.get("input")]), "prompt", "user")
+        return with_system(row, [*_history(row), *asked])
     if any(name in row for name in ASKED):
         return with_system(row, [*_history(row), {"role": "user", "content": x_of(row)}])
     raise SeedError(f"there is no prompt in this row; there are: {', '.join(row)}")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from distill_data.errors import SeedError
+from distill_data.formats.checks import read_json
 from distill_data.formats.turns import Given, chat_of, flat, kind_of, pair_of, prompt_of, split_thought, tools_of
 
 USER = {"role": "user", "content": "Which is larger, 9.8 or 9.11?"}
@@ -233,3 +234,15 @@ def test_the_call_of_an_older_row_is_a_call() -> None:
     (message,) = chat_of({"messages": [USER, called]}).completion
     assert message["tool_calls"] == [{"type": "function", "function": {"name": "f", "arguments": {"a": [1]}}}]
     assert "function_call" not in message
+
+
+def test_what_a_prompt_is_applied_to_is_asked_too() -> None:
+    row = {"prompt": "Translate.", "input": "Hallo", "output": "Hello"}
+    assert chat_of(row).prompt == [{"role": "user", "content": "Translate.\nHallo"}]
+
+
+@pytest.mark.parametrize("number", [-9999999999999999999, -(1 << 63) - 1, 1 << 64])
+def test_an_integer_in_json_text_is_never_a_float(number: int) -> None:
+    with pytest.raises(SeedError, match="more than 64 bits"):
+        read_json(f'{{"a": {number}}}')
+    assert read_json(f'{{"a": "{number}", "b": 1.5}}')["a"] == str(number)

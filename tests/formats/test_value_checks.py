@@ -16,7 +16,7 @@ from distill_data.formats.checks import read_json
     "text", ['{"a": 18446744073709551616}', "[-100000000000000000000]", '{"a\\"1": [1, 10000000000000000000000]}']
 )
 def test_an_integer_that_would_become_a_float_is_refused(text: str) -> None:
-    with pytest.raises(SeedError, match="more than 64 bits; write it as a text"):
+    with pytest.raises(SeedError, match="more than 64 bits; write it as a string"):
         read_json(text)
 
 
