@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distill_data.errors import UsageError
@@ -159,6 +159,7 @@ NAMES = sorted(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first text of a process loads the tables of Unicode
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING), st.sampled_from(sorted(CONTRACTS)))
 def test_any_record_has_faults_or_none_and_each_names_a_column(record: dict[str, Any], trainer: str) -> None:
     for fault in faults(record, trainer):
