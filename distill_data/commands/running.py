@@ -15,7 +15,7 @@ from typing import Any
 from distill_data.commands.options import Options
 from distill_data.commands.work import Work
 from distill_data.data.items import Item, Outcome
-from distill_data.engine.ask import Parking, Seat, Tally, add_cost, make_ask, make_park, make_refuse
+from distill_data.engine.ask import Parking, Seat, Tally, make_ask, make_park, make_refuse
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
 from distill_data.engine.outcomes import encode_outcome
@@ -24,6 +24,7 @@ from distill_data.engine.send import Sender
 from distill_data.engine.spill import Spill
 from distill_data.errors import DiskError, DistillError, Interrupted
 from distill_data.reporting import Progress
+from distill_data.teachers.prices import Price, cost_of, dearest
 
 LOG = logging.getLogger(__name__)
 GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
@@ -59,20 +60,16 @@ class Run:
             spill.put(item.ordinal, encode_outcome(item, outcome))
             self.count.add(outcome, str(item.row.get(group_by, "")) if group_by else "")
 
-    def price(self) -> tuple[float, float] | None:
+    def price(self) -> Price | None:
         """The dearest of the teachers': the journal does not tell which of several was paid."""
-        prices = [seat.price for seat in self.seats.values()]
-        known = [price for price in prices if price is not None]
-        if len(known) < len(prices):
-            return None
-        return max((p[0] for p in known), default=0.0), max((p[1] for p in known), default=0.0)
+        return dearest([seat.price for seat in self.seats.values()])
 
     def spent(self) -> tuple[int, float | None]:
         """Tokens and USD over all invocations, what is in doubt included."""
         totals = self.journal.totals
         prompt = totals.prompt_tokens + totals.doubt.prompt_tokens
         completion = totals.completion_tokens + totals.doubt.completion_tokens
-        return prompt + completion, add_cost(0.0, self.price(), prompt, completion)
+        return prompt + completion, cost_of(self.price(), (prompt, completion, totals.cached_tokens))
 
     def history(self) -> dict[str, Any]:
         """What happened, as opposed to what came of it."""

@@ -25,6 +25,7 @@ from distill_data.engine.journal import Entry, Journal, Usage
 from distill_data.engine.limiter import Limiter
 from distill_data.errors import AnswerFailed, DamageError, MissingAnswer
 from distill_data.teachers import BadReply, read_answer
+from distill_data.teachers.prices import Price, add_costs, cost_of
 from distill_data.teachers.protocol import Teacher
 
 NOBODY = "0" * 16
@@ -44,8 +45,7 @@ class Seat:
     """What the user calls it."""
     teacher: Teacher
     limiter: Limiter
-    price: tuple[float, float] | None = None
-    """USD per million prompt and completion tokens."""
+    price: Price | None = None
 
 
 class Call(NamedTuple):
@@ -67,6 +67,11 @@ class Call(NamedTuple):
     """For the drift check: one more sample of a question that has answers on disk, or one to somebody new."""
     posts: int = 1
     """Requests on the wire that it takes."""
+
+    @property
+    def cost(self) -> float | None:
+        """USD at most; None where the price is unknown."""
+        return cost_of(self.seat.price, (self.prompt_tokens, self.completion_tokens, 0))
 
 
 @dataclass(slots=True)
@@ -275,7 +280,7 @@ def make_park(parking: Parking) -> Miss:
             parking.first_body = parking.first_body or call.body
             parking.prompt_tokens += call.prompt_tokens
             parking.completion_tokens += call.completion_tokens
-            parking.cost = add_cost(parking.cost, call.seat.price, call.prompt_tokens, call.completion_tokens)
+            parking.cost = add_costs(parking.cost, call.cost)
         raise Parked
 
     return park
@@ -295,10 +300,3 @@ def make_refuse(shelves: Sequence[Shelf]) -> Miss:
         )
 
     return refuse
-
-
-def add_cost(total: float | None, price: tuple[float, float] | None, prompt: int, completion: int) -> float | None:
-    """USD so far plus these tokens; None, which is unknown and stays so, where a price is."""
-    if total is None or price is None:
-        return None
-    return total + (prompt * price[0] + completion * price[1]) / 1e6

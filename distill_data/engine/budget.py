@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distill_data.errors import BudgetError
+from distill_data.teachers.prices import add_costs
 
 
 @dataclass(slots=True)
@@ -42,4 +43,4 @@ class Budget:
         self.reserved_tokens -= reserved_tokens
         self.reserved_cost -= reserved_cost or 0.0
         self.tokens += tokens
-        self.cost = None if self.cost is None or cost is None else self.cost + cost
+        self.cost = add_costs(self.cost, cost)

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import orjson
 
 from distill_data.data.exchange import Answer, Lost, Reply
-from distill_data.engine.ask import Call, Seat, Tally, add_cost
+from distill_data.engine.ask import Call, Seat, Tally
 from distill_data.engine.blobs import Blobs, place_of
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
 from distill_data.engine.retry import Verdict, backoff, judge, judge_bad_reply, judge_lost
 from distill_data.errors import AnswerFailed, BudgetError, DiskError, DistillError, TeacherError
 from distill_data.teachers import BadReply, read_answer
+from distill_data.teachers.prices import cost_of
 
 SAME_REFUSAL_LIMIT = 20
 HTTP_ERROR = 500
@@ -96,7 +97,7 @@ class Sender:
             limiter.succeeded(reply.headers)
             limiter.correct(expected, used)
             usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
-            self._settle(expected, cost, used, add_cost(0.0, call.seat.price, *usage[:2]))
+            self._settle(expected, cost, used, cost_of(call.seat.price, usage))
             try:
                 if reply.blob:
                     reply, answer = await self._keep_blob(reply, answer)
@@ -119,7 +120,7 @@ class Sender:
 
     async def _reserve(self, call: Call, expected: int) -> float | None:
         """Set the most that this may cost aside. What others have set aside may come back, so it waits for them."""
-        cost = add_cost(0.0, call.seat.price, call.prompt_tokens, call.completion_tokens)
+        cost = call.cost
         while True:
             broken = self.journal.broken or self.blobs.broken
             if broken is not None:

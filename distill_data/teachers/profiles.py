@@ -9,7 +9,7 @@
     concurrency = 32
     rpm = 500
     tpm = 200000
-    price = { input = 2.5, output = 10.0 }      # USD per million tokens
+    price = { input = 2.5, output = 10.0, cached = 1.25 }      # USD per million tokens; `cached` may be left out
     capabilities = { json_schema = true, seed = true }
 
 Reads no key and sends nothing; whether a variable is set is found out when a teacher is about to be asked.
@@ -27,13 +27,14 @@ from typing import Any
 
 from distill_data.errors import UsageError
 from distill_data.teachers import BACKENDS
+from distill_data.teachers.prices import FREE, Price
 from distill_data.teachers.protocol import Profile
 
 DEFAULT_TEACHER = "local/smollm2"
 ON_THE_WIRE = frozenset({"openai"})
 """Backends that have a base URL, a key and headers."""
-FREE = frozenset({"local", "transformers", "echo"})
-"""Backends that cost nothing."""
+COST_NOTHING = frozenset({"local", "transformers", "echo"})
+"""Backends that run in this process."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -67,7 +68,7 @@ def _is_headers(value: Any) -> bool:
 
 
 def _is_price(value: Any) -> bool:
-    if not isinstance(value, Mapping) or set(value) != {"input", "output"}:
+    if not isinstance(value, Mapping) or not {"input", "output"} <= set(value) <= {"input", "output", "cached"}:
         return False
     return all(type(amount) in (int, float) and 0 <= amount < math.inf for amount in value.values())
 
@@ -83,7 +84,7 @@ FIELDS: Mapping[str, Check] = {
     "concurrency": (_is_count, "a whole number above 0"),
     "rpm": (_is_positive, "a number above 0"),
     "tpm": (_is_positive, "a number above 0"),
-    "price": (_is_price, "{ input = X, output = Y }, in USD per million tokens"),
+    "price": (_is_price, "{ input = X, output = Y, cached = Z }, in USD per million tokens"),
     "insecure_http": (_is_flag, "true or false"),
     "capabilities": (lambda value: isinstance(value, Mapping), "a table"),
 }
@@ -186,9 +187,9 @@ def _read_profile(name: str, table: Any, where: str) -> Profile:
     backend, _, model = table["model"].partition("/")
     if backend not in BACKENDS or not (model or backend == "echo"):
         raise UsageError(f"{where}: model: {_no_model(backend)}")
-    price = table.get("price")
-    prices = (float(price["input"]), float(price["output"])) if price else None
-    return _settle(Profile(name=name, **{**table, "price": prices}), where)
+    told = table.get("price")
+    price = Price(told["input"], told["output"], told.get("cached")) if told else None
+    return _settle(Profile(name=name, **{**table, "price": price}), where)
 
 
 def _settle(profile: Profile, where: str) -> Profile:
@@ -199,7 +200,7 @@ def _settle(profile: Profile, where: str) -> Profile:
             f"{where}: {backend} runs in this process and takes no base URL, key or headers. "
             "To ask a server, name one of its models: -t openai/MODEL."
         )
-    return replace(profile, price=(0.0, 0.0)) if backend in FREE and profile.price is None else profile
+    return replace(profile, price=FREE) if backend in COST_NOTHING and profile.price is None else profile
 
 
 def _verify(value: Any, check: Check, where: str) -> None:

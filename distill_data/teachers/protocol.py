@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from distill_data.data.exchange import Reply, Request
+from distill_data.teachers.prices import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class Profile:
     """Upper bound of requests in flight."""
     rpm: float | None = None
     tpm: float | None = None
-    price: tuple[float, float] | None = None
-    """USD per million prompt and completion tokens; None is unknown, never free."""
+    price: Price | None = None
+    """None is unknown, never free."""
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     """What the user declares; anything absent is resolved by the backend."""
     insecure_http: bool = False

@@ -22,7 +22,6 @@ from distill_data.engine.ask import (
     Parking,
     Seat,
     Tally,
-    add_cost,
     estimate,
     make_ask,
     make_park,
@@ -32,7 +31,9 @@ from distill_data.engine.ask import (
 from distill_data.engine.journal import Journal
 from distill_data.engine.limiter import Limiter
 from distill_data.errors import AnswerFailed, DamageError, MissingAnswer
+from distill_data.teachers.prices import Price
 
+PRICE = Price(1.0, 2.0)
 ONE, TWO = "0000000000000001", "0000000000000002"
 
 
@@ -53,7 +54,7 @@ class Plain:
     async def aclose(self) -> None: ...
 
 
-def seat(identity: str = "here", price: tuple[float, float] | None = (1.0, 2.0)) -> Seat:
+def seat(identity: str = "here", price: Price | None = PRICE) -> Seat:
     return Seat(identity, Plain({"url": identity}), Limiter(8), price)
 
 
@@ -366,12 +367,6 @@ def test_a_failure_on_disk_is_no_answer_where_sending_is_on(journal: Journal) ->
         assert (await ask_for(ONE)(request())).text == "answer 1"
 
     asyncio.run(main())
-
-
-def test_costs_are_unknown_once_a_price_is() -> None:
-    assert add_cost(1.0, (2.0, 10.0), 500_000, 100_000) == pytest.approx(3.0)
-    assert add_cost(1.0, None, 0, 0) is None
-    assert add_cost(None, (1.0, 1.0), 0, 0) is None
 
 
 @pytest.mark.parametrize(("sampling", "tokens"), [({"max_tokens": 9}, 9), ({}, 0), ({"max_tokens": None}, 0)])

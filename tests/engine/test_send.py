@@ -23,9 +23,11 @@ from distill_data.engine.journal import Doubt, Journal
 from distill_data.engine.limiter import Limiter
 from distill_data.engine.send import SAME_REFUSAL_LIMIT, Sender, Stopped
 from distill_data.errors import AnswerFailed, BudgetError, DiskError, TeacherError
+from distill_data.teachers.prices import Price
 
 OWNER = "00000000000000aa"
 PROMPT, COMPLETION = 10, 20
+PRICE = Price(1e6, 1e6)
 """Expected of each call; what a good reply reports is 8 and 4, 3 of them cached."""
 
 
@@ -100,7 +102,7 @@ def shop(tmp_path: Path) -> Iterator[Open]:
         *script: Reply | Lost,
         budget: Budget | None = None,
         width: int = 8,
-        price: tuple[float, float] | None = (1e6, 1e6),
+        price: Price | None = PRICE,
         draw: float = 0.0,
     ) -> Shop:
         journals.append(Journal(tmp_path / "journal"))
@@ -397,7 +399,7 @@ def test_one_at_a_time_the_budget_is_used_up_to_the_last_reserve(shop: Open) -> 
 
 
 def test_money_stops_the_run_before_the_limit_is_passed(shop: Open) -> None:
-    made = shop(Lost("reset", sent=True), good(), width=1, price=(1e6, 2e6), budget=Budget(max_cost=150.0))
+    made = shop(Lost("reset", sent=True), good(), width=1, price=Price(1e6, 2e6), budget=Budget(max_cost=150.0))
     ends = asyncio.run(made.buy_all(20))
     assert isinstance(made.sender.stopping, BudgetError) and "--max-cost" in str(made.sender.stopping)
     # In doubt, 10 + 2 * 20 = 50; then 8 + 2 * 4 = 16 each while a reserve of 50 fits below 150.

@@ -9,6 +9,7 @@ import pytest
 
 from distill_data.errors import UsageError
 from distill_data.teachers import BACKENDS, Resolved, bound_concurrency
+from distill_data.teachers.prices import FREE, Price
 from distill_data.teachers.profiles import DEFAULT_TEACHER, find_profile, load_profiles
 from distill_data.teachers.protocol import Capabilities, Profile
 
@@ -22,7 +23,7 @@ timeout = 300
 concurrency = 32
 rpm = 500
 tpm = 200000
-price = { input = 2.5, output = 10 }
+price = { input = 2.5, output = 10, cached = 0.25 }
 insecure_http = false
 capabilities = { choice = "none", json_schema = true, seed = true, logprobs = false, max_tokens_field = "max_tokens" }
 
@@ -50,7 +51,7 @@ def test_every_key(tmp_path: Path) -> None:
         concurrency=32,
         rpm=500,
         tpm=200000,
-        price=(2.5, 10.0),
+        price=Price(2.5, 10, 0.25),
         capabilities={
             "choice": "none",
             "json_schema": True,
@@ -59,7 +60,7 @@ def test_every_key(tmp_path: Path) -> None:
             "max_tokens_field": "max_tokens",
         },
     )
-    assert profiles["small"].price == (0.0, 0.0)
+    assert profiles["small"].price == FREE
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +112,8 @@ M = '[models.m]\nmodel = "openai/x"\n'
         (M + "price = 3", "price must be"),
         (M + "price = { input = 3 }", "price must be"),
         (M + "price = { input = 3, output = -1 }", "price must be"),
+        (M + "price = { input = 3, output = 1, cached = true }", "price must be"),
+        (M + "price = { input = 3, output = 1, write = 2 }", "price must be"),
         (M + 'insecure_http = "yes"', "insecure_http must be true or false"),
         (M + "capabilities = 3", "capabilities must be a table"),
         (M + "capabilities = { seeds = true }", "capabilities: there is no key 'seeds'; did you mean 'seed'"),
@@ -134,7 +137,7 @@ def test_a_mistake_names_the_file_and_the_key_and_shows_no_value(tmp_path: Path,
 def test_a_name_without_a_profile(name: str) -> None:
     profile = find_profile(name, {})
     assert (profile.name, profile.model) == (name, name)
-    assert profile.price == (None if name.startswith("openai") else (0.0, 0.0))
+    assert profile.price == (None if name.startswith("openai") else FREE)
 
 
 @pytest.mark.parametrize(
