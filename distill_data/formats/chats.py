@@ -130,7 +130,10 @@ def _closed(call: Mapping[str, Any]) -> dict[str, Any]:
 def _part(part: Any, images: Iterator[Any]) -> Any:
     if not isinstance(part, Mapping) or part.get("type") != "image":
         return part
-    return {"type": "image_url", "image_url": {"url": next(images, "")}}
+    address = next(images, None)
+    if address is None:
+        raise SeedError("the row has fewer images than its messages have parts for")
+    return {"type": "image_url", "image_url": {"url": address}}
 
 
 def _addresses(row: Row) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from distill_data.data.exchange import Message
 from distill_data.data.items import Row
 from distill_data.errors import SeedError
 from distill_data.formats.trl import images_of
-from distill_data.formats.turns import Given, chat_of, flat, prompt_of
+from distill_data.formats.turns import Given, chat_of, flat, prompt_of, tools_of
 
 JSON_KEYS = ("tools", "arguments", "details")
 """Keys whose values are JSON text in a table, wherever they stand."""
@@ -49,7 +49,8 @@ def _json_text(key: str, value: Any) -> str:
 def verl(given: Given) -> list[Row]:
     """data_source, prompt, ability, reward_model with the ground truth, and extra_info.
 
-    The ground truth is the row's answer; without one, what the completion's last message says.
+    The ground truth is the row's answer; without one, what the completion's last message says. verl configures tools
+    elsewhere, so here they are JSON text in extra_info.
     """
     row = given.row
     prompt = [_spoken(message) for message in prompt_of(row)]
@@ -58,7 +59,8 @@ def verl(given: Given) -> list[Row]:
     meta = row.get("meta")
     made_by = meta.get("recipe") if isinstance(meta, dict) else None
     images = images_of(row).get("images")
-    found = {"images": [{"image": image} for image in images]} if isinstance(images, list) else {}
+    found = {} if images is None else {"images": [{"image": image} for image in images]}
+    more = {"tools": orjson.dumps(tools_of(row)).decode()} if "tools" in row else {}
     return [
         {
             "data_source": str(row.get("data_source") or made_by or "distill-data"),
@@ -66,7 +68,7 @@ def verl(given: Given) -> list[Row]:
             "ability": str(row.get("ability") or "general"),
             "reward_model": {"style": "rule", "ground_truth": truth},
             **found,
-            "extra_info": {"split": "train", "index": given.ordinal, "id": str(row.get("id", ""))},
+            "extra_info": {"split": "train", "index": given.ordinal, "id": str(row.get("id", "")), **more},
         }
     ]
 

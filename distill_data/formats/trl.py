@@ -13,6 +13,7 @@ from distill_data.errors import SeedError
 from distill_data.formats.turns import (
     IMAGES,
     Given,
+    answer_beside,
     chat_of,
     pair_of,
     prompt_of,
@@ -28,7 +29,7 @@ def sft(given: Given) -> list[Row]:
     row = given.row
     if given.kind == "text":
         return [{**named(row), "text": row["text"]}]
-    if "responses" not in row and (name := whole_of(row)):
+    if "responses" not in row and (name := whole_of(row)) and not answer_beside(row):
         return [{**named(row), "messages": with_system(row, turns_of(row[name], name)), **beside(row)}]
     chat = chat_of(row)
     return [{**named(row), "prompt": chat.prompt, "completion": chat.completion, **beside(row)}]
@@ -97,9 +98,10 @@ def images(row: Row) -> Row:
 
 def images_of(row: Row) -> Row:
     """The column `images`, a list, where the row has images: for readers that know no column of a single one."""
-    if row.get("image") is not None and row.get("images") is None:
-        return {"images": [row["image"]]}
-    return {"images": row["images"]} if "images" in row else {}
+    found = row.get("images") or row.get("image")
+    if found:
+        return {"images": found if isinstance(found, list) else [found]}
+    return {"images": []} if "images" in row else {}
 
 
 def refuse_beside(row: Row, reader: str) -> None:

@@ -95,8 +95,10 @@ def chat_of(row: Row) -> Chat:
     """
     if "responses" in row and "scores" in row:
         return Chat(prompt_of(row), turns_of(ranked_of(row)[0][1], "responses", "assistant"))
-    if name := whole_of(row):
+    if (name := whole_of(row)) and not (beside := answer_beside(row)):
         return _split(with_system(row, turns_of(row[name], name)))
+    if name:
+        return Chat(prompt_of(row), turns_of(row[beside], beside, "assistant"))
     if "prompt" in row and "completion" in row:
         return Chat(prompt_of(row), turns_of(row["completion"], "completion", "assistant"))
     answer = next((name for name in ANSWERED if name in row), "")
@@ -133,6 +135,13 @@ def whole_of(row: Row) -> str:
     if row.get("prompt") is not None and any(row.get(name) is not None for name in answers):
         return ""
     return next((name for name in CHATS if row.get(name) is not None), "")
+
+
+def answer_beside(row: Row) -> str:
+    """The column that answers a conversation which ends with a user's turn; else empty."""
+    if not (name := whole_of(row)) or turns_of(row[name], name)[-1]["role"] != "user":
+        return ""
+    return next((name for name in ("completion", *ANSWERED) if row.get(name) is not None), "")
 
 
 def with_system(row: Row, messages: list[Message]) -> list[Message]:

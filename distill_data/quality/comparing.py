@@ -38,7 +38,8 @@ _SHARE = 8
 # A dash between words is punctuation; one beside a number is a sign.
 _SIGNS = re.compile(r"[+<>=^%×÷√±≤≥≠]|(?<=\w)#|(?<=[\d)])\s*[-*/]|[-*/]\s*(?=[\d(])")
 # Without numbers there are signs behind a word, as in C++, and between single letters; others are quotes and marks.
-_SIGNS_OF_LETTERS = re.compile(r"(?<=[\w)+]) ?[+<>=^×÷±≤≥≠]|(?<=\w)#|(?<=\b\w) ?[-*/](?= ?\w\b)")
+_SIGNS_OF_LETTERS = re.compile(r"(?<=[\w)+]) ?[+<>=^×÷±≤≥≠]+|(?<=\w)#|(?<=\b\w) ?[-*/](?= ?\w\b)")
+_DIGIT = re.compile(r"\d")  # of a number, with or without a unit
 _ANY_SIGN = re.compile(r"[-+<>=^%×÷√±≤≥≠#*/]")
 
 
@@ -54,7 +55,8 @@ class Compared(NamedTuple):
 def key_of(text: str) -> bytes:
     """16 bytes that are equal for equal texts: the words, folded, and the signs that make another sum of them."""
     found = " ".join(words(text)) or _bare(text)
-    return blake2b(f"{found}\n{_signs(text, _SIGNS)}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    signs = f"{_signs(text, _SIGNS)}\n{_signs(text, _SIGNS_OF_LETTERS)}"
+    return blake2b(f"{found}\n{signs}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def make_compared(ngram: int) -> Callable[[str], Compared]:
@@ -67,7 +69,7 @@ def _by_words(text: str) -> Compared:
     if not listed:
         return Compared(frozenset([_bare(text)]), 0)
     found = frozenset(listed)
-    numbers = (*filter(str.isdecimal, listed),)
+    numbers = (*filter(_DIGIT.match, listed),)
     left = found - _ENGLISH
     if (len(found) - len(left)) * _SHARE < len(found):
         left = min((found - others for others in _OTHERS), key=len)

@@ -399,6 +399,31 @@ def test_a_single_image_goes_along() -> None:
     assert part == {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
 
 
+@pytest.mark.parametrize("images", [{"images": "a.png"}, {"image": "a.png", "images": []}])
+def test_one_image_is_one_wherever_it_stands(images: dict[str, Any]) -> None:
+    record = {"messages": [*LOOK, BAD], **images}
+    assert row("sharegpt", record)["images"] == ["a.png"] and row("verl", record)["images"] == [{"image": "a.png"}]
+
+
+def test_a_place_without_an_image_is_told() -> None:
+    with pytest.raises(SeedError, match="fewer images than its messages have parts for"):
+        convert("openai-sft", Given({"messages": [*LOOK, BAD]}, "sft"))
+
+
+@pytest.mark.parametrize("column", ["completion", "output", "answer"])
+def test_an_answer_beside_a_conversation_that_ends_with_a_question_is_its_last_turn(column: str) -> None:
+    record = {"messages": [USER, GOOD, USER], column: "9.8"}
+    said = {"role": "assistant", "content": "9.8"}
+    assert row("trl-sft", record) == {"prompt": [USER, GOOD, USER], "completion": [said]}
+    assert [turn["value"] for turn in row("sharegpt", record)["conversations"]][-1] == "9.8"
+
+
+def test_tools_go_along_to_verl() -> None:
+    made = row("verl", {"prompt": [USER], "completion": [GOOD], "tools": [FUNCTION]})
+    (tool,) = orjson.loads(made["extra_info"]["tools"])
+    assert tool["function"] == FUNCTION
+
+
 @pytest.mark.parametrize("target", ["openai-sft", "openai-dpo"])
 def test_an_image_without_a_place_is_not_lost(target: str) -> None:
     answers = {"chosen": [GOOD], "rejected": [BAD]} if target == "openai-dpo" else {"completion": [GOOD]}

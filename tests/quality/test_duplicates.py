@@ -140,6 +140,8 @@ def test_exact_is_blind_to_case_width_space_and_punctuation(text: str) -> None:
         ("", "🙂"),
         ("a<b", "a>b"),
         ("３＋４", "３－４"),
+        ("a - b", "a / b"),
+        ("x >= y", "x > y"),
     ],
 )
 def test_signs_and_wordless_texts_make_another_text(one: str, other: str) -> None:
@@ -166,6 +168,9 @@ def test_numbers_and_signs_make_another_task_of_the_same_words() -> None:
         ("def f(x): return x+y", "def f(x): return x*y"),
         ("Solve x + y", "Solve x - y"),
         ("Is a < b?", "Is a > b?"),
+        ("Return x if x >= y", "Return x if x > y"),
+        ("Walk 5km to the north", "Walk 6km to the north"),
+        ("Explain the 2nd law", "Explain the 5th law"),
     ],
 )
 def test_the_order_of_numbers_and_signs_without_numbers_make_another_task(one: str, other: str) -> None:
