@@ -54,6 +54,7 @@ LATE = {
     "torch",
     "transformers",
     "ray",
+    "genai_prices",
 }
 """Libraries that are imported inside the function that needs them, because they take long to load."""
 

@@ -28,13 +28,14 @@ from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, questions_digest, read_recipe
 from distill_data.commands.roles import FROM_STUDENTS, find_profiles
 from distill_data.commands.running import Run, rehearse, run_live, run_parked, run_replay
+from distill_data.commands.spending import prices_to_json, read_paid
 from distill_data.commands.work import Work
 from distill_data.data.items import Row, digest
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import is_published, withdraw
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.spill import Spill
-from distill_data.errors import DriftError, UsageError
+from distill_data.errors import DiskError, DriftError, UsageError
 from distill_data.recipes import Recipe
 from distill_data.reporting import Progress
 from distill_data.teachers import Resolved
@@ -163,32 +164,41 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     journal = Journal(run.journal)
     spill = None
     try:
+        stored = run.load()
         if len(journal):
-            _check_drift(loop, job, journal, run.load())
+            _check_drift(loop, job, journal, stored)
         else:
             loop.run(rehearse(_pass(job, journal)))
-        run.save(
-            {
-                "created_by": __version__,
-                "items": job.seeds.rows,
-                "rows": job.options.rows,
-                "recipe": job.recipe.name,
-                "plan": job.plan,
-                "questions": job.questions,
-                "reuse": _shelves(job.options),
-                "teachers": seating.facts_of(job.profiles, job.resolved),
-            }
-        )
+        live = _pass(job, journal)
+        live.paid_before = read_paid(stored)
+        facts = {**_facts(job), "prices": prices_to_json(live.prices)}
+        run.save({**facts, "paid": live.paid()})
         journal.prepare()
         spill = Spill(run.spill)
-        live = _pass(job, journal)
         stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say)) or job.seeds.changed()
         journal.close()  # what still lands now is in the counts
+        if len(live.seats) > 1:
+            with contextlib.suppress(DiskError):  # without the note it counts as dear as it can have been
+                run.save({**facts, "paid": live.paid()})
         return end_run(job, spill, live, stopped)
     finally:
         journal.close()
         if spill is not None:
             spill.close()
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """What `run.json` says the run is about."""
+    return {
+        "created_by": __version__,
+        "items": job.seeds.rows,
+        "rows": job.options.rows,
+        "recipe": job.recipe.name,
+        "plan": job.plan,
+        "questions": job.questions,
+        "reuse": _shelves(job.options),
+        "teachers": seating.facts_of(job.profiles, job.resolved),
+    }
 
 
 def _pass(job: Job, journal: Journal) -> Run:
@@ -283,7 +293,7 @@ def _replay(
     refuse_overwriting(Path(output), [seeds], options)
     source = run_at(options.replay, "--replay")
     stored = source.load()
-    profiles, resolved = seating.recall_teachers(stored["teachers"])
+    profiles, resolved = seating.recall_teachers(stored)
     found = find_seeds(seeds, options, None)
     job = _plan(loop, recipe, found, Path(output), options, prepare, say, {}, profiles=profiles, resolved=resolved)
     journal = Journal(source.journal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from distill_data.commands.options import Options
@@ -85,6 +86,7 @@ def find_profiles(options: Options, recipe: Recipe) -> dict[str, Profile]:
         **_numbered("teacher", "-t", find(teachers)),
         **_numbered("answerer", "--answer-teacher", find(answerers)),
     }
+    found = {role: _priced(profile) for role, profile in found.items()}
     _check_prices(options, found)
     _warn_of_itself(found)
     return found
@@ -147,12 +149,22 @@ def _numbered(role: str, option: str, profiles: Sequence[Profile]) -> dict[str, 
     return {role if n == 1 else f"{role}-{n}": profile for n, profile in enumerate(profiles, start=1)}
 
 
+def _priced(profile: Profile) -> Profile:
+    """With a price, where a table knows the one that the user doesn't say. Raises UsageError for a bad base URL."""
+    if profile.price is not None or profile.model.partition("/")[0] not in ON_THE_WIRE:
+        return profile
+    from distill_data.teachers.price_table import look_up_price
+
+    return replace(profile, price=look_up_price(profile))
+
+
 def _check_prices(options: Options, profiles: Mapping[str, Profile]) -> None:
     for profile in profiles.values():
         if options.max_cost is not None and profile.price is None:
             raise UsageError(
                 f"--max-cost: the price of {profile.name} is unknown. Give it in distill.toml as "
-                "price = { input = X, output = Y } (USD per million tokens), or limit --max-tokens-total instead."
+                "price = { input = X, output = Y } (USD per million tokens), or limit --max-tokens-total instead. "
+                "The extra `prices` knows those of well-known models: pip install 'distill-data[prices]'."
             )
 
 

@@ -13,18 +13,19 @@ from functools import partial
 from typing import Any
 
 from distill_data.commands.options import Options
+from distill_data.commands.spending import Paid, Spent, join, prices_to_json, sum_up
 from distill_data.commands.work import Work
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.ask import Parking, Seat, Tally, make_ask, make_park, make_refuse
 from distill_data.engine.budget import Budget
-from distill_data.engine.journal import Journal
+from distill_data.engine.journal import Journal, Usage
 from distill_data.engine.outcomes import encode_outcome
 from distill_data.engine.publish import Count
 from distill_data.engine.send import Sender
 from distill_data.engine.spill import Spill
 from distill_data.errors import DiskError, DistillError, Interrupted
 from distill_data.reporting import Progress
-from distill_data.teachers.prices import Price, cost_of, dearest
+from distill_data.teachers.prices import Price
 
 LOG = logging.getLogger(__name__)
 GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
@@ -42,6 +43,8 @@ class Run:
     journal: Journal
     reuse: Sequence[Journal]
     options: Options
+    paid_before: Paid = field(default_factory=dict)
+    """What earlier invocations are known to have paid to whom."""
     tally: Tally = field(default_factory=Tally)
     count: Count = field(init=False)
     started: float = field(default_factory=time.monotonic)
@@ -60,21 +63,22 @@ class Run:
             spill.put(item.ordinal, encode_outcome(item, outcome))
             self.count.add(outcome, str(item.row.get(group_by, "")) if group_by else "")
 
-    def price(self) -> Price | None:
-        """The dearest of the teachers': the journal does not tell which of several was paid."""
-        return dearest([seat.price for seat in self.seats.values()])
+    @property
+    def prices(self) -> dict[str, Price | None]:
+        return {role: seat.price for role, seat in self.seats.items()}
 
-    def spent(self) -> tuple[int, float | None]:
-        """Tokens and USD over all invocations, what is in doubt included."""
-        totals = self.journal.totals
-        prompt = totals.prompt_tokens + totals.doubt.prompt_tokens
-        completion = totals.completion_tokens + totals.doubt.completion_tokens
-        return prompt + completion, cost_of(self.price(), (prompt, completion, totals.cached_tokens))
+    def paid(self) -> dict[str, Usage]:
+        """Who is known to have been paid what, over all invocations."""
+        return join(self.paid_before, self.tally.paid)
+
+    def spent(self) -> Spent:
+        """Over all invocations, what is in doubt included."""
+        return sum_up(self.journal.totals, self.prices, self.paid())
 
     def history(self) -> dict[str, Any]:
         """What happened, as opposed to what came of it."""
         totals = self.journal.totals
-        tokens, cost = self.spent()
+        tokens, cost, in_doubt = self.spent()
         return {
             "bought": self.tally.bought,
             "reused": self.tally.reused,
@@ -88,10 +92,13 @@ class Run:
             "cached_tokens": totals.cached_tokens,
             "tokens": tokens,
             "cost": cost,
+            "cost_in_doubt": in_doubt,
+            "prices": prices_to_json(self.prices),
             "seconds": round(time.monotonic() - self.started, 3),
         }
 
     def progress(self) -> Progress:
+        spent = self.spent()
         return Progress(
             items=self.work.items if self.work.target is None else None,
             target=self.work.target,
@@ -103,7 +110,8 @@ class Run:
             reused=self.tally.reused,
             prompt_tokens=self.tally.prompt_tokens,
             completion_tokens=self.tally.completion_tokens,
-            cost=self.spent()[1],
+            cost=spent.cost,
+            cost_in_doubt=spent.in_doubt,
             seconds=time.monotonic() - self.started,
             limit=sum(seat.limiter.limit for seat in self.seats.values()),
         )
@@ -111,7 +119,7 @@ class Run:
 
 async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progress], None]) -> DistillError | None:
     """Ask for all that is missing; why the run stopped before its end, or None."""
-    tokens, cost = run.spent()
+    tokens, cost, _ = run.spent()
     budget = Budget(run.options.max_cost, run.options.max_tokens_total, tokens, cost)
     sender = Sender(list(run.seats.values()), run.journal, budget, run.tally)
     ask_for = make_ask(run.seats, run.journal, run.reuse, sender.send, run.tally, final=run.final)

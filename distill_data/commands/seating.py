@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from distill_data.commands.spending import read_prices
 from distill_data.data.exchange import Lost
 from distill_data.engine.ask import Seat
 from distill_data.engine.limiter import Limiter
@@ -97,11 +98,12 @@ def facts_of(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) 
 
 def recall_teachers(stored: Mapping[str, Any]) -> tuple[dict[str, Profile], dict[str, Resolved]]:
     """Profiles and what was resolved about them, from a run's `run.json`."""
+    known, prices = stored["teachers"], read_prices(stored)
     profiles = {
-        role: Profile(name=facts["name"], model=facts["model"], base_url=facts["base_url"], price=None)
-        for role, facts in stored.items()
+        role: Profile(name=facts["name"], model=facts["model"], base_url=facts["base_url"], price=prices[role])
+        for role, facts in known.items()
     }
-    return profiles, {role: Resolved.from_json(facts) for role, facts in stored.items()}
+    return profiles, {role: Resolved.from_json(facts) for role, facts in known.items()}
 
 
 def seat(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) -> dict[str, Seat]:

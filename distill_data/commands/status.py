@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from distill_data.commands.options import Summary
+from distill_data.commands.spending import read_paid, read_prices, sum_up
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import files_of, read_manifest
 from distill_data.engine.rundir import RunDirectory
@@ -32,7 +34,7 @@ def status(output: str, run: Path | None = None) -> Summary:
         raise UsageError(f"{output}: there is no such output, and no run at {directory.path}.")
     journal = Journal(directory.journal)
     try:
-        history = {**(manifest or {}).get("history", {}), **_counted(journal)}
+        history = {**(manifest or {}).get("history", {}), **_counted(journal, facts)}
     finally:
         journal.close()
     holder = directory.holder()
@@ -49,8 +51,10 @@ def status(output: str, run: Path | None = None) -> Summary:
     return Summary("partial", 0, "The same command goes on from here.", str(written), result, history)
 
 
-def _counted(journal: Journal) -> dict[str, Any]:
+def _counted(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the journal says now; in money by the prices that `run.json` keeps."""
     totals = journal.totals
+    tokens, cost, in_doubt = sum_up(totals, read_prices(facts), read_paid(facts))
     return {
         "answers": len(journal),
         "in_doubt": totals.doubt.requests,
@@ -59,4 +63,6 @@ def _counted(journal: Journal) -> dict[str, Any]:
         "torn_tails": totals.torn_tails,
         "prompt_tokens": totals.prompt_tokens,
         "completion_tokens": totals.completion_tokens,
+        "cached_tokens": totals.cached_tokens,
+        **({"tokens": tokens, "cost": cost, "cost_in_doubt": in_doubt} if "prices" in facts else {}),
     }

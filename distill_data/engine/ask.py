@@ -83,13 +83,18 @@ class Tally:
     retried: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    paid: dict[str, Usage] = field(default_factory=dict)
+    """Tokens of the answers bought, by role."""
     used: Counter[str] = field(default_factory=Counter)
     """Answers of the run's own journal that an item used, by owning item; kept for the drift check only."""
 
-    def add(self, usage: Usage) -> None:
+    def add(self, usage: Usage, role: str) -> None:
+        prompt, completion, cached = usage
         self.bought += 1
-        self.prompt_tokens += usage[0]
-        self.completion_tokens += usage[1]
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        before = self.paid.get(role, (0, 0, 0))
+        self.paid[role] = before[0] + prompt, before[1] + completion, before[2] + cached
 
 
 Miss = Callable[[Call], Awaitable[Answer]]

@@ -108,7 +108,7 @@ class Sender:
         finally:
             limiter.leave()
         self.succeeded.add(call.role)
-        self.tally.add(usage)
+        self.tally.add(usage, call.role)
         return answer
 
     async def _keep_blob(self, reply: Reply, answer: Answer) -> tuple[Reply, Answer]:

@@ -45,6 +45,8 @@ class Progress:
     """Requests that may be in flight now."""
     target: int | None = None
     """How many are to be kept, where the run ends with that."""
+    cost_in_doubt: float | None = 0.0
+    """USD of the cost that may not have been billed."""
 
     @property
     def done(self) -> int:
@@ -102,6 +104,7 @@ def progress_line(progress: Progress, rate: float) -> str:
         f"{rate:.1f}/s",
         f"{progress.prompt_tokens + progress.completion_tokens:,} tokens",
         "cost unknown" if progress.cost is None else f"${progress.cost:.2f}",
+        *([f"${progress.cost_in_doubt:.2f} of it in doubt"] if progress.cost_in_doubt else []),
     ]
     if progress.target is not None and progress.kept:
         share = progress.kept / progress.done

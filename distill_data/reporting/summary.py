@@ -137,8 +137,14 @@ def _spent(summary: RunSummary) -> list[str]:
     requests = [f"{_count(history, key):,} {name}" for key, name in named if key in history]
     if _count(history, "bought_twice"):
         requests.append(f"{_count(history, 'bought_twice'):,} bought twice")
-    tokens = f"{_count(history, 'prompt_tokens'):,} in prompts, {_count(history, 'completion_tokens'):,} in answers"
-    return [f"requests: {', '.join(requests)}", f"tokens: {tokens}", f"cost: {_money(history.get('cost'))}"]
+    cached = _count(history, "cached_tokens")
+    prompts = f"{_count(history, 'prompt_tokens'):,} in prompts{f' ({cached:,} from a cache)' if cached else ''}"
+    cost, doubted = _money(history.get("cost")), history.get("cost_in_doubt")
+    return [
+        f"requests: {', '.join(requests)}",
+        f"tokens: {prompts}, {_count(history, 'completion_tokens'):,} in answers",
+        f"cost: {cost}{f', of it {_money(doubted)} in doubt' if doubted else ''}",
+    ]
 
 
 def _files(summary: RunSummary) -> list[str]:

@@ -9,7 +9,19 @@ import pytest
 
 from tests.system.command import DISTILL, environment, run
 
-HEAVY = {"openai", "pydantic", "rich", "jinja2", "yaml", "aiohttp", "jsonschema", "datasets", "xllamacpp", "uvloop"}
+HEAVY = {
+    "openai",
+    "pydantic",
+    "genai_prices",
+    "rich",
+    "jinja2",
+    "yaml",
+    "aiohttp",
+    "jsonschema",
+    "datasets",
+    "xllamacpp",
+    "uvloop",
+}
 COMMANDS = [
     (),
     ("label",),
