@@ -8,6 +8,9 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # One process more than there are processors: many tests wait for servers and clocks.
 PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
 
+# The files with tests of a mark: collecting all the others takes longer than some of these suites.
+marked = $(shell grep -rlE 'mark\.$(1)\b' tests --include='*.py')
+
 .DEFAULT_GOAL := help
 # Processes of tests keep their byte code, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,24 +29,24 @@ test: $(VENV)/.test ## run the core suite, several tests at once
 	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
-	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not local and not datasets and not white_box and not reference and not browser"
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not local and not datasets and not white_box and not reference and not browser" $(call marked,slow)
 
 test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
 	$(BIN)/distill-data models pull smollm2
-	$(BIN)/python -m pytest -m "local and not datasets and not white_box"
+	$(BIN)/python -m pytest -m "local and not datasets and not white_box" $(call marked,local)
 
 test-data: $(VENV)/.test $(VENV)/.data ## run the tests that load what was written with the datasets library
-	$(BIN)/python -m pytest -n auto -m "datasets and not local"
+	$(BIN)/python -m pytest -n auto -m "datasets and not local" $(call marked,datasets)
 
 test-white-box: $(VENV)/.test $(VENV)/.white-box ## run the tests of models that run here on torch and transformers
 	$(BIN)/distill-data models pull smollm2
-	$(BIN)/python -m pytest -n auto -m "white_box and not slow and not reference"
+	$(BIN)/python -m pytest -n auto -m "white_box and not slow and not reference" $(call marked,white_box)
 
 test-reference: $(VENV)/.test $(VENV)/.white-box $(VENV)/.data $(VENV)/.reference ## compare formats and metrics with trainers and libraries
-	$(BIN)/python -m pytest -n auto -m reference
+	$(BIN)/python -m pytest -n auto -m reference $(call marked,reference)
 
 test-browser: $(VENV)/.test ## look at the report in a browser: chromium, on the PATH
-	$(BIN)/python -m pytest -n auto -m browser
+	$(BIN)/python -m pytest -n auto -m browser $(call marked,browser)
 
 check: $(VENV)/.dev ## check format, lint, types and documents
 	$(BIN)/ruff format --check .
