@@ -11,7 +11,15 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from distill_data.engine.durable import FULL, disk_error, reserve_space, sync_data, sync_directory, write_fully
+from distill_data.engine.durable import (
+    FULL,
+    disk_error,
+    make_directory,
+    reserve_space,
+    sync_data,
+    sync_directory,
+    write_fully,
+)
 from distill_data.errors import DiskError
 
 RESERVE_BYTES = 4 << 20
@@ -34,7 +42,7 @@ class Appender:
     def prepare(self) -> None:
         """Make sure that there is room, before anything is paid. Raises DiskError."""
         try:
-            self.directory.mkdir(mode=0o700, exist_ok=True)
+            make_directory(self.directory)
             reserve_space(self.directory / "reserve", RESERVE_BYTES)
         except OSError as error:
             raise disk_error(error, self.directory) from error
@@ -95,7 +103,9 @@ class Appender:
         return self.broken
 
     def _start_segment(self) -> None:
-        number = int(self._segments[-1].stem) + 1 if self._segments else 1
+        stems = [path.stem for path in self.directory.iterdir() if path.suffix in (".jsonl", ".sent")]
+        # A power cut may leave notes whose segment has no name: their number is taken too.
+        number = max((int(stem) for stem in stems if stem.isdecimal() and stem.isascii()), default=0) + 1
         path = self.directory / f"{number:06d}.jsonl"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         fd = os.open(path, flags, 0o600)

@@ -72,6 +72,14 @@ def sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
+def make_directory(path: Path, *, mode: int = 0o700) -> None:
+    """Make a directory and those above it that are missing, and bring their names to the disk. Raises OSError."""
+    made = [path, *(each for each in path.parents if not each.exists())]
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    for each in reversed(made):  # also where it was there: whoever made it may have died before this
+        sync_directory(each.parent)
+
+
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace a file as a whole: a reader, or a crash, sees the old bytes or the new ones. Raises DiskError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -150,7 +150,7 @@ class Journal:
         answered: list[int] = []
         for offset, line, last in segments.read_lines(segment):
             if not segments.intact(line):
-                if last and not segments.glued(line):
+                if (last and not segments.glued(line)) or segments.holed(line, offset):
                     self.totals.torn_tails += 1
                     continue
                 raise DamageError(

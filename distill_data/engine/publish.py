@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from distill_data.data.items import Outcome
-from distill_data.engine.durable import disk_error, file_digest, sync_directory, write_atomically
+from distill_data.engine.durable import disk_error, file_digest, make_directory, sync_directory, write_atomically
 from distill_data.engine.outcomes import WITH_ARRAYS, records_with_arrays
 from distill_data.engine.shards import Shards, are_whole, discard_shards, folder_of
 from distill_data.errors import DamageError, DistillError, UsageError
@@ -166,7 +166,7 @@ def publish(
     paths = {**files.datasets(), "rejects": files.rejects}
     try:
         for name, path in paths.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent, mode=0o777)
             drafts[name] = Draft(path)  # one by one: the first is discarded where the second cannot be made
         ended = _fill(blobs, drafts["rejects"], [drafts[name] for name in files.datasets()], shards)
         if ended != count.ended():

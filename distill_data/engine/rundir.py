@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from distill_data.engine.durable import disk_error, write_atomically
+from distill_data.engine.durable import disk_error, make_directory, write_atomically
 from distill_data.errors import DamageError, LockedError, UsageError
 
 FORMAT = 1
+_BEGUN = re.compile(r"lock|journal|stdin\.(jsonl|txt|.+\.tmp)|\.run\.json\.[0-9]+\.tmp")
+"""What lies in a run's directory before its `run.json` does."""
 
 
 class RunDirectory:
@@ -37,7 +40,7 @@ class RunDirectory:
         if self.path.exists() and not self._is_ours():
             raise UsageError(f"{self.path} exists and is not a run's directory; name another by --run, or another -o.")
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self.path)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise disk_error(error, self.path) from error
@@ -61,7 +64,7 @@ class RunDirectory:
         if not self.path.is_dir():
             return False
         names = {path.name for path in self.path.iterdir()}
-        return "run.json" in names or names <= {"lock", "journal", "stdin.jsonl", "stdin.txt"}
+        return "run.json" in names or all(map(_BEGUN.fullmatch, names))
 
     def holder(self) -> str:
         """The number of the process that works in it now; empty if none does."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 OK, ERR = b"ok", b"er"
 FIRST_READ = 4096
+SECTOR = 512
 _KEY = slice(6, 70)
 _TYPE = slice(77, 79)
 _OWNER = slice(86, 102)
@@ -69,6 +70,16 @@ def glued(line: bytes) -> bool:
         if seam[1] == b"%08x" % crc:
             return True
     return False
+
+
+def holed(line: bytes, offset: int) -> bool:
+    """Whether all that a bad line lacks are whole sectors, from the end of what was synced before it or from their own
+    beginning. A power cut leaves that where a batch's later pages came to the disk before the earlier ones.
+    """
+    runs = list(re.finditer(rb"\0+", line))
+    return bool(runs) and all(
+        (not run.start() or (offset + run.start()) % SECTOR == 0) and (offset + run.end()) % SECTOR == 0 for run in runs
+    )
 
 
 def short_key(key: str) -> int:

@@ -101,6 +101,30 @@ def test_a_checksum_of_nothing_is_no_line(tmp_path: Path) -> None:
     assert (len(made), made.totals.torn_tails) == (1, 1)
 
 
+def test_a_hole_of_whole_sectors_is_a_torn_write_and_other_zeros_are_damage(tmp_path: Path) -> None:
+    for hole in ((0, 512), (512, 1024), (0, 1536)):
+        segment = write(tmp_path / str(hole), [key_of(number) for number in range(12)])
+        data = bytearray(segment.read_bytes())
+        lost = data[slice(*hole)].count(b"\n")
+        data[slice(*hole)] = bytes(hole[1] - hole[0])
+        segment.write_bytes(data)
+        made = read(tmp_path / str(hole))
+        assert made.totals.torn_tails == 1
+        assert 12 - lost - 1 <= len(made) < 12
+        for start, end in (hole[0] + 1, hole[1]), (hole[0], hole[1] - 1):
+            other = bytearray(data)
+            other[start:end], other[hole[0] : start], other[end : hole[1]] = bytes(end - start), b"x", b"x"
+            segment.write_bytes(other[:-1] + b"\n")
+            with pytest.raises(DamageError):
+                Journal(tmp_path / str(hole))
+
+
+def test_notes_that_lost_their_segment_do_not_stand_in_the_way_of_the_next(tmp_path: Path) -> None:
+    (tmp_path / "000002.sent").write_bytes(segments.sent_line(key_of(1), 10, 20))
+    assert write(tmp_path, [key_of(1)]).name == "000003.jsonl"
+    assert len(read(tmp_path)) == 1
+
+
 def test_segments_are_read_in_the_order_of_their_numbers_and_other_files_left_alone(tmp_path: Path) -> None:
     write(tmp_path, [key_of(1)]).rename(tmp_path / "1000000.jsonl")
     (tmp_path / "000001.sent").unlink()
@@ -300,17 +324,25 @@ def test_a_segment_that_was_deleted_takes_no_more_answers(tmp_path: Path) -> Non
     made.close()
 
 
-def test_a_segment_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -> None:
-    made = Journal(tmp_path)
+def test_a_segment_that_cannot_be_started_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, whole_open = Journal(tmp_path), os.open
     made.prepare()
-    (tmp_path / "000001.sent").mkdir()
+
+    def refuse_notes(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path.suffix == ".sent":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return whole_open(path, flags, mode)
+
+    monkeypatch.setattr(module.os, "open", refuse_notes)
     before = len(os.listdir("/dev/fd"))
     for _ in range(2):
         with pytest.raises(DiskError):
             asyncio.run(made.note_sent(key_of(1), 1, 1))
     assert len(os.listdir("/dev/fd")) == before
     made.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["000001.sent"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_notes_that_fit_in_part_are_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,16 @@ def test_a_second_process_is_told_who_works_here_until_the_first_lets_go(tmp_pat
     assert said == "claimed\n"
 
 
+@pytest.mark.parametrize("name", [".run.json.123.tmp", "stdin.a_b1.tmp", "stdin.jsonl", "lock"])
+def test_what_a_process_leaves_that_dies_before_run_json_is_there_is_no_obstacle(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    run = RunDirectory(tmp_path)
+    run.claim()
+    run.save({"plan": "x"})
+    run.release()
+    assert run.load()["plan"] == "x"
+
+
 def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "out.run")
     before = len(os.listdir("/dev/fd"))
