@@ -40,7 +40,7 @@ from distill_data.cli.generate import (
 )
 from distill_data.cli.help import SETTINGS, PlainCommand, PlainGroup
 from distill_data.cli.looking import REPORT_EXAMPLES, VIEW_EXAMPLES, report, view
-from distill_data.cli.machine import doctor, pull, status
+from distill_data.cli.machine import PUBLISH_EXAMPLES, doctor, publish, pull, status
 from distill_data.cli.publishing import CARD_EXAMPLES, PUSH_EXAMPLES, card, push
 from distill_data.cli.recipes import SHOW_EXAMPLES, check_recipe, list_recipes, show
 from distill_data.cli.score import SCORE_EXAMPLES, score
@@ -84,6 +84,7 @@ COMMANDS: dict[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
         ("show", show, SHOW_EXAMPLES),
         ("check-recipe", check_recipe, ""),
         ("status", status, ""),
+        ("publish", publish, PUBLISH_EXAMPLES),
         ("doctor", doctor, ""),
     ),
 }

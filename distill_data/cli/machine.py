@@ -1,15 +1,33 @@
-"""Commands about this machine and what lies on it: weights, what would keep a run from working, how a run stands."""
+"""Commands about this machine and what lies on it: weights, what would keep a run from working, how runs stand."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from distill_data.cli.options import ApiKeyEnv, AsJson, BaseUrl, Config, Headers, Teachers, parse_headers
+from distill_data.cli.options import (
+    ApiKeyEnv,
+    AsJson,
+    BaseUrl,
+    Config,
+    Headers,
+    MaxFailed,
+    Quiet,
+    Teachers,
+    Verbose,
+    parse_headers,
+    share,
+)
 from distill_data.cli.talk import put, put_json, say
 from distill_data.errors import UsageError
 
+PUBLISH_EXAMPLES = """\
+Examples:
+  distill-data publish out.jsonl
+  distill-data publish out.jsonl --partial"""
+
 WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="smollm2")]
+Partial = Annotated[bool, typer.Option("--partial", help="write what there is, to OUT.partial.jsonl")]
 OutputFile = Annotated[str, typer.Argument(metavar="OUT", help="what -o named")]
 
 
@@ -61,3 +79,22 @@ def status(output: OutputFile, as_json: AsJson = False) -> None:
         put_json({**head, **summary.result, **summary.history})
     else:
         put(f"status: {summary.status}", *closing_lines(summary))
+
+
+def publish(
+    output: OutputFile,
+    partial: Partial = False,
+    max_failed: MaxFailed = "1%",
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Unite the shards of a run into the files that one process would have written."""
+    from distill_data.commands.publish import publish as unite
+    from distill_data.reporting import closing_lines
+
+    summary = unite(output, partial=partial, max_failed=share("--max-failed", max_failed))
+    if not quiet:
+        say(*closing_lines(summary, verbose=verbose))
+    elif summary.exit_code:
+        say(summary.message)
+    raise typer.Exit(summary.exit_code)

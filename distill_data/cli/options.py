@@ -119,6 +119,9 @@ AcceptDrift = Annotated[
 Reuse = Annotated[Paths, _option(_OUTPUT, "take answers from another run too; repeatable", "RUN", "--reuse")]
 Replay = Annotated[Path | None, _option(_OUTPUT, "answers of that run only; nothing is sent", "RUN", "--replay")]
 Run = Annotated[Path | None, _option(_OUTPUT, "where answers are kept; else beside the dataset", "DIR", "--run")]
+ShardOf = Annotated[str, _option(_LIMITS, "do the I-th of N parts; publish unites them", "I/N", "--shard")]
+Shards = Annotated[int | None, _option(_LIMITS, "start N processes, a part each, and unite them", "N", "--shards")]
+Engine = Annotated[str, _option(_LIMITS, "ray starts the N on a cluster; else they run here", "NAME", "--engine")]
 DryRun = Annotated[bool, _option(_OUTPUT, "count requests, tokens and cost; send nothing", None, "--dry-run")]
 
 Concurrency = Annotated[int | None, _option(_LIMITS, "requests in flight at most; fewer if slow", "N", "--concurrency")]
@@ -159,9 +162,13 @@ def build_options(
     max_cost: MaxCost = None,
     max_tokens_total: MaxTokens = None,
     max_failed: MaxFailed = "1%",
+    shard: ShardOf = "",
+    shards: Shards = None,
+    engine: Engine = "",
 ) -> "Options":
     """The options as a command takes them. Raises UsageError for values that cannot be; no secret is repeated in it."""
     from distill_data.commands.options import Options
+    from distill_data.data.shard import parse_shard
 
     if api_key is not None:
         raise UsageError(
@@ -196,6 +203,9 @@ def build_options(
         run=run,
         dry_run=dry_run,
         config=config,
+        shard=parse_shard(shard) if shard else None,
+        shards=_at_least(1, "--shards", shards),
+        engine=engine,
     )
 
 

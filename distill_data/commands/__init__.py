@@ -22,6 +22,7 @@ from distill_data.commands.label import label
 from distill_data.commands.merge import merge
 from distill_data.commands.models import pull_model
 from distill_data.commands.options import Options, Summary
+from distill_data.commands.publish import publish
 from distill_data.commands.push import push
 from distill_data.commands.recipes import recipes
 from distill_data.commands.report import report
@@ -59,6 +60,7 @@ __all__ = [
     "find_contamination",
     "label",
     "merge",
+    "publish",
     "pull_model",
     "push",
     "recipes",

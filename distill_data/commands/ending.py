@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distill_data import __version__
 from distill_data.commands.job import Job
 from distill_data.commands.options import Summary
 from distill_data.commands.running import Run
+from distill_data.commands.shards import shard_facts
 from distill_data.commands.work import Work
-from distill_data.engine.publish import Files, publish, withdraw
+from distill_data.engine.publish import Count, Files, publish, withdraw
 from distill_data.engine.spill import Spill
 from distill_data.errors import DistillError
 
@@ -27,18 +28,41 @@ def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> 
     failed, kept = live.count.statuses["failed"], live.count.statuses["kept"]
     whole = stopped is None and kept >= (live.work.target or 1) and failed <= job.options.max_failed * live.work.items
     whole = whole and live.count.records > 0  # further kinds alone are no output
+    if job.options.shard is not None:
+        return _end_shard(job, spill, live, stopped)
     target = job.files(partial=not whole)
-    stamp = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
-    facts = {**job.facts(), **live.work.facts, **_annotated(job, spill, live)}
-    result = publish(spill.read(), target, live.count, facts, {**history, **stamp})
+    facts = {**job.facts(), **live.work.facts}
+    facts |= annotated(facts, live.count, spill.read())
+    result = publish(spill.read(), target, live.count, facts, {**history, **stamp()})
     if whole:
         withdraw(job.files(partial=True))
-        return _summary("published", 0, warnings_of(result), target, result, history)
+        return summary_of("published", 0, warnings_of(result), target, result, history)
     message, code = _ending(stopped, result, live.work, job)
-    return _summary("partial", code, message, target, result, history)
+    return summary_of("partial", code, message, target, result, history)
 
 
-def _summary(
+def _end_shard(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> Summary:
+    """Write a shard, which is whole once every item has ended: whether too many failed is asked of all shards."""
+    shard, history = job.options.shard, live.history()
+    assert shard is not None
+    target = job.files(partial=stopped is not None)
+    facts = {**job.facts(), **live.work.facts, "shard": shard_facts(job.output, shard, job.options.other_kinds)}
+    places = map(job.seeds.places.__getitem__, spill.places())
+    result = publish(spill.read(), target, live.count, facts, {**history, **stamp()}, places)
+    if stopped is not None:
+        message = f"{stopped} What is done is kept: the same command goes on from here."
+        return summary_of("partial", stopped.exit_code, message, target, result, history)
+    withdraw(job.files(partial=True))
+    message = f"Shard {shard} is done. Once all are, this unites them: distill-data publish {job.output}"
+    return summary_of("published", 0, message, target, result, history)
+
+
+def stamp() -> dict[str, str]:
+    """What a manifest's history says of when and by what it was written."""
+    return {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
+
+
+def summary_of(
     status: str, code: int, message: str, target: Files, result: Mapping[str, Any], history: Mapping[str, Any]
 ) -> Summary:
     written = {name: str(path) for name, path in target.datasets().items() if result["files"][name]}
@@ -46,17 +70,17 @@ def _summary(
     return Summary(status, code, message, output, result, history, others=tuple(written.values()))
 
 
-def _annotated(job: Job, spill: Spill, live: Run) -> dict[str, Any]:
-    """What the manifest says of a student's answers as a whole."""
-    facts: dict[str, Any] = {}
-    if "canaries" in live.work.facts:
-        caught, read = live.count.tallies.get("canaries_caught", (0, 0))
-        facts["judge"] = "untested" if read < LEAST_READ else "unreliable" if caught < LEAST_CAUGHT * read else "tested"
-    if job.recipe.command == "self-knowledge" or job.options.round or job.options.previous:
+def annotated(facts: Mapping[str, Any], count: Count, blobs: Iterator[bytes]) -> dict[str, Any]:
+    """What the manifest says of a student's answers as a whole, beside the other facts."""
+    found: dict[str, Any] = {}
+    if "canaries" in facts:
+        caught, read = count.tallies.get("canaries_caught", (0, 0))
+        found["judge"] = "untested" if read < LEAST_READ else "unreliable" if caught < LEAST_CAUGHT * read else "tested"
+    if facts["command"] == "self-knowledge" or "round" in facts:
         from distill_data.commands.lineage import diversity_of
 
-        facts["diversity"] = diversity_of(spill.read())
-    return facts
+        found["diversity"] = diversity_of(blobs)
+    return found
 
 
 def warnings_of(result: Mapping[str, Any]) -> str:

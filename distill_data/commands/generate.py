@@ -28,6 +28,7 @@ from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, questions_digest, read_recipe
 from distill_data.commands.roles import FROM_STUDENTS, find_profiles
 from distill_data.commands.running import Run, rehearse, run_live, run_parked, run_replay
+from distill_data.commands.shards import cut_budget, cut_limits, refuse_other_cut, run_of
 from distill_data.commands.spending import prices_to_json, read_paid
 from distill_data.commands.work import Work
 from distill_data.data.items import Row, digest
@@ -71,7 +72,12 @@ def generate(
             output, [command, seeds, recipe, options.teachers, options.settings, options.samples, *asked], options
         )
         refuse_overwriting(path, [seeds, recipe, made.demonstrations.source if made.demonstrations else ""], options)
-        run = RunDirectory(options.run or path.with_suffix(".run"))
+        if options.shard and output == "-":
+            raise UsageError("--shard writes files that `publish` unites; give -o OUT.jsonl.")
+        if options.shards:
+            raise UsageError("--shards: start each by --shard I/N for now.")
+        run = RunDirectory(options.run or run_of(path, options.shard))
+        options = cut_budget(options)
         if options.dry_run:
             surveyed = find_seeds(seeds, options, None)
             job = _plan(loop, made, surveyed, path, options, prepare, say, run.load().get("teachers", {}), probe=False)
@@ -128,7 +134,7 @@ def _plan(
     resolved: Mapping[str, Resolved] | None = None,
 ) -> Job:
     """Check all that can be checked without sending, the first row's prompt included; then resolve the teachers."""
-    profiles = profiles or find_profiles(options, recipe)
+    profiles = cut_limits(profiles or find_profiles(options, recipe), options.shard)
     if not seeds.rows:
         seeds.survey(recipe)
     pool = find_pool(recipe.demonstrations, seeds, recipe)
@@ -168,6 +174,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
         if len(journal):
             _check_drift(loop, job, journal, stored)
         else:
+            refuse_other_cut(job.output, job.options)
             loop.run(rehearse(_pass(job, journal)))
         live = _pass(job, journal)
         live.paid_before = read_paid(stored)
@@ -191,7 +198,7 @@ def _facts(job: Job) -> dict[str, Any]:
     """What `run.json` says the run is about."""
     return {
         "created_by": __version__,
-        "items": job.seeds.rows,
+        "items": job.seeds.own_rows,
         "rows": job.options.rows,
         "recipe": job.recipe.name,
         "plan": job.plan,

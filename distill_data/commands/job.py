@@ -11,6 +11,7 @@ import orjson
 
 from distill_data.commands.options import Options
 from distill_data.commands.plan import Seeds
+from distill_data.commands.shards import kinds_of, path_of
 from distill_data.commands.work import Work
 from distill_data.engine.publish import Files, files_of
 from distill_data.recipes import Recipe
@@ -27,6 +28,7 @@ class Job:
     seeds: Seeds
     options: Options
     output: Path
+    """Of the whole job; a shard's own files lie elsewhere, see `files`."""
     profiles: Mapping[str, Profile]
     resolved: Mapping[str, Resolved]
     make_work: Callable[[], Work]
@@ -48,4 +50,8 @@ class Job:
 
     def files(self, *, partial: bool = False) -> Files:
         """Where the outcome is written."""
-        return files_of(self.output, partial=partial, others=self.options.other_kinds)
+        shard, others = self.options.shard, self.options.other_kinds
+        if shard is None:
+            return files_of(self.output, partial=partial, others=others)
+        others = kinds_of(self.output, shard, others)
+        return files_of(path_of(self.output, shard), partial=partial, others=others, order=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distill_data.data.shard import Shard
 from distill_data.errors import UsageError
 
 
@@ -74,6 +75,12 @@ class Options:
     run: Path | None = None
     """The run directory; by default `OUT.run` beside the output, or a folder under `.distill/` for `-o -`."""
     dry_run: bool = False
+    shard: Shard | None = None
+    """The part of the job that this process does; `publish` unites the parts."""
+    shards: int | None = None
+    """How many processes to start, each with a shard."""
+    engine: str = ""
+    """Where they are started: `ray`, or here."""
     config: Path | None = None
     """`distill.toml`; by default the one in the working directory."""
 
@@ -81,7 +88,7 @@ class Options:
 def check_options(options: Options) -> None:
     """Raise UsageError for a number that cannot be."""
     least = {
-        **dict.fromkeys(("limit", "samples", "rows", "max_candidates", "concurrency"), 1),
+        **dict.fromkeys(("limit", "samples", "rows", "max_candidates", "concurrency", "shards"), 1),
         **dict.fromkeys(("resample", "max_tokens_total", "max_cost", "round"), 0),
     }
     for name, bound in least.items():
@@ -92,6 +99,26 @@ def check_options(options: Options) -> None:
         raise UsageError(f"--canaries {options.canaries:g}: must be a share between 0 and 1.")
     if not 0 <= options.max_failed <= 1:
         raise UsageError(f"--max-failed {options.max_failed:g}: must be a share between 0 and 1.")
+    if options.shard or options.shards or options.engine:
+        _check_shards(options)
+
+
+def _check_shards(options: Options) -> None:
+    """Raise UsageError for what cannot be done in shards."""
+    option = "--shard" if options.shard else "--shards" if options.shards else "--engine"
+    if options.engine and (options.engine != "ray" or not options.shards):
+        raise UsageError(f"--engine {options.engine}: the only one is ray, and it needs --shards N.")
+    if options.shard and options.shards:
+        raise UsageError("--shard and --shards exclude each other: one of the shards, or all of them.")
+    if options.rows is not None:
+        raise UsageError(
+            f"{option}: a recipe that writes x itself works in rounds. What a later round is shown depends on all that "
+            "earlier rounds kept, so it cannot be cut into shards that know nothing of each other. Raise --concurrency."
+        )
+    if options.replay is not None:
+        raise UsageError(f"{option}: a replay sends nothing, so there is nothing to share out. Leave one of them out.")
+    if options.shards and options.run is not None:
+        raise UsageError("--run: every shard has a run directory of its own, beside its files. Leave --run out.")
 
 
 @dataclass(frozen=True, slots=True)

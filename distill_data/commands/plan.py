@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import hashlib
 import itertools
 import random
@@ -14,7 +15,7 @@ from typing import Any
 from distill_data.commands.options import Options
 from distill_data.commands.roles import FROM_STUDENTS
 from distill_data.data.items import Item, Row, canonical, digest
-from distill_data.data.seeds import SeedFile, make_items, open_seeds, read_rows, save_stdin, stamp_of
+from distill_data.data.seeds import SeedFile, make_items, mark_of, open_seeds, read_rows, save_stdin, stamp_of
 from distill_data.engine.durable import file_digest
 from distill_data.errors import DriftError, SeedError, UsageError
 from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
@@ -39,7 +40,14 @@ class Seeds:
     """Over the rows, not the file: a CSV and a JSONL of the same rows are the same seeds."""
     pool: list[Row] = field(default_factory=list)
     """Rows kept in memory, where demonstrations are taken from the seeds."""
+    places: array.array[int] = field(default_factory=lambda: array.array("q"))
+    """Positions in the plan of this shard's rows, where there are shards."""
     _stamp: tuple[int, int] = (0, 0)
+
+    @property
+    def own_rows(self) -> int:
+        """How many rows this process works on: all, or its shard's."""
+        return len(self.places) if self.options.shard else self.rows
 
     def read(self) -> Iterator[tuple[str, Row]]:
         rows = read_rows(self.file, self.options.rename)
@@ -52,6 +60,10 @@ class Seeds:
     def items(self) -> Iterator[Item]:
         return make_items(self.read(), self.options.seed)
 
+    def own_items(self) -> Iterator[Item]:
+        """Those of this process: all, or its shard's."""
+        return make_items(self.read(), self.options.seed, self.options.shard)
+
     def first(self) -> Item:
         return next(self.items())
 
@@ -59,16 +71,20 @@ class Seeds:
         """Read every row once and check it against the recipe. Raises SeedError with file and line."""
         content = hashlib.sha256()
         wants_pool = recipe.demonstrations is not None and recipe.demonstrations.k > 0
+        shard = self.options.shard
         for where, row in self.read():
             try:
                 recipe.fill(row)
-                content.update(canonical(row))
+                encoded = canonical(row)
             except SeedError as error:
                 gap = next((column for column in recipe.columns if column not in row), "")
                 hint = f" `--map {gap}=COLUMN` renames one." if gap else ""
                 raise SeedError(f"{where}: {error}.{hint}") from None
             except TypeError as error:
                 raise SeedError(f"{where}: this row cannot be encoded as JSON: {error}.") from None
+            content.update(encoded)
+            if shard and shard.holds(mark_of(hashlib.sha256(encoded).digest())):
+                self.places.append(self.rows)
             self.rows += 1
             if wants_pool:
                 self.pool.append(row)

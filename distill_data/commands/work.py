@@ -44,7 +44,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OverSeeds:
-    """A method over every seed row."""
+    """A method over every seed row, or over those of a shard."""
 
     seeds: Seeds
     method: Method
@@ -54,12 +54,12 @@ class OverSeeds:
 
     @property
     def items(self) -> int:
-        return self.seeds.rows
+        return self.seeds.own_rows
 
     async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
         def items() -> Iterator[Item]:
             try:
-                yield from self.seeds.items()
+                yield from self.seeds.own_items()
             except SeedError as error:
                 halt(error)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from distill_data.data.items import Outcome
 from distill_data.engine.durable import disk_error, file_digest, make_directory, sync_directory, write_atomically
 from distill_data.engine.outcomes import WITH_ARRAYS, records_with_arrays
 from distill_data.engine.shards import Shards, are_whole, discard_shards, folder_of
+from distill_data.engine.uniting import order_line
 from distill_data.errors import DamageError, DistillError, UsageError
 
 
@@ -34,15 +35,23 @@ class Files:
     manifest: Path
     others: Mapping[str, Path] = field(default_factory=dict)
     """Kind to the file of its records, where a run writes several kinds."""
+    order: Path | None = None
+    """Where a shard says which position in the plan each of its outcomes has."""
 
     def datasets(self) -> dict[str, Path]:
         """What the manifest calls each file of records, to its path."""
         return {"dataset": self.dataset, **self.others}
 
+    def paths(self) -> dict[str, Path]:
+        """What the manifest calls each file, to its path; the manifest itself is none of them."""
+        return {**self.datasets(), "rejects": self.rejects, **({"order": self.order} if self.order else {})}
 
-def files_of(output: Path, *, partial: bool = False, others: Mapping[str, Path] = MappingProxyType({})) -> Files:
+
+def files_of(
+    output: Path, *, partial: bool = False, others: Mapping[str, Path] = MappingProxyType({}), order: bool = False
+) -> Files:
     """`out.jsonl` with `out.rejects.jsonl` and `out.manifest.json`, or the same with `.partial` in each name, in those
-    of the `others` too.
+    of the `others` too. With `order` there is `out.order.txt` too.
 
     Raises UsageError for another ending.
     """
@@ -55,7 +64,11 @@ def files_of(output: Path, *, partial: bool = False, others: Mapping[str, Path] 
         return stem.with_name(stem.name + end)
 
     dataset, rejects, manifest = (named(output, end) for end in (".jsonl", ".rejects.jsonl", ".manifest.json"))
-    return Files(dataset, rejects, manifest, {kind: named(path, ".jsonl") for kind, path in others.items()})
+    further = {kind: named(path, ".jsonl") for kind, path in others.items()}
+    return Files(dataset, rejects, manifest, further, named(output, ".order.txt") if order else None)
+
+
+ENDED = ("kept", "rejected", "failed")
 
 
 class Count:
@@ -79,20 +92,29 @@ class Count:
         if outcome.dropped:
             self.dropped.update(outcome.dropped)
         for name, (often, of) in outcome.tallies.items():
-            tally = self.tallies.setdefault(name, [0, 0])
-            tally[0] += often
-            tally[1] += of
+            _add(self.tallies, name, often, of)
         if outcome.agrees is not None:
             for name in {"", group}:
-                compared = self.gold.setdefault(name, [0, 0])
-                compared[0] += 1
-                compared[1] += outcome.agrees
+                _add(self.gold, name, 1, outcome.agrees)
+
+    def absorb(self, result: Mapping[str, Any]) -> None:
+        """Add the sums of another count, as a manifest's result tells them; `items` stays."""
+        for status in ENDED:
+            self.statuses[status] += result[status]
+        self.reasons.update(result["reasons"])
+        self.dropped.update(result["dropped"])
+        self.records += result["records"]
+        gold = result["gold"]
+        for group, pair in {**gold.get("by", {}), **({"": gold} if gold else {})}.items():
+            _add(self.gold, group, pair["compared"], pair["equal"])
+        for name, pair in result.get("measures", {}).items():
+            _add(self.tallies, name, pair["count"], pair["of"])
 
     def ended(self) -> int:
         return self.statuses.total()
 
     def to_json(self) -> dict[str, Any]:
-        ended = {status: self.statuses[status] for status in ("kept", "rejected", "failed")}
+        ended = {status: self.statuses[status] for status in ENDED}
         pending = self.items - self.ended()
         if pending < 0:
             raise DistillError(f"the sums do not add up: {self.items} items, but {ended}; please report this.")
@@ -110,8 +132,16 @@ class Count:
         }
 
 
+def _add(pairs: dict[str, list[int]], name: str, first: int, second: int) -> None:
+    pair = pairs.setdefault(name, [0, 0])
+    pair[0] += first
+    pair[1] += second
+
+
 TABLES = (".parquet", ".arrow")
 """Endings of files whose line ends are no rows."""
+ALWAYS = ("rejects", "order")
+"""Files that are there without a row too."""
 
 
 class Draft:
@@ -155,19 +185,27 @@ class Draft:
 
 
 def publish(
-    blobs: Iterator[bytes], files: Files, count: Count, result: dict[str, Any], history: dict[str, Any]
+    blobs: Iterator[bytes],
+    files: Files,
+    count: Count,
+    result: dict[str, Any],
+    history: dict[str, Any],
+    places: Iterable[int] = (),
 ) -> dict[str, Any]:
     """Write dataset, rejects and manifest; the manifest's result. A dataset without a row is not written.
 
-    Raises DiskError. Until the first rename nothing that was there before has changed.
+    `places` are the outcomes' positions in the plan, where the files have an order. Raises DiskError. Until the first
+    rename nothing that was there before has changed.
     """
     drafts: dict[str, Draft] = {}
     shards = Shards(folder_of(files.dataset))
-    paths = {**files.datasets(), "rejects": files.rejects}
+    paths = files.paths()
     try:
         for name, path in paths.items():
             make_directory(path.parent, mode=0o777)
             drafts[name] = Draft(path)  # one by one: the first is discarded where the second cannot be made
+        if files.order:
+            blobs = _listed(blobs, places, drafts["order"])
         ended = _fill(blobs, drafts["rejects"], [drafts[name] for name in files.datasets()], shards)
         if ended != count.ended():
             raise DistillError(f"{ended} items ended and {count.ended()} were counted; please report this.")
@@ -175,7 +213,7 @@ def publish(
         result = {**sums, "records": drafts["dataset"].rows, **result}
         if shards.described:
             result["features"] = shards.describe()
-        wanted = {name: draft.rows > 0 or name == "rejects" for name, draft in drafts.items()}
+        wanted = {name: draft.rows > 0 or name in ALWAYS for name, draft in drafts.items()}
         result["files"] = {name: sealed[name] if wanted[name] else None for name in drafts}
         for name in reversed(drafts):
             if wanted[name]:
@@ -193,6 +231,13 @@ def publish(
         for draft in drafts.values():
             draft.discard()
     return result
+
+
+def _listed(blobs: Iterator[bytes], places: Iterable[int], order: Draft) -> Iterator[bytes]:
+    """The same blobs, while their places are written down."""
+    for place, blob in zip(places, blobs, strict=True):
+        order.write(order_line(place, blob))
+        yield blob
 
 
 def _fill(blobs: Iterator[bytes], rejects: Draft, datasets: list[Draft], shards: Shards) -> int:
@@ -233,7 +278,7 @@ def is_published(files: Files, plan: str) -> dict[str, Any] | None:
     manifest = read_manifest(files.manifest)
     if manifest is None or manifest["result"].get("plan") != plan:
         return None
-    for name, path in {**files.datasets(), "rejects": files.rejects}.items():
+    for name, path in files.paths().items():
         described = manifest["result"]["files"].get(name)
         if described is None and name in files.others:
             continue  # this run keeps nothing of that kind
@@ -258,7 +303,7 @@ def _made(files: Files) -> dict[str, Path]:
 def withdraw(files: Files) -> None:
     """Remove what an earlier, partial ending left, once the whole is there. Files of further kinds have names of the
     user's choice, so only those that a run wrote."""
-    for path in (*_made(files).values(), files.manifest, files.dataset, files.rejects):
-        with suppress(FileNotFoundError):
-            path.unlink()
+    for path in (*_made(files).values(), files.manifest, files.dataset, files.rejects, files.order):
+        if path is not None:
+            path.unlink(missing_ok=True)
     discard_shards(folder_of(files.dataset))

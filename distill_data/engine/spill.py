@@ -51,6 +51,10 @@ class Spill:
             if start != ABSENT:
                 yield os.pread(fd, length, start)
 
+    def places(self) -> Iterator[int]:
+        """The ordinals of what `read` gives."""
+        return (ordinal for ordinal, start in enumerate(self._starts) if start != ABSENT)
+
     def close(self) -> None:
         with suppress(OSError):  # a full disk; the answers behind these outcomes are in the journal
             self._stream.close()

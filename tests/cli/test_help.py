@@ -47,6 +47,7 @@ COMMANDS = [
     "show",
     "check-recipe",
     "status",
+    "publish",
     "doctor",
     "models",
     "models pull",
@@ -55,7 +56,7 @@ FORBIDDEN = {"openai", "pydantic", "rich", "jinja2", "yaml", "aiohttp", "jsonsch
 SHARED = """
     --map --limit --shuffle -r -n --set --seed --resample -t --base-url --api-key-env --header --timeout --config -o
     --retry-failed --accept-drift --reuse --replay --run --dry-run --concurrency --rpm --tpm --max-cost
-    --max-tokens-total --max-failed -v -q
+    --max-tokens-total --max-failed --shard --shards --engine -v -q
 """
 
 
