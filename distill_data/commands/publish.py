@@ -5,7 +5,6 @@ Needs neither recipe nor seeds: what it must know, the shards' manifests say.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,7 +145,7 @@ def _write(
 
 
 def _history(parts: Sequence[Part]) -> dict[str, Any]:
-    """The shards' histories as one: sums, unknown where one is, and the longest time."""
+    """The shards' histories as one: sums, unknown where one is, the longest time, and tables that all share."""
     united: dict[str, Any] = {}
     for name in parts[0].history:
         told: list[Any] = [part.history.get(name) for part in parts]
@@ -154,8 +153,8 @@ def _history(parts: Sequence[Part]) -> dict[str, Any]:
             united[name] = None
         elif all(type(each) in (int, float) for each in told):
             united[name] = max(told) if name == "seconds" else sum(told)
-        elif all(isinstance(each, Mapping) for each in told):
-            united[name] = dict(sum(map(Counter, told), Counter()))
+        elif all(isinstance(each, Mapping) and each == told[0] for each in told):
+            united[name] = told[0]
     return united
 
 
