@@ -122,6 +122,7 @@ Run = Annotated[Path | None, _option(_OUTPUT, "where answers are kept; else besi
 ShardOf = Annotated[str, _option(_LIMITS, "do the I-th of N parts; publish unites them", "I/N", "--shard")]
 Shards = Annotated[int | None, _option(_LIMITS, "start N processes, a part each, and unite them", "N", "--shards")]
 Engine = Annotated[str, _option(_LIMITS, "ray starts the N on a cluster; else they run here", "NAME", "--engine")]
+Pilot = Annotated[int | None, _option(_OUTPUT, "run the first K items and forecast the rest", "K", "--pilot")]
 DryRun = Annotated[bool, _option(_OUTPUT, "count requests, tokens and cost; send nothing", None, "--dry-run")]
 
 Concurrency = Annotated[int | None, _option(_LIMITS, "requests in flight at most; fewer if slow", "N", "--concurrency")]
@@ -155,6 +156,7 @@ def build_options(
     reuse: Reuse = None,
     replay: Replay = None,
     run: Run = None,
+    pilot: Pilot = None,
     dry_run: DryRun = False,
     concurrency: Concurrency = None,
     rpm: Rpm = None,
@@ -201,6 +203,7 @@ def build_options(
         reuse=tuple(reuse or ()),
         replay=replay,
         run=run,
+        pilot=_at_least(1, "--pilot", pilot),
         dry_run=dry_run,
         config=config,
         shard=parse_shard(shard) if shard else None,

@@ -27,9 +27,11 @@ def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> 
     history = live.history()
     failed, kept = live.count.statuses["failed"], live.count.statuses["kept"]
     whole = stopped is None and kept >= (live.work.target or 1) and failed <= job.options.max_failed * live.work.items
-    whole = whole and live.count.records > 0  # further kinds alone are no output
+    whole = whole and live.count.records > 0 and live.meter is None  # further kinds alone are no output
     if job.options.shard is not None:
         return _end_shard(job, spill, live, stopped)
+    if live.meter is not None:
+        history["forecast"] = live.meter.forecast(live.journal.owned, job.profiles)
     target = job.files(partial=not whole)
     facts = {**job.facts(), **live.work.facts}
     facts |= annotated(facts, live.count, spill.read())
@@ -37,6 +39,8 @@ def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> 
     if whole:
         withdraw(job.files(partial=True))
         return summary_of("published", 0, warnings_of(result), target, result, history)
+    if live.meter is not None and stopped is None:
+        return summary_of("pilot", 0 if result["kept"] else 3, _after_pilot(result, live), target, result, history)
     message, code = _ending(stopped, result, live.work, job)
     return summary_of("partial", code, message, target, result, history)
 
@@ -68,6 +72,16 @@ def summary_of(
     written = {name: str(path) for name, path in target.datasets().items() if result["files"][name]}
     output = written.pop("dataset", str(target.rejects))
     return Summary(status, code, message, output, result, history, others=tuple(written.values()))
+
+
+def _after_pilot(result: Mapping[str, Any], live: Run) -> str:
+    """What to know of a forecast, and how to go on."""
+    said = ["A pilot: look at its rows, which stay paid; the same command without --pilot goes on from here."]
+    if not result["kept"]:
+        said.insert(0, "Nothing was kept; the rejects say why for each item.")
+    elif live.work.target is not None:
+        said.append("Later rounds tend to keep fewer, since more stands there already: the forecast is the least.")
+    return " ".join(said)
 
 
 def annotated(facts: Mapping[str, Any], count: Count, blobs: Iterator[bytes]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def generate(
             raise
         finally:
             run.release()
-    if output == "-" and summary.exit_code == 0:
+    if output == "-" and summary.status in ("published", "unchanged"):
         with path.open("rb") as stream:
             shutil.copyfileobj(stream, sys.stdout.buffer)
     return summary
@@ -178,6 +178,8 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             loop.run(rehearse(_pass(job, journal)))
         live = _pass(job, journal)
         live.paid_before = read_paid(stored)
+        if job.options.pilot is not None:
+            live = live.pilot(job.options.pilot)
         facts = {**_facts(job), "prices": prices_to_json(live.prices)}
         run.save({**facts, "paid": live.paid()})
         journal.prepare()

@@ -81,6 +81,8 @@ class Options:
     """How many processes to start, each with a shard."""
     engine: str = ""
     """Where they are started: `ray`, or here."""
+    pilot: int | None = None
+    """Take so many items only, and forecast what the others will need."""
     config: Path | None = None
     """`distill.toml`; by default the one in the working directory."""
 
@@ -88,13 +90,17 @@ class Options:
 def check_options(options: Options) -> None:
     """Raise UsageError for a number that cannot be."""
     least = {
-        **dict.fromkeys(("limit", "samples", "rows", "max_candidates", "concurrency", "shards"), 1),
+        **dict.fromkeys(("limit", "pilot", "samples", "rows", "max_candidates", "concurrency", "shards"), 1),
         **dict.fromkeys(("resample", "max_tokens_total", "max_cost", "round"), 0),
     }
     for name, bound in least.items():
         value = getattr(options, name)
         if value is not None and value < bound:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least {bound}.")
+    if options.pilot is not None and (options.dry_run or options.replay):
+        raise UsageError("--pilot asks the teacher, so it can't be combined with --dry-run or --replay.")
+    if options.pilot is not None and (options.shard or options.shards):
+        raise UsageError("--pilot looks at the job as a whole: leave --shard and --shards out.")
     if not 0 <= options.canaries <= 1:
         raise UsageError(f"--canaries {options.canaries:g}: must be a share between 0 and 1.")
     if not 0 <= options.max_failed <= 1:
@@ -126,7 +132,7 @@ class Summary:
     """How a run stands: what the closing lines, `status` and `--dry-run` print."""
 
     status: str
-    """`published`, `unchanged`, `partial` or `planned`; of `status` also `running`."""
+    """`published`, `unchanged`, `partial`, `pilot` or `planned`; of `status` also `running`."""
     exit_code: int
     message: str = ""
     """One paragraph for a person: why the run stopped, or what to do next."""
@@ -135,7 +141,8 @@ class Summary:
     result: Mapping[str, object] = field(default_factory=dict)
     """The manifest's deterministic part: items, kept, rejected, failed, pending, records, reasons, dropped, gold, …"""
     history: Mapping[str, object] = field(default_factory=dict)
-    """Requests bought, reused, retried, in doubt; tokens; cost in USD or None where a price is unknown; seconds."""
+    """Requests bought, reused, retried, in doubt; tokens; cost in USD or None where a price is unknown; seconds;
+    of a pilot the forecast."""
     first_prompt: tuple[Mapping[str, object], ...] = ()
     """The messages of the first request, for `--dry-run`."""
     others: tuple[str, ...] = ()

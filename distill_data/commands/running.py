@@ -8,11 +8,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from distill_data.commands.options import Options
+from distill_data.commands.pilot import Meter
 from distill_data.commands.spending import Paid, Spent, join, prices_to_json, sum_up
 from distill_data.commands.work import Work
 from distill_data.data.items import Item, Outcome
@@ -45,12 +46,20 @@ class Run:
     options: Options
     paid_before: Paid = field(default_factory=dict)
     """What earlier invocations are known to have paid to whom."""
+    meter: Meter | None = None
+    """Of a pilot."""
     tally: Tally = field(default_factory=Tally)
     count: Count = field(init=False)
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.count = Count(self.work.items)
+
+    def pilot(self, first: int) -> Run:
+        """The same, cut to its first items, which are metered."""
+        grows = self.work.target is not None
+        meter = Meter(self.seats, self.work.target or self.work.items, grows)
+        return replace(self, work=self.work.pilot(first), seats=meter.time(self.seats), meter=meter)
 
     @property
     def final(self) -> bool:
@@ -123,11 +132,15 @@ async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progres
     budget = Budget(run.options.max_cost, run.options.max_tokens_total, tokens, cost)
     sender = Sender(list(run.seats.values()), run.journal, budget, run.tally)
     ask_for = make_ask(run.seats, run.journal, run.reuse, sender.send, run.tally, final=run.final)
+    if run.meter is not None:
+        ask_for = run.meter.count(ask_for)
     width = 2 * sum(seat.limiter.ceiling for seat in run.seats.values()) or 1  # some methods ask nobody
 
     def finish(item: Item, outcome: Outcome) -> None:
         try:
             run.finish(spill, group_by, item, outcome)
+            if run.meter is not None:
+                run.meter.finish(item, outcome)
         except DiskError as error:  # what is in flight still has the journal's reserve to land in
             sender.stop(error)
 

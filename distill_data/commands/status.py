@@ -40,6 +40,7 @@ def status(output: str, run: Path | None = None) -> Summary:
     holder = directory.holder()
     if manifest is None or holder:
         state = "running" if holder else "partial"
+        history.pop("forecast", None)  # of an earlier pilot
         message = f"Process {holder} works on it. " if holder else ""
         wanted = f"{facts['rows']} rows to keep" if facts.get("rows") else f"{facts['items']} items"
         message += f"{len(journal)} answers are on disk for {wanted}, and not judged yet."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Protocol
 
 from distill_data.commands.plan import Seeds
@@ -38,6 +39,10 @@ class Work(Protocol):
     def ended(self) -> str:
         """Why there were no more items, for a person."""
 
+    def pilot(self, first: int) -> Work:
+        """The same work cut to so many items from its start; in rounds, to the rounds that it takes to look at so many.
+        All that it asks the whole work asks too."""
+
     async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
         """Take every item to its outcome. What is wrong with the seeds goes to `halt`."""
 
@@ -51,15 +56,20 @@ class OverSeeds:
     target: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     ended: str = "every seed had its turn"
+    first: int | None = None
+    """How many to take, where not all."""
 
     @property
     def items(self) -> int:
-        return self.seeds.own_rows
+        return self.seeds.own_rows if self.first is None else min(self.first, self.seeds.own_rows)
+
+    def pilot(self, first: int) -> OverSeeds:
+        return replace(self, first=first)
 
     async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
         def items() -> Iterator[Item]:
             try:
-                yield from self.seeds.own_items()
+                yield from islice(self.seeds.own_items(), self.first)
             except SeedError as error:
                 halt(error)
 
@@ -82,6 +92,9 @@ class InRounds:
     @property
     def items(self) -> int:
         return self.grown.candidates
+
+    def pilot(self, first: int) -> InRounds:
+        return replace(self, cap=min(first, self.cap))
 
     @property
     def facts(self) -> Mapping[str, Any]:

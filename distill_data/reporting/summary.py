@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Protocol
 
+from distill_data.reporting.forecast import forecast_lines, money
 from distill_data.reporting.messages import message_lines
 from distill_data.reporting.plain import plain
 
@@ -46,6 +47,7 @@ def closing_lines(summary: RunSummary, *, verbose: bool = False) -> list[str]:
             *_measures(result),
             *_arrays(result),
             *_spent(summary),
+            *_forecast(summary.history),
             *_files(summary),
         ]
     if summary.message:
@@ -139,12 +141,18 @@ def _spent(summary: RunSummary) -> list[str]:
         requests.append(f"{_count(history, 'bought_twice'):,} bought twice")
     cached = _count(history, "cached_tokens")
     prompts = f"{_count(history, 'prompt_tokens'):,} in prompts{f' ({cached:,} from a cache)' if cached else ''}"
-    cost, doubted = _money(history.get("cost")), history.get("cost_in_doubt")
+    cost, doubted = money(history.get("cost")), history.get("cost_in_doubt")
     return [
         f"requests: {', '.join(requests)}",
         f"tokens: {prompts}, {_count(history, 'completion_tokens'):,} in answers",
-        f"cost: {cost}{f', of it {_money(doubted)} in doubt' if doubted else ''}",
+        f"cost: {cost}{f', of it {money(doubted)} in doubt' if doubted else ''}",
     ]
+
+
+def _forecast(history: Mapping[str, object]) -> list[str]:
+    """What a pilot says of the rest."""
+    forecast = _part(history, "forecast")
+    return forecast_lines(forecast) if forecast else []
 
 
 def _files(summary: RunSummary) -> list[str]:
@@ -164,7 +172,7 @@ def _plan(summary: RunSummary) -> list[str]:
     """What a run would do."""
     history = summary.history
     prompts, answers = (_count(history, f"estimated_{part}_tokens") for part in ("prompt", "completion"))
-    cost = _money(history.get("estimated_cost"))
+    cost = money(history.get("estimated_cost"))
     lines = [
         "a dry run; nothing was sent",
         f"items: {_count(summary.result, 'items'):,}",
@@ -174,13 +182,6 @@ def _plan(summary: RunSummary) -> list[str]:
     if summary.first_prompt:
         lines += ["first prompt:", *(f"  {line}" if line else "" for line in message_lines(summary.first_prompt))]
     return lines
-
-
-def _money(amount: object) -> str:
-    """USD, with as many digits as a small sum needs. What isn't known is never 0."""
-    if not isinstance(amount, int | float):
-        return "unknown"
-    return f"${amount:,.2f}" if amount == 0 or amount >= 1 else f"${amount:.4f}"
 
 
 def _count(mapping: Mapping[str, object], key: str) -> int:

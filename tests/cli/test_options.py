@@ -50,7 +50,7 @@ def test_every_option_arrives() -> None:
         --map a=b --map c=d --limit 3 --shuffle 0 -n 2 --set x=1 --set y=a=b --seed 7 --resample 0
         -t openai/a -t local/b --base-url http://h/v1 --api-key-env KEY --header X-A=A --header B=_b
         --timeout 1.5 --config d.toml --retry-failed --accept-drift --reuse r1 --reuse r2 --replay r3
-        --run r4 --dry-run --concurrency 8 --rpm 0.5 --tpm 1000 --max-cost 0.01
+        --run r4 --pilot 6 --dry-run --concurrency 8 --rpm 0.5 --tpm 1000 --max-cost 0.01
         --max-tokens-total 9 --max-failed 5%
     """
     options = parsed(*text.split())
@@ -78,6 +78,7 @@ def test_every_option_arrives() -> None:
         reuse=(Path("r1"), Path("r2")),
         replay=Path("r3"),
         run=Path("r4"),
+        pilot=6,
         dry_run=True,
         config=Path("d.toml"),
     )
