@@ -125,6 +125,8 @@ Engine = Annotated[str, _option(_LIMITS, "ray starts the N on a cluster; else th
 Pilot = Annotated[int | None, _option(_OUTPUT, "run the first K items and forecast the rest", "K", "--pilot")]
 DryRun = Annotated[bool, _option(_OUTPUT, "count requests, tokens and cost; send nothing", None, "--dry-run")]
 
+Lane = Annotated[str, _option(_LIMITS, "online; batch: half the price, in a day; auto: both", "LANE", "--lane")]
+RebuyLost = Annotated[bool, _option(_LIMITS, "ask again what was in batches that are lost", None, "--rebuy-lost")]
 Concurrency = Annotated[int | None, _option(_LIMITS, "requests in flight at most; fewer if slow", "N", "--concurrency")]
 Rpm = Annotated[float | None, _option(_LIMITS, "requests a minute", "N", "--rpm")]
 Tpm = Annotated[float | None, _option(_LIMITS, "tokens a minute", "N", "--tpm")]
@@ -158,6 +160,8 @@ def build_options(
     run: Run = None,
     pilot: Pilot = None,
     dry_run: DryRun = False,
+    lane: Lane = "online",
+    rebuy_lost: RebuyLost = False,
     concurrency: Concurrency = None,
     rpm: Rpm = None,
     tpm: Tpm = None,
@@ -205,6 +209,8 @@ def build_options(
         run=run,
         pilot=_at_least(1, "--pilot", pilot),
         dry_run=dry_run,
+        lane=lane,
+        rebuy_lost=rebuy_lost,
         config=config,
         shard=parse_shard(shard) if shard else None,
         shards=_at_least(1, "--shards", shards),

@@ -23,6 +23,7 @@ from distill_data import __version__
 from distill_data.commands import seating
 from distill_data.commands.ending import end_run, warnings_of
 from distill_data.commands.job import Job
+from distill_data.commands.lanes import check_lane, refuse_open
 from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, questions_digest, read_recipe
@@ -32,6 +33,7 @@ from distill_data.commands.shards import cut_budget, cut_limits, refuse_other_cu
 from distill_data.commands.spending import prices_to_json, read_paid
 from distill_data.commands.work import Work
 from distill_data.data.items import Row, digest
+from distill_data.engine.batches import Ledger
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import is_published, withdraw
 from distill_data.engine.rundir import RunDirectory
@@ -83,6 +85,7 @@ def generate(
             job = _plan(loop, made, surveyed, path, options, prepare, say, run.load().get("teachers", {}), probe=False)
             return _dry_run(loop, job, Journal(run.journal))
         profiles = find_profiles(options, made)
+        check_lane(options, made, profiles)
         found: Seeds | None = None
         if seeds != "-":
             found = find_seeds(seeds, options, None)
@@ -177,14 +180,21 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             refuse_other_cut(job.output, job.options)
             loop.run(rehearse(_pass(job, journal)))
         live = _pass(job, journal)
+        refuse_open(job.options, live.batches)
         live.paid_before = read_paid(stored)
         if job.options.pilot is not None:
             live = live.pilot(job.options.pilot)
         facts = {**_facts(job), "prices": prices_to_json(live.prices)}
         run.save({**facts, "paid": live.paid()})
         journal.prepare()
-        spill = Spill(run.spill)
-        stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say)) or job.seeds.changed()
+        if job.options.lane == "online":
+            spill = Spill(run.spill)
+            stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say))
+        else:
+            from distill_data.commands.batched import run_batched
+
+            live, spill, stopped = loop.run(run_batched(job, run, live))
+        stopped = stopped or job.seeds.changed()
         journal.close()  # what still lands now is in the counts
         if len(live.seats) > 1:
             with contextlib.suppress(DiskError):  # without the note it counts as dear as it can have been
@@ -213,7 +223,8 @@ def _facts(job: Job) -> dict[str, Any]:
 def _pass(job: Job, journal: Journal) -> Run:
     """One pass over the items, nothing counted yet."""
     reuse = [Journal(run_at(each, "--reuse").journal) for each in job.options.reuse]
-    return Run(job.make_work(), seating.seat(job.profiles, job.resolved), journal, reuse, job.options)
+    batches = Ledger(journal.directory.with_name("batch"))
+    return Run(job.make_work(), seating.seat(job.profiles, job.resolved), journal, reuse, job.options, batches)
 
 
 def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, stored: Mapping[str, Any]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from distill_data.data.shard import Shard
 from distill_data.errors import UsageError
 
+LANES = ("online", "batch", "auto")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -83,6 +85,10 @@ class Options:
     """Where they are started: `ray`, or here."""
     pilot: int | None = None
     """Take so many items only, and forecast what the others will need."""
+    lane: str = "online"
+    """`online`, `batch` (by batch endpoints, at half the price) or `auto` (by batches first, then online)."""
+    rebuy_lost: bool = False
+    """Whether the requests of batches that the provider no longer knows are asked again."""
     config: Path | None = None
     """`distill.toml`; by default the one in the working directory."""
 
@@ -101,6 +107,10 @@ def check_options(options: Options) -> None:
         raise UsageError("--pilot asks the teacher, so it can't be combined with --dry-run or --replay.")
     if options.pilot is not None and (options.shard or options.shards):
         raise UsageError("--pilot looks at the job as a whole: leave --shard and --shards out.")
+    if options.lane not in LANES:
+        raise UsageError(f"--lane {options.lane}: must be one of {', '.join(LANES)}.")
+    if options.pilot is not None and options.lane != "online":
+        raise UsageError("--pilot is to be quick, so its rows are asked online: leave --lane out.")
     if not 0 <= options.canaries <= 1:
         raise UsageError(f"--canaries {options.canaries:g}: must be a share between 0 and 1.")
     if not 0 <= options.max_failed <= 1:

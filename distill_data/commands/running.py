@@ -17,7 +17,8 @@ from distill_data.commands.pilot import Meter
 from distill_data.commands.spending import Paid, Spent, join, prices_to_json, sum_up
 from distill_data.commands.work import Work
 from distill_data.data.items import Item, Outcome
-from distill_data.engine.ask import Parking, Seat, Tally, make_ask, make_park, make_refuse
+from distill_data.engine.ask import Miss, Parking, Seat, Tally, make_ask, make_park, make_refuse
+from distill_data.engine.batches import Ledger
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal, Usage
 from distill_data.engine.outcomes import encode_outcome
@@ -44,6 +45,7 @@ class Run:
     journal: Journal
     reuse: Sequence[Journal]
     options: Options
+    batches: Ledger
     paid_before: Paid = field(default_factory=dict)
     """What earlier invocations are known to have paid to whom."""
     meter: Meter | None = None
@@ -82,7 +84,7 @@ class Run:
 
     def spent(self) -> Spent:
         """Over all invocations, what is in doubt included."""
-        return sum_up(self.journal.totals, self.prices, self.paid())
+        return sum_up(self.journal.totals, self.prices, self.paid(), self.batches)
 
     def history(self) -> dict[str, Any]:
         """What happened, as opposed to what came of it."""
@@ -92,7 +94,7 @@ class Run:
             "bought": self.tally.bought,
             "reused": self.tally.reused,
             "retried": self.tally.retried,
-            "in_doubt": totals.doubt.requests,
+            "in_doubt": totals.doubt.requests + self.batches.doubt.requests,
             "bought_in_all": totals.bought,
             "bought_twice": totals.bought_twice,
             "torn_tails": totals.torn_tails,
@@ -104,6 +106,7 @@ class Run:
             "cost_in_doubt": in_doubt,
             "prices": prices_to_json(self.prices),
             "seconds": round(time.monotonic() - self.started, 3),
+            **self.batches.to_json(),
         }
 
     def progress(self) -> Progress:
@@ -126,12 +129,18 @@ class Run:
         )
 
 
-async def run_live(run: Run, spill: Spill, group_by: str, say: Callable[[Progress], None]) -> DistillError | None:
-    """Ask for all that is missing; why the run stopped before its end, or None."""
+async def run_live(
+    run: Run,
+    spill: Spill,
+    group_by: str,
+    say: Callable[[Progress], None],
+    policy: Callable[[Sender], Miss] = lambda sender: sender.send,
+) -> DistillError | None:
+    """Ask for all that is missing, or do about it what the policy says; why the run stopped before its end, or None."""
     tokens, cost, _ = run.spent()
     budget = Budget(run.options.max_cost, run.options.max_tokens_total, tokens, cost)
     sender = Sender(list(run.seats.values()), run.journal, budget, run.tally)
-    ask_for = make_ask(run.seats, run.journal, run.reuse, sender.send, run.tally, final=run.final)
+    ask_for = make_ask(run.seats, run.journal, run.reuse, policy(sender), run.tally, final=run.final)
     if run.meter is not None:
         ask_for = run.meter.count(ask_for)
     width = 2 * sum(seat.limiter.ceiling for seat in run.seats.values()) or 1  # some methods ask nobody
@@ -220,6 +229,13 @@ async def _tick(run: Run, say: Callable[[Progress], None]) -> None:
         say(run.progress())
 
 
+def heard_signals() -> list[signal.Signals]:
+    """The signals that stop a run: elsewhere than in the main thread they are somebody else's, and nohup wants one not
+    heard."""
+    ours = threading.current_thread() is threading.main_thread()
+    return [each for each in GRACE_SECONDS if ours and signal.getsignal(each) is not signal.SIG_IGN]
+
+
 class _Signals:
     """The first signal stops sending and lets what is in flight land; a second one, or the grace's end, lets it go."""
 
@@ -227,9 +243,7 @@ class _Signals:
         self._sender, self._work = sender, work
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        # Elsewhere than in the main thread signals are somebody else's, and nohup wants one not heard.
-        ours = threading.current_thread() is threading.main_thread()
-        self._heard = [each for each in GRACE_SECONDS if ours and signal.getsignal(each) is not signal.SIG_IGN]
+        self._heard = heard_signals()
 
     def __enter__(self) -> None:
         for number in self._heard:

@@ -2,7 +2,8 @@
 
 The journal does not tell who was paid for an answer. Where several models with different prices are asked, each
 invocation that ends leaves in `run.json` what each of them was paid; what no such note covers, because a process was
-killed, is counted at the dearest price. So is what is in doubt. A sum is never too low.
+killed, is counted at the dearest price. So is what is in doubt. What batches brought is told by their ledger, and costs
+a part of the price. A sum is never too low.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from distill_data.engine.batches import Ledger
 from distill_data.engine.journal import Totals, Usage
-from distill_data.teachers.prices import Price, add_costs, cost_of, dearest
+from distill_data.teachers.prices import BATCH, Price, add_costs, cost_of, dearest
 
 Paid = Mapping[str, Usage]
 """Role to the tokens of its answers."""
@@ -27,17 +29,22 @@ class Spent(NamedTuple):
     """The part of it that may not have been billed."""
 
 
-def sum_up(totals: Totals, prices: Mapping[str, Price | None], paid: Paid) -> Spent:
-    """Tokens and money. `paid` is known to have gone to whom; the rest goes at the dearest price."""
-    most = dearest([*prices.values()])
-    known = [sum(usage[part] for usage in paid.values()) for part in range(3)]
+def sum_up(totals: Totals, prices: Mapping[str, Price | None], paid: Paid, batches: Ledger) -> Spent:
+    """Tokens and money. `paid` is known to have gone to whom, online; so is what came in batches; the rest goes at the
+    dearest price."""
+    most, late, batched = dearest([*prices.values()]), batches.doubt, batches.bought.usage
+    known = [sum(usage[part] for usage in (*paid.values(), *batched.values())) for part in range(3)]
     whole = (totals.prompt_tokens, totals.completion_tokens, totals.cached_tokens)
     prompt, completion, cached = (max(0, all_of - some) for all_of, some in zip(whole, known, strict=True))
-    in_doubt = cost_of(most, (totals.doubt.prompt_tokens, totals.doubt.completion_tokens, 0))
+    in_doubt = add_costs(
+        cost_of(most, (totals.doubt.prompt_tokens, totals.doubt.completion_tokens, 0)),
+        cost_of(most, (late.prompt_tokens, late.completion_tokens, 0), BATCH),
+    )
     cost = add_costs(cost_of(most, (prompt, completion, cached)), in_doubt)
-    for role, usage in paid.items():
-        cost = add_costs(cost, cost_of(prices.get(role, most), usage))
-    doubted = totals.doubt.prompt_tokens + totals.doubt.completion_tokens
+    for part, share in ((1.0, paid), (BATCH, batched)):
+        for role, usage in share.items():
+            cost = add_costs(cost, cost_of(prices.get(role, most), usage, part))
+    doubted = sum(each.prompt_tokens + each.completion_tokens for each in (totals.doubt, late))
     return Spent(totals.prompt_tokens + totals.completion_tokens + doubted, cost, in_doubt)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from distill_data.commands.options import Summary
 from distill_data.commands.spending import read_paid, read_prices, sum_up
+from distill_data.engine.batches import Ledger
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import files_of, read_manifest
 from distill_data.engine.rundir import RunDirectory
@@ -34,7 +35,7 @@ def status(output: str, run: Path | None = None) -> Summary:
         raise UsageError(f"{output}: there is no such output, and no run at {directory.path}.")
     journal = Journal(directory.journal)
     try:
-        history = {**(manifest or {}).get("history", {}), **_counted(journal, facts)}
+        history = {**(manifest or {}).get("history", {}), **_counted(journal, facts, Ledger(directory.batches))}
     finally:
         journal.close()
     holder = directory.holder()
@@ -52,13 +53,13 @@ def status(output: str, run: Path | None = None) -> Summary:
     return Summary("partial", 0, "The same command goes on from here.", str(written), result, history)
 
 
-def _counted(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _counted(journal: Journal, facts: Mapping[str, Any], batches: Ledger) -> dict[str, Any]:
     """What the journal says now; in money by the prices that `run.json` keeps."""
     totals = journal.totals
-    tokens, cost, in_doubt = sum_up(totals, read_prices(facts), read_paid(facts))
+    tokens, cost, in_doubt = sum_up(totals, read_prices(facts), read_paid(facts), batches)
     return {
         "answers": len(journal),
-        "in_doubt": totals.doubt.requests,
+        "in_doubt": totals.doubt.requests + batches.doubt.requests,
         "bought": totals.bought,
         "bought_twice": totals.bought_twice,
         "torn_tails": totals.torn_tails,
@@ -66,4 +67,5 @@ def _counted(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:
         "completion_tokens": totals.completion_tokens,
         "cached_tokens": totals.cached_tokens,
         **({"tokens": tokens, "cost": cost, "cost_in_doubt": in_doubt} if "prices" in facts else {}),
+        **batches.to_json(),
     }

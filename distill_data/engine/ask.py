@@ -84,17 +84,21 @@ class Tally:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     paid: dict[str, Usage] = field(default_factory=dict)
-    """Tokens of the answers bought, by role."""
+    """Tokens of the answers bought online, by role."""
     used: Counter[str] = field(default_factory=Counter)
     """Answers of the run's own journal that an item used, by owning item; kept for the drift check only."""
 
     def add(self, usage: Usage, role: str) -> None:
         prompt, completion, cached = usage
-        self.bought += 1
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
+        self.count(usage)
         before = self.paid.get(role, (0, 0, 0))
         self.paid[role] = before[0] + prompt, before[1] + completion, before[2] + cached
+
+    def count(self, usage: Usage) -> None:
+        """Count an answer that was bought in some other way."""
+        self.bought += 1
+        self.prompt_tokens += usage[0]
+        self.completion_tokens += usage[1]
 
 
 Miss = Callable[[Call], Awaitable[Answer]]

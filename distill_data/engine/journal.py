@@ -251,9 +251,9 @@ class Journal:
         self._under_way -= 1
         self.totals.doubt.add(1, prompt_tokens, completion_tokens)
 
-    async def commit(self, key: str, owner: str, usage: Usage, body: bytes) -> None:
-        """Make an answer durable. Returns once it is; raises DiskError where it cannot be."""
-        self._under_way -= 1
+    async def commit(self, key: str, owner: str, usage: Usage, body: bytes, *, noted: bool = True) -> None:
+        """Make an answer, `noted` where `note_sent` announced it, durable. Raises DiskError where it cannot be."""
+        self._under_way -= noted
         await self._append(segments.frame(segments.OK, key, owner, usage, body), key, usage)
 
     async def commit_failure(self, key: str, owner: str, reason: str, detail: str) -> None:

@@ -30,6 +30,10 @@ class RunDirectory:
         return self.path / "journal"
 
     @property
+    def batches(self) -> Path:
+        return self.path / "batch"
+
+    @property
     def spill(self) -> Path:
         return self.path / "spill"
 

@@ -150,14 +150,8 @@ class Sender:
             reply = await call.seat.teacher.send(call.body)
         except Lost as lost:
             return judge_lost(lost, call.role in self.succeeded)
-        verdict = judge(reply)
-        if verdict.action != "accept":
-            return verdict
-        try:
-            return reply, read_answer(reply.body)
-        except BadReply as error:
-            hidden = judge(reply._replace(status=HTTP_ERROR))  # some gateways put `insufficient_quota` under a 200
-            return hidden if hidden.action == "stop" else judge_bad_reply(error.reason, error.detail)
+        outcome = weigh(reply)
+        return outcome if isinstance(outcome, Verdict) else (reply, outcome)
 
     def _settle_unanswered(self, call: Call, verdict: Verdict, expected: int, cost: float | None) -> None:
         limiter = call.seat.limiter
@@ -217,3 +211,15 @@ class Sender:
                 self.settled.set()
             for seat in self.seats:
                 seat.limiter.close(Stopped())
+
+
+def weigh(reply: Reply) -> Answer | Verdict:
+    """What a reply comes to: its answer, or what to do without one."""
+    verdict = judge(reply)
+    if verdict.action != "accept":
+        return verdict
+    try:
+        return read_answer(reply.body)
+    except BadReply as error:
+        hidden = judge(reply._replace(status=HTTP_ERROR))  # some gateways put `insufficient_quota` under a 200
+        return hidden if hidden.action == "stop" else judge_bad_reply(error.reason, error.detail)

@@ -47,6 +47,8 @@ class Progress:
     """How many are to be kept, where the run ends with that."""
     cost_in_doubt: float | None = 0.0
     """USD of the cost that may not have been billed."""
+    waiting: str = ""
+    """What is waited for, in words."""
 
     @property
     def done(self) -> int:
@@ -112,7 +114,7 @@ def progress_line(progress: Progress, rate: float) -> str:
         parts.append(f"{100 * share:.0f} % accepted, about {more:,} more candidates")
     if progress.items is not None and rate > 0:
         parts.append(f"{_clock_time((progress.items - progress.done) / rate)} left")
-    return ", ".join(parts)
+    return ", ".join([*parts, *filter(None, [progress.waiting])])
 
 
 def _rate(past: deque[tuple[float, int]]) -> float:

@@ -106,8 +106,7 @@ class OpenAITeacher:
         """Post the body. Raises Lost where no whole reply came, UsageError where a key is missing."""
         if is_score(body):
             return await score(self.post_for_scores, self._capabilities, body, self._prompts)
-        path = EMBEDDINGS if is_embed(body) else RAW if is_raw(body) else CHAT
-        return await self._exchange(path, body, BODY_CAP)
+        return await self._exchange(path_of(body), body, BODY_CAP)
 
     async def post_for_scores(self, path: str, fields: Mapping[str, Any]) -> Reply:
         """One of the posts that a text's scores take. Raises as `send` does."""
@@ -168,6 +167,11 @@ class OpenAITeacher:
         self._credentials = fresh
         session.headers.update(fresh.headers)
         return True
+
+
+def path_of(body: bytes) -> str:
+    """The endpoint that an encoded body is for, where it is no question about scores."""
+    return EMBEDDINGS if is_embed(body) else RAW if is_raw(body) else CHAT
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -85,6 +85,7 @@ FIELDS: Mapping[str, Check] = {
     "rpm": (_is_positive, "a number above 0"),
     "tpm": (_is_positive, "a number above 0"),
     "price": (_is_price, "{ input = X, output = Y, cached = Z }, in USD per million tokens"),
+    "enqueued_tokens": (_is_count, "a whole number above 0"),
     "insecure_http": (_is_flag, "true or false"),
     "capabilities": (lambda value: isinstance(value, Mapping), "a table"),
 }

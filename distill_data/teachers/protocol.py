@@ -56,6 +56,8 @@ class Profile:
     """None is unknown, never free."""
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     """What the user declares; anything absent is resolved by the backend."""
+    enqueued_tokens: int | None = None
+    """Tokens in prompts that the provider lets wait in batches at once."""
     insecure_http: bool = False
     """Allows a key over plain http to another machine."""
 

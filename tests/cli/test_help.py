@@ -55,8 +55,8 @@ COMMANDS = [
 FORBIDDEN = {"openai", "pydantic", "rich", "jinja2", "yaml", "aiohttp", "jsonschema", "orjson", "uvloop", "logging"}
 SHARED = """
     --map --limit --shuffle -r -n --set --seed --resample -t --base-url --api-key-env --header --timeout --config -o
-    --retry-failed --accept-drift --reuse --replay --run --pilot --dry-run --concurrency --rpm --tpm --max-cost
-    --max-tokens-total --max-failed --shard --shards --engine -v -q
+    --retry-failed --accept-drift --reuse --replay --run --pilot --dry-run --lane --rebuy-lost --concurrency --rpm --tpm
+    --max-cost --max-tokens-total --max-failed --shard --shards --engine -v -q
 """
 
 

@@ -1,0 +1,255 @@
+"""The Batch lane: run the method, submit what it lacks, wait, run it again on the answers; until nothing is lacking.
+
+    pass -> files of requests -> batches -> answers in the journal -> pass -> … -> publish
+
+`auto` does one round of batches, and asks online for what is left. Knows no method and no endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from distill_data.commands.job import Job
+from distill_data.commands.lanes import is_batched
+from distill_data.commands.running import Run, heard_signals, run_live
+from distill_data.data.exchange import Answer
+from distill_data.engine.ask import Call, Miss, Parked
+from distill_data.engine.batch_input import Collector, Refusals, discard_files
+from distill_data.engine.batch_jobs import Jobs
+from distill_data.engine.batch_output import Ingested, Intake
+from distill_data.engine.batches import CREATED, DONE, LOST, Ledger, Shard
+from distill_data.engine.retry import shown
+from distill_data.engine.rundir import RunDirectory
+from distill_data.engine.send import SAME_REFUSAL_LIMIT, Sender
+from distill_data.engine.spill import Spill
+from distill_data.errors import AnswerFailed, DiskError, DistillError, DriftError, Interrupted, TeacherError
+from distill_data.teachers.batch import Batch, BatchEndpoint
+from distill_data.teachers.openai import path_of
+
+FEW = 100
+"""Requests that `auto` asks online at once: they do not deserve to wait a day."""
+IDLE_ROUNDS = 3
+"""Rounds of batches without an answer after which no more are submitted."""
+BUSY = "token_limit_exceeded"
+"""Code of a batch that was not begun because too many are waiting."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One run by batches."""
+
+    job: Job
+    directory: RunDirectory
+    live: Run
+    """The present pass."""
+    jobs: Jobs
+    spill: Spill | None = None
+    """Its outcomes."""
+    refusals: Refusals = field(default_factory=dict)
+    found: list[Ingested] = field(default_factory=list)
+    """What came of each batch that this process saw the end of."""
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    """Code and message of those that failed as a whole."""
+    said: str = ""
+    intake: Intake = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.intake = Intake(self.live.journal, self.live.tally, self.refusals)
+
+    async def run(self) -> DistillError | None:
+        """Round after round; why the last pass was not the last one by right, or None."""
+        rounds = idle = 0
+        while True:
+            collector = self._collector()
+            stopped = await self._pass(self._parking(collector))
+            self._check_drift(collector)
+            shards = [] if stopped or self._goes_online(collector, rounds) else collector.seal()
+            if not shards:
+                collector.discard()
+            if stopped is not None:
+                return stopped
+            if not shards and not self.jobs.ledger.open:
+                return await self._pass(self._online) if collector.written else collector.short
+            before = self._progress()
+            stopped = await _until_signal(self._round(shards), self.jobs.ledger)
+            if stopped is not None:
+                if self._progress() > before:
+                    await self._pass(lambda _: _park)
+                return stopped
+            rounds, idle = rounds + 1, 0 if self._progress() > before else idle + 1
+            if idle >= IDLE_ROUNDS:
+                return self._in_vain()
+
+    def _collector(self) -> Collector:
+        tokens = {role: profile.enqueued_tokens for role, profile in self.job.profiles.items()}
+        limits = {role: limit for role, limit in tokens.items() if limit is not None}
+        return Collector(self.jobs.ledger, _url_of, self.refusals, limits)
+
+    def _goes_online(self, collector: Collector, rounds: int) -> bool:
+        """Whether what was written is better asked at once."""
+        return self.job.options.lane == "auto" and (rounds > 0 or collector.written < FEW)
+
+    async def _pass(self, policy: Callable[[Sender], Miss]) -> DistillError | None:
+        """Run the method over all items."""
+        if self.spill is not None:
+            self.spill.close()
+        self.live = replace(self.live, work=self.job.make_work())
+        self.live.tally.reused = 0
+        self.spill = Spill(self.directory.spill)
+        stopped = await run_live(self.live, self.spill, self.job.recipe.gold_by, self.job.say, policy)
+        self.live.tally.reused = max(0, self.live.tally.reused - sum(each.answers for each in self.found))
+        return stopped
+
+    def _parking(self, collector: Collector) -> Callable[[Sender], Miss]:
+        """Requests to a server go to the collector; others are answered here, and cost nothing."""
+
+        def policy(sender: Sender) -> Miss:
+            collector.budget = sender.budget
+
+            async def miss(call: Call) -> Answer:
+                return await (collector.park(call) if call.role in self.jobs.endpoints else sender.send(call))
+
+            return miss
+
+        return policy
+
+    def _online(self, sender: Sender) -> Miss:
+        """What batches left over is sent; what they were refused for good is not asked again."""
+
+        async def miss(call: Call) -> Answer:
+            if call.key in self.refusals:
+                raise AnswerFailed(*self.refusals[call.key])
+            return await sender.send(call)
+
+        return miss
+
+    def _check_drift(self, collector: Collector) -> None:
+        waiting = sum(shard.requests for shard in self.jobs.ledger.open)
+        if waiting and collector.written and not collector.awaited and not self.job.options.accept_drift:
+            raise DriftError(
+                f"{self.job.output}: the recipe, its settings or the teacher changed since batches were submitted: "
+                f"{waiting} requests in them would be paid for and not used, and {collector.written} new ones be sent. "
+                "Give --accept-drift to go on, another -o to keep both, or undo the change."
+            )
+
+    # Rounds
+
+    async def _round(self, shards: list[Shard]) -> None:
+        """Submit, wait for all that is open, and take in what it brings. Raises TeacherError and DiskError."""
+        ledger, seen = self.jobs.ledger, len(self.found)
+        self.broken.clear()
+        try:
+            for shard in ledger.open:
+                await self.jobs.submit(shard)
+            for shard in shards:
+                ledger.add(shard)
+                await self.jobs.submit(ledger.shards[shard.name])
+            await self.jobs.wait(self._tell, self._take)
+        finally:
+            for endpoint in self.jobs.endpoints.values():
+                await endpoint.aclose()
+        self._check_round(self.found[seen:])
+
+    async def _take(self, shard: Shard, batch: Batch) -> None:
+        """Bring one batch's answers to the journal, and close it."""
+        ledger = self.jobs.ledger
+        found = await self.intake.take(ledger.directory, shard)
+        found.doubt_missing(shard, batch.completed)
+        self.found.append(found)
+        ledger.advance(
+            shard, DONE, (found.usage[0], found.usage[1], found.usage[2]), status=batch.status,
+            answers=found.answers, failed=found.failed, doubt=found.doubt, odd=dict(found.odd),
+        )  # fmt: skip
+        discard_files(ledger.directory, shard)
+        if batch.status == "failed":
+            self.broken += batch.errors or [("failed", "and the server does not say why")]
+
+    def _check_round(self, found: list[Ingested]) -> None:
+        """Raise TeacherError where another round would go as this one did."""
+        for verdict in (each.stop for each in found if each.stop is not None):
+            raise TeacherError(verdict.detail)
+        for code, message in self.broken:
+            if code != BUSY:
+                raise TeacherError(f"a batch failed as a whole ({shown(code)}: {shown(message)}).")
+        if not sum(each.answers for each in self.found) and len(self.refusals) >= SAME_REFUSAL_LIMIT:
+            reason, detail = next(iter(self.refusals.values()))
+            raise TeacherError(
+                f"the first {len(self.refusals)} requests were all refused ({reason}: {detail}), so the mistake is in "
+                "the recipe or its settings, not in a row."
+            )
+
+    def _progress(self) -> int:
+        return sum(each.progress for each in self.found)
+
+    def _in_vain(self) -> DistillError:
+        why = "Try again later, or finish with --lane online"
+        if self.broken:
+            why = (
+                f"{shown(self.broken[0][1])} Set enqueued_tokens in the model's profile to the provider's limit, "
+                "or wait until other batches are done"
+            )
+        return TeacherError(f"{IDLE_ROUNDS} rounds of batches brought no answer. {why}.")
+
+    def _tell(self, states: Mapping[str, Batch | None]) -> None:
+        done = sum(state.completed + state.failed for state in states.values() if state is not None)
+        requests = sum(self.jobs.ledger.shards[name].requests for name in states)
+        text = f"{len(states)} batch{'es' * (len(states) > 1)} at the provider: {done:,} of {requests:,} done"
+        if text != self.said:
+            self.said = text
+            self.job.say(replace(self.live.progress(), waiting=text))
+
+
+async def run_batched(job: Job, directory: RunDirectory, live: Run) -> tuple[Run, Spill, DistillError | None]:
+    """Run a job by batches: its last pass, the outcomes of that, and why it stopped before its end, or None."""
+    endpoints = {role: BatchEndpoint(profile) for role, profile in job.profiles.items() if is_batched(profile)}
+    lane = Lane(job, directory, live, Jobs(live.batches, endpoints, job.options.rebuy_lost))
+    try:
+        stopped = await lane.run()
+        assert lane.spill is not None
+        return lane.live, lane.spill, stopped
+    except BaseException:
+        if lane.spill is not None:
+            lane.spill.close()
+        raise
+    finally:
+        live.batches.close()
+
+
+async def _park(call: Call) -> Answer:
+    raise Parked
+
+
+def _url_of(body: bytes) -> str:
+    return "/v1" + path_of(body)
+
+
+async def _until_signal(work: Coroutine[Any, Any, None], ledger: Ledger) -> DistillError | None:
+    """Let it run to its end, a signal or what stops a run; which of the latter it was."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+    heard: list[signal.Signals] = []
+
+    def receive(number: signal.Signals) -> None:
+        heard.append(number)
+        task.cancel()
+
+    numbers = heard_signals()
+    for number in numbers:
+        loop.add_signal_handler(number, receive, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not heard:
+            raise
+        away = [shard for shard in ledger.open if shard.state in (CREATED, LOST)]
+        there = f" {sum(shard.requests for shard in away)} requests in batches go on at the provider." if away else ""
+        return Interrupted(f"Stopped by {heard[0].name}.{there}", heard[0])
+    except (TeacherError, DiskError) as error:
+        return error
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+    return None

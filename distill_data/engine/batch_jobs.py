@@ -1,0 +1,242 @@
+"""Batches at a provider: submitted once each, found again after a crash, waited for, fetched.
+
+    intent -> upload -> file id -> create -> batch id -> poll -> download both files
+
+Every arrow is recorded before the next one. What a killed process, or a broken connection, leaves unknown is looked up
+at the server by the shard's name, and done again only where two lookings find nothing. Knows files of requests and
+of results, and not what is in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from distill_data.data.exchange import Lost
+from distill_data.engine.batch_input import discard_files
+from distill_data.engine.batches import CREATED, GIVEN_UP, INTENT, LOST, UPLOADED, Ledger, Shard
+from distill_data.engine.durable import disk_error, sync_directory
+from distill_data.engine.retry import Verdict, backoff, judge, judge_lost, shown
+from distill_data.errors import TeacherError
+from distill_data.teachers.batch import RUN, SHARD, Batch, BatchEndpoint, Refused
+
+LOG = logging.getLogger(__name__)
+ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+LOOK_AGAIN = 2.0
+"""Seconds between two lookings for what may be there: a list may lag behind."""
+SOON, SELDOM = 0.5, 60.0
+"""Seconds between two polls, at first and at last."""
+MISSES = 3
+"""How often in a row a batch is not found, or a file is too short, before that is believed."""
+NOT_FOUND = 404
+T = TypeVar("T")
+
+
+class Told(Protocol):
+    """Is told how far batches are."""
+
+    def __call__(self, states: Mapping[str, Batch | None]) -> None: ...
+
+
+@dataclass(slots=True)
+class Jobs:
+    """The batches of one run."""
+
+    ledger: Ledger
+    endpoints: Mapping[str, BatchEndpoint]
+    """By role."""
+    rebuy_lost: bool
+    draw: Callable[[], float] = random.random
+    _misses: Counter[str] = field(default_factory=Counter)
+    _troubled: bool = False
+
+    async def submit(self, shard: Shard) -> None:
+        """Have a shard's batch at the server, and its id in the ledger. Raises TeacherError and DiskError."""
+        endpoint, ledger = self.endpoints[shard.role], self.ledger
+        if shard.state == INTENT:
+            name = f"{shard.name}.jsonl"
+            path = shard.path(ledger.directory, "in")
+            file = await self._once(
+                shard, endpoint, lambda: endpoint.find_file(name), lambda: endpoint.upload(name, path)
+            )
+            ledger.advance(shard, UPLOADED, file=file)
+        if shard.state == UPLOADED:
+            metadata = {RUN: ledger.run, SHARD: shard.name}
+            batch = await self._once(
+                shard,
+                endpoint,
+                lambda: endpoint.find_batch(shard.file, shard.name),
+                lambda: endpoint.create(shard.file, shard.url, metadata),
+            )
+            ledger.advance(shard, CREATED, batch=batch.id)
+            LOG.info("%s: batch %s is submitted, %d requests", endpoint.name, batch.id, shard.requests)
+
+    async def _once(
+        self,
+        shard: Shard,
+        endpoint: BatchEndpoint,
+        find: Callable[[], Awaitable[T | None]],
+        make: Callable[[], Awaitable[T]],
+    ) -> T:
+        """What is made once: found, where it may be there already, else made."""
+        absent, tries = shard.fresh, 0
+        while True:
+            try:
+                if not absent:
+                    found = await self._look(find)
+                    if found is not None:
+                        return found
+                    absent = True
+                absent = False
+                return await make()
+            except Refused as error:
+                verdict = judge(error.reply)
+                absent = error.reply.status < 500  # a refusal is sure, and trouble is not
+            except Lost as error:
+                verdict = judge_lost(error, True)
+                absent = not error.sent
+            tries += 1
+            if verdict.action != "retry" or tries >= verdict.tries:
+                raise TeacherError(f"{endpoint.name}: a batch could not be submitted. {verdict.detail}")
+            await asyncio.sleep(backoff(tries - 1, verdict.floor, self.draw()))
+
+    async def _look(self, find: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Look twice. A server that has no list is believed to have nothing only where that was allowed."""
+        try:
+            found = await find()
+            if found is None:
+                await asyncio.sleep(LOOK_AGAIN)
+                found = await find()
+        except Refused as error:
+            if error.reply.status not in (NOT_FOUND, 405, 501):
+                raise
+            if not self.rebuy_lost:
+                raise TeacherError(
+                    "a batch may have been submitted before this run was stopped, and the server has no list to look "
+                    "it up in. --rebuy-lost submits it anew, and may pay for it twice."
+                ) from None
+            return None
+        return found
+
+    async def wait(self, told: Told, fetched: Callable[[Shard, Batch], Awaitable[None]]) -> None:
+        """Wait for all open batches; each is given to `fetched` once its files are on disk.
+
+        Trouble with the server is waited out. Raises TeacherError where the key is refused, and at last where a batch
+        is lost and was not to be bought again.
+        """
+        waiting = {shard.name: shard for shard in self.ledger.open}
+        states: dict[str, Batch | None] = dict.fromkeys(waiting)
+        pause = SOON
+        while waiting:
+            for shard in [*waiting.values()]:
+                batch = await self._poll(shard)
+                if batch is not None:
+                    pause = pause if batch == states[shard.name] else SOON
+                    states[shard.name] = batch
+                    if batch.status in ENDED and await self._fetch(shard, batch):
+                        del waiting[shard.name]
+                        await fetched(shard, batch)
+                if self._misses[shard.name] >= MISSES:
+                    self._lose(waiting.pop(shard.name))
+                told(states)
+            if waiting:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, SELDOM)
+        lost = [shard for shard in self.ledger.open if shard.state == LOST]
+        if lost:
+            raise TeacherError(
+                f"the server does not know {', '.join(shard.batch for shard in lost)} any more, with "
+                f"{sum(shard.requests for shard in lost)} requests. They may have been paid for: ask the provider; "
+                "the same command looks again, and with --rebuy-lost their requests are asked once more."
+            )
+
+    async def _poll(self, shard: Shard) -> Batch | None:
+        """How a batch is; None where that is not to be known now."""
+        endpoint = self.endpoints[shard.role]
+        try:
+            batch = await endpoint.retrieve(shard.batch)
+        except Refused as error:
+            if error.reply.status == NOT_FOUND:
+                self._misses[shard.name] += 1
+                return None
+            self._bear(endpoint, judge(error.reply))
+            return None
+        except Lost as error:
+            self._bear(endpoint, judge_lost(error, True))
+            return None
+        self._troubled = False
+        if batch.status not in ENDED:
+            self._misses[shard.name] = 0
+        return batch
+
+    def _bear(self, endpoint: BatchEndpoint, verdict: Verdict) -> None:
+        """Go on in spite of trouble that may pass; say so once."""
+        if verdict.action != "retry" and not verdict.floor:
+            raise TeacherError(
+                f"{endpoint.name}: {verdict.detail} The batches go on at the provider, and nothing is lost"
+            )
+        if not self._troubled:
+            LOG.warning("%s: the batches cannot be looked at now, which is tried on. %s", endpoint.name, verdict.detail)
+        self._troubled = True
+
+    def _lose(self, shard: Shard) -> None:
+        if self.rebuy_lost:
+            LOG.warning("batch %s is lost and given up; its requests are asked again", shard.batch)
+            self.ledger.advance(shard, GIVEN_UP)
+            discard_files(self.ledger.directory, shard)
+        elif shard.state != LOST:
+            self.ledger.advance(shard, LOST)
+
+    async def _fetch(self, shard: Shard, batch: Batch) -> bool:
+        """Bring both files of a batch that has ended to the disk; whether they are there."""
+        endpoint, directory = self.endpoints[shard.role], self.ledger.directory
+        files = (("out", batch.output_file, batch.completed), ("err", batch.error_file, 0))
+        try:
+            for ending, file, lines in files:
+                path = shard.path(directory, ending)
+                if file and not path.exists():
+                    await self._download(shard, file, path, lines)
+                elif lines and not file:
+                    self._doubt_short(shard, 0, lines)
+        except Refused as error:
+            if error.reply.status == NOT_FOUND:
+                self._misses[shard.name] += 1
+            else:
+                self._bear(endpoint, judge(error.reply))
+            return False
+        except Lost as error:
+            self._bear(endpoint, judge_lost(error, True))
+            return False
+        return True
+
+    async def _download(self, shard: Shard, file: str, path: Path, lines: int) -> None:
+        """A file as it is, whole under its name or not at all."""
+        temporary = path.with_suffix(".part")
+        try:
+            with temporary.open("wb") as stream:
+                temporary.chmod(0o600)
+                found = await self.endpoints[shard.role].download(file, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._doubt_short(shard, found, lines)
+            temporary.replace(path)
+            sync_directory(path.parent)
+        except OSError as error:
+            raise disk_error(error, path) from error
+
+    def _doubt_short(self, shard: Shard, found: int, lines: int) -> None:
+        """Raise Lost for a file with fewer lines than were counted, unless it comes like that again and again."""
+        if found >= lines:
+            return
+        key = f"{shard.name} short"
+        self._misses[key] += 1
+        if self._misses[key] < MISSES:
+            raise Lost(f"the results of {shown(shard.batch)} have {found} lines, and {lines} were counted", sent=True)
+        LOG.warning("the results of %s have %d lines, and %d were counted", shown(shard.batch), found, lines)

@@ -1,0 +1,172 @@
+"""The ledger of batches: what was meant to be submitted, what was, and what came of it, on disk before each next step.
+
+    bi  intent     the file of requests is on disk under its name; nothing has left yet
+    bf  uploaded   the server's id of the file
+    bc  created    the server's id of the batch: from `bf` on it may be paid for
+    bl  lost       the server no longer knows the batch; polled again by every run
+    bd  done       its answers are in the journal; says how many, and their tokens
+    bx  given up   what it may have cost stays in doubt, and its requests are asked again
+
+Lines are those of a journal's segments, in segments of their own: one for each process that writes, none reopened. A
+shard's name is a digest of its run, its number and its requests, so that a server can be asked for it. Knows no
+network, and nothing about what a request says.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from distill_data.engine import segments
+from distill_data.engine.appender import Appender
+from distill_data.engine.durable import disk_error
+from distill_data.engine.journal import Doubt, Usage
+from distill_data.errors import DamageError
+
+INTENT, UPLOADED, CREATED, LOST, DONE, GIVEN_UP = b"bi", b"bf", b"bc", b"bl", b"bd", b"bx"
+CLOSED = (DONE, GIVEN_UP)
+MAY_COST = (UPLOADED, CREATED, LOST, GIVEN_UP)
+
+
+@dataclass(slots=True)
+class Shard:
+    """One file of requests, and the batch that answers it."""
+
+    name: str
+    """64 hex digits."""
+    role: str
+    url: str
+    """The endpoint that each of its requests is for."""
+    requests: int
+    prompt_tokens: int
+    """Estimated, as the next."""
+    completion_tokens: int
+    state: bytes = INTENT
+    file: str = ""
+    batch: str = ""
+    fresh: bool = False
+    """Whether this process took the last step, so that nothing can have happened after it."""
+
+    def path(self, directory: Path, ending: str) -> Path:
+        """`in` for the requests, `keys` for who asked them, `out` and `err` for what came back."""
+        return directory / f"{self.name}.{ending}"
+
+
+@dataclass(slots=True)
+class Bought:
+    """What batches that are done have brought."""
+
+    answers: int = 0
+    usage: dict[str, Usage] = field(default_factory=dict)
+    """Tokens of these answers, by role."""
+    odd: dict[str, int] = field(default_factory=dict)
+    """What was not as it should be: expired, missing, duplicate, unknown or unreadable lines."""
+    doubt: Doubt = field(default_factory=Doubt)
+    """Answers that were billed and could not be used."""
+
+
+class Ledger:
+    """All shards of one run, in the order of their intents."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read what there is; nothing is written. Raises DamageError and DiskError as a journal does."""
+        self.directory = directory
+        self.shards: dict[str, Shard] = {}
+        self.bought = Bought()
+        self.run = ""
+        names = [path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii()]
+        paths = sorted(names, key=lambda path: int(path.stem))
+        for path in paths:
+            for record in _read(path):
+                self._apply(record["t"].encode(), record["k"], record["i"], tuple(record["u"]), record["a"])
+        self.run = self.run or secrets.token_hex(8)
+        self._appender = Appender(directory, paths)
+
+    @property
+    def open(self) -> list[Shard]:
+        """Those that may still bring answers."""
+        return [shard for shard in self.shards.values() if shard.state not in CLOSED]
+
+    @property
+    def doubt(self) -> Doubt:
+        """What may have been billed, or will be, and has brought no answer yet."""
+        found = Doubt(self.bought.doubt.requests, self.bought.doubt.prompt_tokens, self.bought.doubt.completion_tokens)
+        for shard in self.shards.values():
+            if shard.state in MAY_COST:
+                found.add(shard.requests, shard.prompt_tokens, shard.completion_tokens)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """What a manifest's history says; nothing where there were no batches."""
+        if not self.shards:
+            return {}
+        states = [shard.state for shard in self.shards.values()]
+        told = {
+            "answers": self.bought.answers,
+            "done": states.count(DONE),
+            "open": len(self.open),
+            "open_requests": sum(shard.requests for shard in self.open),
+            "lost": states.count(LOST),
+            "given_up": states.count(GIVEN_UP),
+            "odd": dict(sorted(self.bought.odd.items())),
+        }
+        return {"batches": told}
+
+    def add(self, shard: Shard) -> None:
+        """Record the intent to submit a shard, whose files are on disk. Raises DiskError."""
+        about = {"role": shard.role, "url": shard.url, "n": shard.requests}
+        self._record(INTENT, shard.name, (shard.prompt_tokens, shard.completion_tokens, 0), about)
+
+    def advance(self, shard: Shard, state: bytes, usage: Usage = (0, 0, 0), **facts: Any) -> None:
+        """Record that a shard is a step further. Raises DiskError."""
+        self._record(state, shard.name, usage, facts)
+
+    def _record(self, state: bytes, name: str, usage: Usage, facts: dict[str, Any]) -> None:
+        line = segments.frame(state, name, self.run, usage, orjson.dumps(facts))
+        try:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            self._appender.append(line)
+        except OSError as error:
+            raise disk_error(error, self.directory) from error
+        self._apply(state, name, self.run, usage, orjson.loads(orjson.dumps(facts)))
+        self.shards[name].fresh = True
+
+    def _apply(self, state: bytes, name: str, run: str, usage: Usage, facts: dict[str, Any]) -> None:
+        self.run = run
+        if state == INTENT:
+            self.shards[name] = Shard(name, facts["role"], facts["url"], facts["n"], *usage[:2])
+            return
+        shard = self.shards[name]
+        shard.state, shard.fresh = state, False
+        shard.file, shard.batch = facts.get("file", shard.file), facts.get("batch", shard.batch)
+        if state == DONE:
+            bought = self.bought
+            bought.answers += facts["answers"]
+            before = bought.usage.get(shard.role, (0, 0, 0))
+            bought.usage[shard.role] = before[0] + usage[0], before[1] + usage[1], before[2] + usage[2]
+            bought.doubt.add(*facts["doubt"])
+            for what, count in facts["odd"].items():
+                bought.odd[what] = bought.odd.get(what, 0) + count
+
+    def close(self) -> None:
+        self._appender.close()
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of one segment. A torn last line never counted."""
+    try:
+        for offset, line, last in segments.read_lines(path):
+            if segments.intact(line):
+                yield orjson.loads(line)
+            elif not last or segments.glued(line):
+                raise DamageError(
+                    f"{path}: the line at byte {offset} does not match its checksum, so it is unknown which batches "
+                    "were submitted. Restore the file from a copy, or start anew with another output."
+                )
+    except OSError as error:
+        raise disk_error(error, path) from error
