@@ -45,6 +45,7 @@ LATE = {
     "math_verify",
     "sympy",
     "rapidfuzz",
+    "regex",
     "rensa",
     "pyarrow",
     "datasets",
@@ -211,6 +212,22 @@ def broad_handlers_raise_again(module: Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, "swallows every exception"
 
 
+RUN_CODE = {"quality.harness", "quality.sandbox"}
+"""Where code that a model wrote is compiled and run, shut in, after the user allowed it."""
+
+
+def text_is_never_rendered(module: Module) -> Iterator[tuple[int, str]]:
+    """A row's text must become no template, no format and no code, so nothing but a literal is formatted."""
+    for node in ast.walk(module.tree) if module.name.removeprefix("distill_data.") not in RUN_CODE else ():
+        match node:
+            case ast.Call(func=ast.Name(id="eval" | "exec" | "compile" as name)):
+                yield node.lineno, name
+            case ast.Call(func=ast.Attribute(attr="from_string" | "format_map" as name)):
+                yield node.lineno, name
+            case ast.Call(func=ast.Attribute(attr="format", value=value)) if not isinstance(value, ast.Constant):
+                yield node.lineno, "format of what is no literal"
+
+
 Rule = Callable[[Module], Iterator[tuple[int, str]]]
 RULES: dict[Rule, list[tuple[str, str]]] = {
     imports_point_one_way: [
@@ -245,6 +262,12 @@ RULES: dict[Rule, list[tuple[str, str]]] = {
         ("data.x", "def f(a): ..."),
         ("data.x", "async def f(a: int, *, b=1) -> None: ..."),
         ("data.x", "class C:\n    def __init__(self, *rest) -> None: ..."),
+    ],
+    text_is_never_rendered: [
+        ("methods.x", "environment.from_string(row['x'])"),
+        ("methods.x", "row['x'].format(1)"),
+        ("methods.x", "x.format_map(row)"),
+        ("methods.x", "eval(x)"),
     ],
     broad_handlers_raise_again: [
         ("data.x", "try:\n    pass\nexcept:\n    pass"),

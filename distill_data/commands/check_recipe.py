@@ -1,22 +1,18 @@
 """`check-recipe`: everything that can be wrong with a recipe file and shows without asking a model.
 
-The file may come from anybody, so it is checked in a process of its own, with limits on memory and time. Knows nothing
-about seeds files, runs and teachers.
+The file may come from anybody, so it is checked in a process of its own first, with limits on memory and time. Knows
+nothing about seeds files, runs and teachers.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from distill_data.commands.roles import FROM_STUDENTS
 from distill_data.commands.rounds import grows
-from distill_data.errors import DistillError, ParseError, UsageError
+from distill_data.errors import ParseError, RecipeError, UsageError, VerifierFailed
 from distill_data.parsing import fields_of, make_parser
 from distill_data.quality import BY_JUDGE, RUN_CODE, make_check, make_verifier
 from distill_data.recipes import Recipe, command_of
@@ -24,11 +20,8 @@ from distill_data.recipes.declare import references
 from distill_data.recipes.load import read_recipe
 from distill_data.recipes.nearest import hint
 from distill_data.recipes.shipped import commands
+from distill_data.recipes.trial import on_trial
 
-SECONDS = 10
-"""CPU time of one check."""
-BYTES = 1 << 30
-"""Memory of one check."""
 STRATEGY_SETTINGS: Mapping[str, frozenset[str]] = {
     "single": frozenset({"teachers", "agreement"}),
     "vote": frozenset({"teachers", "agreement", "rule", "waves"}),
@@ -39,7 +32,6 @@ EXTRAS = frozenset({"row", "demonstrations"})
 """Variables that `Recipe.render` adds to columns and settings."""
 GROWING = frozenset({"x", "said", "operation"})
 """Variables that templates of growing commands see besides: what the teacher wrote, and what was said so far."""
-CHILD = "import sys; from distill_data.commands.check_recipe import report; report(*sys.argv[1:])"
 
 
 def check_recipe(path: str, command: str = "") -> list[str]:
@@ -51,27 +43,11 @@ def check_recipe(path: str, command: str = "") -> list[str]:
     """
     if command and command not in commands():
         raise UsageError(f"--command {command}: there is no such command{hint(command, commands())}.")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    child = [sys.executable, "-P", "-c", CHILD, path, str(SECONDS), command]
     try:
-        done = subprocess.run(child, capture_output=True, timeout=6 * SECONDS, env=environment, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return [f"{path}: checking it took longer than {6 * SECONDS} seconds"]
-    if done.returncode == 0:
-        return [str(problem) for problem in json.loads(done.stdout)]
-    last = done.stderr.decode(errors="replace").strip().split("\n")[-1]
-    if done.returncode > 0 and last != "MemoryError":
-        raise DistillError(f"{path}: checking it failed: {last}")
-    return [f"{path}: checking it took more than {SECONDS} CPU-seconds or {BYTES >> 20} MiB of memory"]
-
-
-def report(path: str, seconds: str, command: str) -> None:
-    """What the process of its own does: check under limits, and write the problems as JSON to stdout."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
-    sys.stdout.write(json.dumps(problems(Path(path), command)))
+        on_trial(lambda: problems(Path(path), command), path)
+    except RecipeError as error:
+        return [str(error)]
+    return problems(Path(path), command)
 
 
 def problems(path: Path, command: str = "") -> list[str]:
@@ -221,6 +197,8 @@ def _judged(recipe: Recipe, row: Mapping[str, Any]) -> Iterator[str]:
         yield from _verified(recipe, fields)
     except UsageError as error:
         yield str(error)
+    except VerifierFailed as error:
+        yield str(example.error(error.detail))
     except ParseError as error:
         yield str(example.error(f"the parser {recipe.parser.name} refuses it: {error}"))
 

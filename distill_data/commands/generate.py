@@ -39,7 +39,7 @@ from distill_data.engine.publish import is_published, withdraw
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.spill import Spill
 from distill_data.errors import DiskError, DriftError, UsageError
-from distill_data.recipes import Recipe
+from distill_data.recipes import Recipe, try_row
 from distill_data.reporting import Progress
 from distill_data.teachers import Resolved
 from distill_data.teachers.protocol import Profile
@@ -140,6 +140,8 @@ def _plan(
     profiles = cut_limits(profiles or find_profiles(options, recipe), options.shard)
     if not seeds.rows:
         seeds.survey(recipe)
+    if seeds.rows:
+        try_row(recipe, seeds.first().row)
     pool = find_pool(recipe.demonstrations, seeds, recipe)
     names = {role: profile.name for role, profile in profiles.items()}
     make_work = prepare(recipe, names, seeds, pool, options)

@@ -1,17 +1,20 @@
 """JSON schemas, compiled once. Knows no recipe and no reply.
 
-A schema is its author's, and trusted: a regular expression in it, or alternatives within alternatives, can take long on
-a text that was made for it. What it cannot do is to leave this machine: only references into itself are allowed.
+A schema is its author's, and trusted so far: alternatives within alternatives can take long on a text that was made for
+it. What it cannot do is to leave this machine, for only references into itself are allowed, nor search a text by a
+pattern for longer than a second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 from distill_data.data.items import canonical
 from distill_data.errors import ParseError, UsageError
 from distill_data.parsing.arguments import shown
+from distill_data.parsing.patterns import TooSlow, make_find
 from distill_data.parsing.strict_json import identity, read_json
 
 SchemaCheck = Callable[[Any], str | None]
@@ -34,6 +37,8 @@ def make_schema_check(what: str, schema: Any) -> SchemaCheck:
             fault = next(validator.iter_errors(value), None)
         except RecursionError:
             return "$: nested deeper than the schema can be followed"
+        except (TooSlow, UsageError) as error:  # of a pattern
+            return f"$: {error}"[:300]
         return None if fault is None else f"{fault.json_path}: {fault.message}"[:300]
 
     return check
@@ -55,6 +60,8 @@ def _local_only(what: str, schema: dict[str, Any]) -> None:
             target = node.get(name)
             if isinstance(target, str) and not target.startswith("#"):
                 raise UsageError(f"{what}: {name} {shown(target)} leaves the schema; only '#…' is allowed.")
+        if "unevaluatedProperties" in node and any("patternProperties" in each for each in _mappings(schema)):
+            raise UsageError(f"{what}: unevaluatedProperties beside patternProperties is not supported; leave one out.")
         if node is not schema and isinstance(node.get("$id"), str):
             raise UsageError(f"{what}: $id is allowed at the top of a schema only.")
 
@@ -84,7 +91,13 @@ def _validator(what: str, schema: dict[str, Any]) -> Any:
     resource = specification_with(dialect).create_resource(schema)
     registry = Registry().with_resource(resource.id() or "", resource)
     extend: Any = validators.extend
-    return extend(draft, {"uniqueItems": _unique_items})(schema, registry=registry)
+    keywords = {
+        "uniqueItems": _unique_items,
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": partial(_additional_properties, draft.VALIDATORS["additionalProperties"]),
+    }
+    return extend(draft, keywords)(schema, registry=registry)
 
 
 def _follow_references(what: str, schema: dict[str, Any], validator: Any) -> None:
@@ -110,3 +123,28 @@ def _unique_items(validator: Any, wanted: Any, value: Any, schema: Mapping[str, 
 
     if wanted and isinstance(value, list) and len({identity(entry) for entry in value}) < len(value):
         yield ValidationError("two entries are equal")
+
+
+def _pattern(validator: Any, pattern: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+    """With a limit on time, which the library's own has not. So are the next two."""
+    from jsonschema import ValidationError
+
+    if isinstance(value, str) and not make_find(pattern)(value):
+        yield ValidationError(f"{shown(value)} does not match {shown(pattern)}")
+
+
+def _pattern_properties(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+    for pattern, inner in wanted.items() if isinstance(value, dict) else ():
+        for name, entry in value.items():
+            if make_find(pattern)(name):
+                yield from validator.descend(entry, inner, path=name, schema_path=pattern)
+
+
+def _additional_properties(
+    original: Any, validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]
+) -> Iterator[Any]:
+    """The library's own, on what no pattern names."""
+    if isinstance(value, dict):
+        finds = list(map(make_find, schema.get("patternProperties", ())))
+        rest = {name: entry for name, entry in value.items() if not any(find(name) for find in finds)}
+        yield from original(validator, wanted, rest, {k: v for k, v in schema.items() if k != "patternProperties"})

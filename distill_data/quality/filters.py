@@ -2,7 +2,8 @@
 
 `COLUMN` is any column, `x` or `y` (data/columns.py), several joined by `+`; a check without one looks at y, the answer.
 Knows no files but those that a check names: schemas, word lists, a user's own function. A check takes time linear in
-the text's length, but for what a user wrote: the patterns of regex, no-regex and a schema, and a function.
+the text's length, but for what a user wrote: a pattern, of which each search takes a second at most, a schema, a
+function.
 
 To add one: write a maker `name(args) -> (text, row) -> reason or None` and add a line to `FILTERS`.
 """
@@ -13,7 +14,6 @@ import importlib
 import math
 import re
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from distill_data.data.columns import make_text, number_at, text_of, value_at
 from distill_data.data.items import Row
 from distill_data.errors import ParseError, SeedError, UsageError, VerifierFailed
 from distill_data.parsing.arguments import look_up, shown
+from distill_data.parsing.patterns import TooSlow, make_find
 from distill_data.parsing.schemas import make_schema_check
 from distill_data.parsing.strict_json import read_document
 from distill_data.quality import make_check, make_verifier
@@ -176,25 +177,23 @@ def _schema(args: str) -> OnText:
     return check
 
 
-def _pattern(args: str) -> re.Pattern[str]:
-    if not args:
-        raise UsageError("a pattern is wanted")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of what may mean something else one day
-            return re.compile(args)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"{shown(args)} is no pattern: {error}") from None
+def _searching(name: str, wanted: bool) -> Callable[[str], OnText]:
+    """A check whose reason is its name, unless the pattern is found, or not found, as wanted."""
 
+    def make(args: str) -> OnText:
+        if not args:
+            raise UsageError("a pattern is wanted")
+        find = make_find(args)
 
-def _regex(args: str) -> OnText:
-    pattern = _pattern(args)
-    return lambda text, row: None if pattern.search(text) else "regex"
+        def check(text: str, row: Row) -> str | None:
+            try:
+                return None if find(text) is wanted else name
+            except TooSlow:
+                return f"{name}-too-slow"
 
+        return check
 
-def _no_regex(args: str) -> OnText:
-    pattern = _pattern(args)
-    return lambda text, row: "no-regex" if pattern.search(text) else None
+    return make
 
 
 def _choice(args: str) -> OnText:
@@ -291,8 +290,8 @@ FILTERS: Mapping[str, Callable[[str], OnText]] = {
     "toxicity": _toxicity,  # [FILE]: a word of the list, one a line
     "pii": _pii,  # [KIND,...]: personal data and secrets
     "schema": _schema,  # FILE: no JSON, or not by the schema
-    "regex": _regex,  # PATTERN is not found
-    "no-regex": _no_regex,  # PATTERN is found
+    "regex": _searching("regex", wanted=True),  # PATTERN is not found
+    "no-regex": _searching("no-regex", wanted=False),  # PATTERN is found
     "choice": _choice,  # A,B,...: none of these
     "verifier": _verifier,  # NAME[,COLUMN]: wrong by the gold answer in COLUMN, else `answer`
     "score": _score_column,  # COLUMN,MIN,MAX: a number outside

@@ -11,9 +11,10 @@ from fractions import Fraction
 from typing import Any
 
 from distill_data.data.items import canonical
-from distill_data.errors import ParseError, UsageError
+from distill_data.errors import ParseError, UsageError, VerifierFailed
 from distill_data.parsing.arguments import no_args, number_setting, settings, shown
 from distill_data.parsing.folding import fold
+from distill_data.parsing.patterns import TooSlow, make_find
 from distill_data.parsing.schemas import make_schema_check
 from distill_data.parsing.strict_json import identity, read_document
 from distill_data.quality.numbers import Number, last_number
@@ -77,25 +78,24 @@ def _readings(number: Number) -> tuple[Fraction, ...]:
 def regex(args: Any) -> Verify:
     """The pattern matches the whole answer, outer space aside. `args`: the pattern; where it is nothing, gold is it.
 
-    An answer above 10,000 characters is wrong. The pattern is its author's, and trusted: one that backtracks without
-    end, such as (a+)+b, can hang on an answer made for it. A broken gold pattern raises UsageError when it is used.
+    An answer above 10,000 characters is wrong. A gold pattern that is broken, and a search that takes longer than a
+    second, raise VerifierFailed when they are used: they are a row's fault, and no other row's.
     """
     if args is not None and not isinstance(args, str):
         raise UsageError(f"verifier 'regex' needs a pattern or nothing, but the recipe gives {shown(args)}.")
-    pattern = None if args is None else _compiled(args)
+    try:
+        own = None if args is None else make_find(args, whole=True)
+    except UsageError as error:
+        raise UsageError(f"verifier 'regex': {error}") from None
 
     def verify(answer: str, gold: str) -> bool:
         stripped = answer.strip()
-        return len(stripped) <= REGEX_LIMIT and bool((pattern or _compiled(gold)).fullmatch(stripped))
+        try:
+            return len(stripped) <= REGEX_LIMIT and (own or make_find(gold, whole=True))(stripped)
+        except (UsageError, TooSlow) as error:
+            raise VerifierFailed(f"verifier 'regex': {error}") from None
 
     return verify
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"verifier 'regex': {shown(pattern)} is no regular expression: {error}.") from None
 
 
 def schema(args: Any) -> Verify:

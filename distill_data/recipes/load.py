@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distill_data.errors import RecipeError
+from distill_data.errors import RecipeError, UsageError
 from distill_data.recipes import shipped
 from distill_data.recipes.declare import declared
 from distill_data.recipes.frontmatter import Field, Steps, read, read_value, split
@@ -16,15 +17,22 @@ from distill_data.recipes.nearest import hint
 from distill_data.recipes.recipe import Recipe
 from distill_data.recipes.sampling import SAMPLING
 from distill_data.recipes.template import compile_body
+from distill_data.recipes.trial import on_trial
 
 MAX_BYTES = 1 << 20
 DEMONSTRATIONS = ("from", "pick", "k", "by")
 
 
 def load_recipe(name_or_path: str, command: str) -> Recipe:
-    """A recipe by the name of a shipped one, or by path if it has a slash or ends in `.jinja`. Raises RecipeError."""
+    """A recipe by the name of a shipped one, or by path if it has a slash or ends in `.jinja`. Raises RecipeError.
+
+    A file that does not come with the package is read, and its example rendered, on trial first.
+    """
     if "/" in name_or_path or name_or_path.endswith(shipped.SUFFIX):
-        return read_recipe(Path(name_or_path), command)
+        path = Path(name_or_path)
+        if not shipped.is_shipped(path):
+            on_trial(lambda: _render(read_recipe(path, command)), str(path))
+        return read_recipe(path, command)
     return read_recipe(shipped.recipe_path(name_or_path, command), command)
 
 
@@ -34,18 +42,33 @@ def list_recipes(command: str | None = None) -> list[Recipe]:
     return [read_recipe(path, each) for each in chosen for path in shipped.recipe_files(each).values()]
 
 
+def try_row(recipe: Recipe, row: Mapping[str, Any]) -> None:
+    """Render every block for this row on trial, unless the recipe comes with the package. Raises RecipeError."""
+    if not shipped.is_shipped(recipe.path):
+        on_trial(lambda: _render(recipe, row), str(recipe.path))
+
+
+def _render(recipe: Recipe, row: Mapping[str, Any] | None = None) -> None:
+    """Every block, for the example's row unless there is another. What is wrong with one is found out elsewhere."""
+    row = recipe.example.get("row", {}) if row is None else row
+    for block in recipe.blocks:
+        with suppress(UsageError):
+            recipe.render(block, row, demonstrations=(row,) if recipe.demonstrations else ())
+
+
 def read_recipe(path: Path, command: str) -> Recipe:
     """One recipe file. Raises RecipeError, with the line where there is one."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)  # it may have no end, as /dev/zero has none
+        if len(content) > MAX_BYTES:
+            raise RecipeError(f"{path}: is longer than {MAX_BYTES} bytes")
         text = content.decode()
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RecipeError(f"{path}:{line}: is not UTF-8; save the file as UTF-8") from None
-    if len(content) > MAX_BYTES:
-        raise RecipeError(f"{path}: is longer than {MAX_BYTES} bytes")
     head, source, line = split(text, str(path))
     front, body = read(head, str(path)), compile_body(source, path, line)
     return declared(front, body, path.stem, command, path, hashlib.sha256(content).hexdigest())

@@ -5,7 +5,7 @@ keep a render bounded by construction:
 
 - a lookup finds a key of a mapping or an element of a list, never an attribute or a method;
 - no filter or operator makes text or data grow: `+` and `-` take numbers only;
-- one render writes at most `CHARACTERS` and takes at most `STEPS`;
+- one render writes at most `CHARACTERS` and takes at most `STEPS`: what goes through a list or a text pays first;
 - a value is written as it is and never rendered again.
 """
 
@@ -26,7 +26,7 @@ from distill_data.recipes.tags import Boundary, MessageTag, TagLines
 CHARACTERS = 1 << 20
 """What one render may write, values included."""
 STEPS = 1_000_000
-"""Loop turns times the parts of the loop's body, summed over one render."""
+"""Loop turns times the parts of the loop's body, and elements that are looked through, summed over one render."""
 LOOP = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem"})
 
 
@@ -50,6 +50,11 @@ class Rendering(Context):
         if self.characters < 0:
             raise too_long()
         return text
+
+    def pay(self, steps: int) -> None:
+        self.steps -= steps
+        if self.steps < 0:
+            raise SecurityError(f"the loops of this prompt take more than {STEPS} steps")
 
 
 def too_long() -> SecurityError:
@@ -125,14 +130,15 @@ def before_blank_lines(text: str) -> str:
 def of_text(change: Callable[[str], str]) -> Callable[[Rendering, Any], str]:
     @pass_context
     def changed(context: Rendering, value: Any) -> str:
-        return context.spend(change(scalar(value)))
+        return change(context.spend(scalar(value)))  # paid first: of many spaces `trim` leaves none
 
     return changed
 
 
 @pass_context
 def join(context: Rendering, value: Any, separator: str = "") -> str:
-    parts, between = [scalar(part) for part in sized(value)], scalar(separator)
+    context.pay(len(sized(value)))
+    parts, between = [scalar(part) for part in value], scalar(separator)
     if sum(map(len, parts)) + len(between) * len(parts) > CHARACTERS:
         raise too_long()
     return context.spend(between.join(parts))
@@ -158,9 +164,11 @@ def last(value: Any) -> Any:
     return next(reversed(sized(value)), StrictUndefined("there is no last element"))
 
 
-def items(value: Any) -> list[tuple[Any, Any]]:
+@pass_context
+def items(context: Rendering, value: Any) -> list[tuple[Any, Any]]:
     if not isinstance(sized(value), Mapping):
         raise SecurityError(f"items takes a mapping, not a {type(value).__name__}")
+    context.pay(len(value))
     return list(value.items())
 
 
@@ -171,10 +179,30 @@ def length(value: Any) -> int:
 @pass_context
 def turns(context: Rendering, value: Any, parts: int) -> Any:
     """Pays for a whole loop before it starts. `template` puts it around what every loop runs over."""
-    context.steps -= len(sized(value)) * parts
-    if context.steps < 0:
-        raise SecurityError(f"the loops of this prompt take more than {STEPS} steps")
+    context.pay(len(sized(value)) * parts)
     return value
+
+
+@pass_context
+def walk(context: Rendering, value: Any) -> Any:
+    """Pays for what looks through all of a value: `template` puts it around what is sliced, and behind `in`."""
+    context.pay(len(sized(value)) >> 10 if isinstance(value, str) else len(value))
+    return value
+
+
+def compare(value: Any) -> Any:
+    """What may be compared: nothing with elements, which would be compared too. `template` puts it around both."""
+    if isinstance(value, (Mapping, list, tuple, range)):
+        raise SecurityError(f"a {type(value).__name__} is compared with nothing; look at its |length or its elements")
+    return value
+
+
+def even(value: Any) -> bool:
+    """Of a number only: Jinja's own says `value % 2`, which for text is a format with a width of any size."""
+    refuse_missing(value)
+    if not isinstance(value, int):
+        raise SecurityError(f"even and odd are of whole numbers, not of a {type(value).__name__}")
+    return value % 2 == 0
 
 
 def limited_range(*bounds: int) -> range:
@@ -184,7 +212,7 @@ def limited_range(*bounds: int) -> range:
     return numbers
 
 
-TURNS = "turns of a loop"  # a name that no template can write
+TURNS, WALK, COMPARE = "turns of a loop", "walk through", "compare with"  # names that no template can write
 FILTERS: dict[str, Callable[..., Any]] = {
     "default": default,
     "first": first,
@@ -197,10 +225,24 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "trim": of_text(str.strip),
     "upper": of_text(str.upper),
 }
-TESTS = ("boolean", "defined", "even", "in", "mapping", "none", "number", "odd", "sequence", "string", "undefined")
+TESTS = ("boolean", "defined", "even", "mapping", "none", "number", "odd", "sequence", "string", "undefined")
 
 
 # -- the environment ---------------------------------------------------------------------------------------------------
+
+
+class Missing(StrictUndefined):
+    """A key that is not there. What was meant is looked for only where somebody reads it: `default` does not."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        if isinstance(self._undefined_obj, Mapping):
+            where = hint(str(self._undefined_name), map(str, self._undefined_obj))
+        else:
+            where = f" in a {type(self._undefined_obj).__name__}"
+        return f"there is no {self._undefined_name!r}{where}"
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -222,8 +264,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 return obj[argument]
         except LookupError:
             pass
-        where = hint(str(argument), map(str, obj)) if isinstance(obj, Mapping) else f" in a {type(obj).__name__}"
-        return self.undefined(f"there is no {argument!r}{where}")
+        return Missing(obj=obj, name=argument)
 
     def is_safe_callable(self, obj: Any) -> bool:
         return obj is limited_range
@@ -244,6 +285,7 @@ def sandbox() -> Sandbox:
     )
     environment.concat = assembled  # type: ignore[method-assign]
     environment.globals = {"range": limited_range}
-    environment.filters = {**FILTERS, TURNS: turns}
-    environment.tests = {name: environment.tests[name] for name in TESTS}
+    environment.filters = {**FILTERS, TURNS: turns, WALK: walk, COMPARE: compare}
+    tests = {**environment.tests, "even": even, "odd": lambda value: not even(value)}
+    environment.tests = {name: tests[name] for name in TESTS}
     return environment

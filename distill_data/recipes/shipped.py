@@ -47,6 +47,12 @@ def recipe_path(name: str, command: str) -> Path:
     return files[name]
 
 
+def is_shipped(path: Path) -> bool:
+    """Whether the file came with the package. Such a file is as trusted as the code beside it: who can change the one
+    can change the other."""
+    return path.resolve().is_relative_to(_folder("prompts").resolve())
+
+
 def shipped_seeds() -> dict[str, Path]:
     """Name to file of the shipped seed sets, sorted."""
     return {path.stem: path for path in sorted(_folder("seeds").glob("*.jsonl"))}

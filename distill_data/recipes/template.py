@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from jinja2.meta import find_undeclared_variables
 from distill_data.data.exchange import Message
 from distill_data.errors import RecipeError
 from distill_data.recipes.nearest import hint
-from distill_data.recipes.sandbox import FILTERS, TESTS, TURNS, Rendering, assembled, sandbox
+from distill_data.recipes.sandbox import COMPARE, FILTERS, TESTS, TURNS, WALK, Rendering, assembled, sandbox
 from distill_data.recipes.tags import Boundary, FlatMessages
 
 MAIN = "main"
@@ -48,7 +49,7 @@ SIGNS: dict[type[nodes.Node], str] = {
 """How the author wrote what `SYNTAX` lacks, where Jinja's name for it doesn't tell."""
 UNNAMED = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 
-COMPILING = (TemplateError, SyntaxError, RecursionError, MemoryError)
+COMPILING = (TemplateError, SyntaxError, ValueError, RecursionError, MemoryError)
 RENDERING = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
 
@@ -116,7 +117,7 @@ def compile_body(source: str, path: Path, line: int) -> Body:
         check(tree, messages=blocks.get(MAIN, False), inside="")
         names = first_uses(tree)
         keys, whole = lookups(tree)
-        meter_loops(tree)
+        meter(tree)
         tree = FlatMessages().visit(tree)
         tree.set_environment(ENVIRONMENT)
         code = ENVIRONMENT.compile(tree, filename=str(path))
@@ -191,6 +192,8 @@ def refusal(node: nodes.Node) -> str:
             return "templates call nothing but range(…)"
         case nodes.CallBlock(call=nodes.Call(node=target)) if not isinstance(target, nodes.ExtensionAttribute):
             return "templates have no call … endcall"
+        case nodes.Const(value=float(value)) if not isfinite(value):
+            return f"a number is too large: {value}"
         case nodes.For(recursive=True):
             return "templates have no recursive loops"
         case nodes.Name(name=name) if name in UNNAMED:
@@ -242,13 +245,26 @@ def lookups(tree: nodes.Template) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(keys), frozenset(node.name for node in tree.find_all(nodes.Name) if id(node) not in owners)
 
 
-def meter_loops(tree: nodes.Template) -> None:
-    """Makes every loop pay for its turns, times the size of its body, before it starts."""
+def meter(tree: nodes.Template) -> None:
+    """Makes all that takes long pay before it starts: every loop for its turns, times the size of its body and its
+    condition; slices and `in` for what they look through. What is compared has no elements."""
     for loop in list(tree.find_all(nodes.For)):
-        parts = sum(1 + sum(1 for _ in node.find_all(nodes.Node)) for node in loop.body)
-        price = nodes.Const(1 + parts)
-        loop.iter = nodes.Filter(loop.iter, TURNS, [price], [], None, None, lineno=loop.lineno)
+        inside = [*loop.body, *([loop.test] if loop.test else [])]
+        parts = sum(1 + sum(1 for _ in node.find_all(nodes.Node)) for node in inside)
+        loop.iter = through(TURNS, loop.iter, nodes.Const(1 + parts))
+    for item in list(tree.find_all(nodes.Getitem)):
+        if isinstance(item.arg, nodes.Slice):
+            item.node = through(WALK, item.node)
+    for comparison in list(tree.find_all(nodes.Compare)):
+        comparison.expr = through(COMPARE, comparison.expr)
+        for operand in comparison.ops:
+            operand.expr = through(WALK if operand.op in ("in", "notin") else COMPARE, operand.expr)
     tree.set_environment(ENVIRONMENT)
+
+
+def through(name: str, value: nodes.Node, *arguments: nodes.Expr) -> nodes.Filter:
+    assert isinstance(value, nodes.Expr)
+    return nodes.Filter(value, name, list(arguments), [], None, None, lineno=value.lineno)
 
 
 def line_of(error: BaseException) -> int:

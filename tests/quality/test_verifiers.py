@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_data.errors import UsageError
+from distill_data.errors import UsageError, VerifierFailed
+from distill_data.parsing import patterns
 from distill_data.quality import VERIFIERS, make_verifier
 from distill_data.quality.numbers import last_number
 
@@ -206,7 +207,7 @@ def test_no_repeated_piece_keeps_a_verifier_busy(piece: str) -> None:
         ("numeric", {"tolerance": float("nan")}, "'tolerance' to be a number from 0 up"),
         ("numeric", {"tolerance": float("inf")}, "'tolerance' to be a number from 0 up"),
         ("numeric", {"tol": 1}, "Did you mean 'tolerance'"),
-        ("regex", "(", r"verifier 'regex': '\(' is no regular expression"),
+        ("regex", "(", r"verifier 'regex': '\(' is no pattern"),
         ("regex", 3, "needs a pattern or nothing"),
         ("schema", None, "verifier 'schema' needs a JSON schema"),
         ("schema", {"type": 3}, "the schema is broken"),
@@ -217,9 +218,20 @@ def test_a_wrong_argument_is_named(name: str, args: Any, says: str) -> None:
         make_verifier(name, args)
 
 
-def test_a_broken_gold_pattern_is_the_users_fault() -> None:
-    with pytest.raises(UsageError, match="is no regular expression"):
-        make_verifier("regex", None)("a", "[")
+@pytest.mark.parametrize(
+    ("gold", "answer", "says"),
+    [
+        ("[", "a", "is no pattern"),
+        ("a" * 10_001, "a", "is longer than"),
+        ("(a|a)*$", "a" * 50 + "b", "took longer than 0.1 s"),
+    ],
+)
+def test_a_bad_gold_pattern_is_a_fault_of_its_own_row(
+    gold: str, answer: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns, "SECONDS", 0.1)
+    with pytest.raises(VerifierFailed, match=says):
+        make_verifier("regex", None)(answer, gold)
 
 
 def test_every_verifier_is_tried_here() -> None:

@@ -1,6 +1,5 @@
 """The template language: what it refuses, what a render may spend, and that values stay data."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_data.errors import RecipeError
-from distill_data.recipes.sandbox import CHARACTERS
 from distill_data.recipes.template import Body, compile_body
 
 WHERE = Path("some/recipe.jinja")
@@ -28,109 +26,7 @@ def content(source: str, **variables: object) -> str:
     return message["content"]
 
 
-ATTACKS = {
-    "a range of a billion": ("{% for i in range(1000000000) %}x{% endfor %}", "range gives more than"),
-    "nested ranges": (
-        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-        "loops of this prompt take more than",
-    ),
-    "nested loops over data": (
-        "{% for a in xs %}{% for b in xs %}{% for c in xs %}x{% endfor %}{% endfor %}{% endfor %}",
-        "loops of this prompt take more than",
-    ),
-    "one loop, a large body": ("{% for i in range(99999) %}" + "{{ i }}" * 50 + "{% endfor %}", "take more than"),
-    "repeat a text": ("{{ 'a' * 1000000000 }}", r"operator \*"),
-    "a power": ("{{ 10 ** 1000000000 }}", r"operator \*\*"),
-    "percent format": ("{{ '%1000000000d' % 1 }}", "operator %"),
-    "double by +": ("{{ text + text }}", "takes numbers"),
-    "double by + of lists": ("{% set a = xs + xs %}{{ a|length }}", "takes numbers"),
-    "double by ~": ("{% set a = text ~ text %}{{ a }}", "operator ~"),
-    "double by a list of itself": ("{% set a = [xs, xs] %}{{ a|tojson }}", "holds constants only"),
-    "center": ("{{ 'a'|center(1000000000) }}", "unknown filter center"),
-    "indent": ("{{ 'a'|indent(1000000000) }}", "unknown filter indent"),
-    "format filter": ("{{ '%1000000000d'|format(1) }}", "unknown filter format"),
-    "wordwrap": ("{{ text|wordwrap(1) }}", "unknown filter wordwrap"),
-    "slice": ("{{ [1]|slice(100000000)|list }}", "unknown filter"),
-    "batch": ("{{ [1]|batch(100000000, 0)|list }}", "unknown filter"),
-    "replace": ("{{ text|replace('a', text) }}", "unknown filter replace"),
-    "attr": ("{{ ''|attr('format') }}", "unknown filter attr"),
-    "map": ("{{ xs|map('upper')|join }}", "unknown filter map"),
-    "xmlattr": ("{{ row|xmlattr }}", "unknown filter xmlattr"),
-    "pprint": ("{{ row|pprint }}", "unknown filter pprint"),
-    "join with itself": ("{{ range(100000)|join(text) }}", "longer than"),
-    "ljust": ("{{ 'a'.ljust(1000000000) }}", "call nothing but range"),
-    "zfill": ("{{ 'a'.zfill(1000000000) }}", "call nothing but range"),
-    "str.format": ("{{ '{:1000000000}'.format(1) }}", "call nothing but range"),
-    "format_map": ("{{ '{a.__class__}'.format_map(row) }}", "call nothing but range"),
-    "an indirect call": ("{% set f = ''.format %}{{ f(1) }}", "call nothing but range"),
-    "a method without a call": ("{{ ''.format }}", "there is no 'format' in a str"),
-    "an element's method": ("{{ xs.append }}", "there is no 'append' in a list"),
-    "lipsum": ("{{ lipsum(n=100000) }}", "call nothing but range"),
-    "class": ("{{ ''.__class__ }}", "there is no '__class__' in a str"),
-    "class by key": ("{{ ''['__class__'] }}", "there is no '__class__' in a str"),
-    "class of a mapping": ("{{ row.__class__ }}", "there is no '__class__'"),
-    "cycler's globals": ("{{ cycler.__init__.__globals__ }}", "'cycler' is undefined"),
-    "range's globals": ("{{ range.__globals__ }}", "there is no '__globals__'"),
-    "range itself": ("{{ range }}", "is not text"),
-    "the loop's inside": ("{% for x in xs %}{{ loop._iterable }}{% endfor %}", "there is no '_iterable'"),
-    "a recursive loop": ("{% for x in xs recursive %}{{ x }}{% endfor %}", "no recursive loops"),
-    "the loop called": ("{% for x in xs %}{{ loop(xs) }}{% endfor %}", "call nothing but range"),
-    "another function named range": ("{% set range = row.f %}{{ range('x') }}", "not safely callable"),
-    "loop.cycle": ("{% for x in xs %}{{ loop.cycle(1, 2) }}{% endfor %}", "call nothing but range"),
-    "self": ("{{ self }}", "templates have no self"),
-    "a block again": ("{% block main %}{{ self.main() }}{% endblock %}", "call nothing but range|no self"),
-    "super": ("{% block main %}{{ super() }}{% endblock %}", "call nothing but range|no super"),
-    "caller": ("{% message 'user' %}{{ caller() }}{% endmessage %}", "call nothing but range|no caller"),
-    "include": ("{% include '/etc/passwd' %}", "templates have no include"),
-    "import": ("{% import '/etc/passwd' as x %}", "templates have no import"),
-    "from import": ("{% from '/etc/passwd' import x %}", "templates have no import"),
-    "extends": ("{% extends '/etc/passwd' %}", "templates have no extends"),
-    "macro": ("{% macro m() %}{% endmacro %}", "templates have no macro"),
-    "call": ("{% call range() %}{% endcall %}", "templates have no call"),
-    "filter block": ("{% filter upper %}x{% endfilter %}", "templates have no filter"),
-    "set block": ("{% set x %}{{ text }}{% endset %}", "templates have no set"),
-    "do": ("{% do xs.append(1) %}", "unknown tag 'do'"),
-    "namespace": ("{% set ns = namespace(x=1) %}", "call nothing but range"),
-    "a callable among the values": ("{{ row.f }}", "builtin_function_or_method is not text"),
-    "calling one": ("{{ row.f() }}", "call nothing but range"),
-    "null": ("{{ row.nothing }}", r"is null; write \|default"),
-    "a list": ("{{ xs }}", "a list is not text"),
-    "a mapping": ("{{ row }}", "a dict is not text"),
-    "a mapping through a filter": ("{{ row|upper }}", "a dict is not text"),
-    "a name that is not there": ("{{ txet }}", "'txet' is undefined"),
-    "a key that is not there": ("{{ row.txet }}", "there is no 'txet'; did you mean text"),
-    "not a number through tojson": ("{{ row.nan|tojson }}", "not JSON compliant"),
-    "a deep list through tojson": ("{{ row.deep|tojson }}", "recursion"),
-    "a long value": ("{{ row.long }}", "longer than"),
-    "a long value in a filter": ("{% if row.long|upper|length > 3 %}x{% endif %}", "longer than"),
-    "many values": ("{% for i in range(1000) %}{{ row.kilo }}{{ row.kilo }}{% endfor %}", "longer than"),
-    "much text": ("{% for i in range(99999) %}" + "x" * 20 + "{% endfor %}", "longer than"),
-}
-DEEP: list[object] = []
-for _ in range(100_000):
-    DEEP = [DEEP]
-VALUES = {
-    "text": "a" * 1000,
-    "xs": list(range(1000)),
-    "row": {
-        "text": "a",
-        "f": len,
-        "nothing": None,
-        "nan": float("nan"),
-        "deep": DEEP,
-        "long": "x" * (CHARACTERS + 1),
-        "kilo": "x" * 1000,
-    },
-}
-
-
-@pytest.mark.parametrize(("source", "problem"), ATTACKS.values(), ids=ATTACKS)
-def test_refused(source: str, problem: str) -> None:
-    started = time.process_time()
-    with pytest.raises(RecipeError, match=problem) as caught:
-        render(source, **VALUES)
-    assert str(caught.value).startswith(("some/recipe.jinja:1: ", "some/recipe.jinja: "))
-    assert time.process_time() - started < 2
+VALUES = {"text": "a", "xs": [1, 2], "row": {"text": "a"}}
 
 
 @pytest.mark.parametrize("depth", [200, 20_000])
