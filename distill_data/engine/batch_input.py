@@ -81,13 +81,13 @@ class Collector:
 
     def __post_init__(self) -> None:
         """Take note of what open batches are about, and clear away what a killed process was writing."""
-        directory = self.ledger.directory
+        directory, names = self.ledger.directory, {shard.name for shard in self.ledger.open}
         for shard in self.ledger.open:
             self.prompt_tokens[shard.role] += shard.prompt_tokens
             self._open.update(int(key[:16], 16) for key in read_keys(shard.path(directory, "keys")))
         for path in [*directory.glob("*.in"), *directory.glob("*.keys"), *directory.glob("draft-*")]:
-            if path.stem not in self.ledger.shards:
-                path.unlink()
+            if path.stem not in names:
+                path.unlink(missing_ok=True)
 
     async def park(self, call: Call) -> Answer:
         """Write the request down once and stop its item. Raises AnswerFailed where it was refused for good."""

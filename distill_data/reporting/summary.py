@@ -144,6 +144,7 @@ def _spent(summary: RunSummary) -> list[str]:
     cost, doubted = money(history.get("cost")), history.get("cost_in_doubt")
     return [
         f"requests: {', '.join(requests)}",
+        *_batches(_part(history, "batches")),
         f"tokens: {prompts}, {_count(history, 'completion_tokens'):,} in answers",
         f"cost: {cost}{f', of it {money(doubted)} in doubt' if doubted else ''}",
     ]
@@ -153,6 +154,22 @@ def _forecast(history: Mapping[str, object]) -> list[str]:
     """What a pilot says of the rest."""
     forecast = _part(history, "forecast")
     return forecast_lines(forecast) if forecast else []
+
+
+def _batches(batches: Mapping[str, object]) -> list[str]:
+    """What came in batches, what was odd about it, and what is at the provider still."""
+    if not batches:
+        return []
+    odd = _part(batches, "odd")
+    parts = [f"{_count(batches, 'answers'):,} answers at half the price"]
+    parts += [f"{_count(odd, name):,} lines {name}" for name in sorted(odd)]
+    number, lost = _count(batches, "open"), _count(batches, "lost")
+    if number:
+        which = f"{number} batch{'es are' if number > 1 else ' is'} open"
+        parts.append(f"{which}, with {_count(batches, 'open_requests'):,} requests")
+    if lost:
+        parts.append(f"{lost} of them lost")
+    return [f"batches: {'; '.join(parts)}"]
 
 
 def _files(summary: RunSummary) -> list[str]:
