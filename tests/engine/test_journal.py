@@ -248,27 +248,28 @@ def flip_all(tmp_path: Path, records: int) -> None:
     last = data.rindex(b"\n", 0, -1) + 1
     (tmp_path / "bad").mkdir()
     segment = tmp_path / "bad" / "000001.jsonl"
+    segment.write_bytes(data)
     ends = {"damage": 0, "torn": 0}
-    for bit in range(8 * len(data)):
-        at, mask = bit // 8, 1 << bit % 8
-        flipped = bytearray(data)
-        flipped[at] ^= mask
-        segment.write_bytes(flipped)
-        cut_in_two = at >= last and flipped[at] == 0x0A
-        if at < last or (cut_in_two and at < len(data) - 1):
-            with pytest.raises(DamageError, match=r"000001\.jsonl: the line at byte"):
-                Journal(tmp_path / "bad")
-            ends["damage"] += 1
-            continue
-        made = Journal(tmp_path / "bad")
-        left = records - 1
-        assert (len(made), made.totals.torn_tails) == (left, 1), (at, mask)
-        assert [made.find(key) for key in keys[left:]] == [None] * (records - left)
-        if at % 16 == 0:
-            assert [made.find(key) for key in keys[:left]] == [Entry(OWNER, body_of(n)) for n in range(left)]
-        made.close()
-        ends["torn"] += 1
-    assert all(ends.values()), ends
+    with segment.open("r+b", buffering=0) as stream:
+        for bit in range(8 * len(data)):
+            at, flipped = bit // 8, data[bit // 8] ^ 1 << bit % 8
+            os.pwrite(stream.fileno(), bytes([flipped]), at)  # in place: to write the file anew takes ten times as long
+            damaged = at < last or (flipped == 0x0A and at < len(data) - 1)
+            try:
+                made = Journal(tmp_path / "bad")
+            except DamageError as error:
+                assert damaged and "000001.jsonl: the line at byte" in str(error), (at, flipped)
+            else:
+                assert not damaged, (at, flipped)
+                left = records - 1
+                assert (len(made), made.totals.torn_tails) == (left, 1), (at, flipped)
+                assert [made.find(key) for key in keys[left:]] == [None] * (records - left)
+                if at % 16 == 0:
+                    assert [made.find(key) for key in keys[:left]] == [Entry(OWNER, body_of(n)) for n in range(left)]
+                made.close()
+            ends["damage" if damaged else "torn"] += 1
+            os.pwrite(stream.fileno(), data[at : at + 1], at)
+    assert all(ends.values()) and sum(ends.values()) == 8 * len(data), ends
 
 
 def test_no_flipped_bit_makes_a_record(tmp_path: Path) -> None:
