@@ -247,7 +247,7 @@ def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, stored: Mappi
     if drifted and not job.options.accept_drift:
         raise DriftError(
             f"{job.output}: the recipe, its settings or the teacher changed since this run began: {drifted} items have "
-            "answers on disk that would go unused. "
+            f"answers on disk that would go unused. {seating.moved(before, facts)}"
             f"Of {len(journal)} answers on disk {min(trial.tally.reused, len(journal))} can be used; "
             f"{len(parking.keys)} new requests would be sent (at most {parking.prompt_tokens} prompt and "
             f"{parking.completion_tokens} completion tokens). "

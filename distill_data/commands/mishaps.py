@@ -60,7 +60,7 @@ def side_file(row: Row) -> str:
 
 
 def _refuse_overwriting(step: Step) -> None:
-    """Raise UsageError where a file to be written is a folder, is read too, or would be written twice."""
+    """Raise UsageError where a file to be written is a folder or a link, is read too, or would be written twice."""
     read = [path for path in (*(source.file.path for source in step.sources), *step.read) if path.exists()]
     written = [path for path in (*step.outputs.values(), *step.manifests()) if path is not None]
     for path in written:
@@ -70,3 +70,5 @@ def _refuse_overwriting(step: Step) -> None:
             raise UsageError(f"-o {path}: is a folder; name a file.")
         if path.exists() and any(path.samefile(each) for each in read):
             raise UsageError(f"-o {path}: is read by this command and would be overwritten. Name another file.")
+        if path.is_symlink():
+            raise UsageError(f"-o {path}: is a symbolic link; name the file itself, or remove the link.")

@@ -44,6 +44,8 @@ def refuse_overwriting(output: Path, sources: list[str], options: Options) -> No
             raise UsageError(f"-o {output}: {path} is a directory; name a file that ends in .jsonl.")
         if path.exists() and any(path.samefile(source) for source in read):
             raise UsageError(f"-o {output}: {path} is read by this run and would be overwritten. Name another file.")
+        if path.is_symlink():
+            raise UsageError(f"-o {output}: {path} is a symbolic link; name the file itself, or remove the link.")
 
 
 def _all(output: Path, options: Options) -> list[Path]:

@@ -96,6 +96,16 @@ def facts_of(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) 
     }
 
 
+def moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """A sentence for each role whose server is another one than `run.json` says, both as `facts_of` gives them."""
+    said = []
+    for role in now.keys() & before.keys():
+        old, new = (facts[role]["identity"].get("base_url") for facts in (before, now))
+        if old != new:
+            said.append(f"The {role} was at {old}, and is at {new}. ")
+    return "".join(sorted(said))
+
+
 def recall_teachers(stored: Mapping[str, Any]) -> tuple[dict[str, Profile], dict[str, Resolved]]:
     """Profiles and what was resolved about them, from a run's `run.json`."""
     known, prices = stored["teachers"], read_prices(stored)

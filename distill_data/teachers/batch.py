@@ -153,7 +153,7 @@ class BatchEndpoint:
             return
         except openai.APIStatusError as error:
             headers = {name.lower(): hide.redact_text(value) for name, value in error.response.headers.items()}
-            raised = Refused(Reply(error.status_code, headers, hide.redact(error.response.content)))
+            raised = Refused(Reply(error.status_code, headers, hide.redact_refusal(error.response.content)))
         except openai.APIConnectionError as error:
             raised = _lost(error.__cause__ or error, hide)
         except (httpx2.TransportError, httpx2.StreamError) as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -11,10 +13,14 @@ from distill_data.data.addresses import address_of, is_loopback
 from distill_data.errors import UsageError
 from distill_data.teachers.protocol import Profile
 
+METADATA = frozenset({"metadata.google.internal", "fd00:ec2::254", "100.100.100.200"})
+"""Where clouds keep their secrets, beside the link-local addresses."""
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_HOST = "api.openai.com"
 AMBIENT_KEY = "OPENAI_API_KEY"
 _PORTS = {"http": 80, "https": 443}
+_MASKED = re.compile(rb"(?P<start>[\w-]{0,64})(?:\*{2,}|\.{3})[*.]*(?P<end>[\w-]{0,64})")
+"""A key that is shown in part."""
 _SHORT = 8
 """Secrets shorter than this are not redacted: a placeholder such as `none` would eat innocent words."""
 
@@ -22,12 +28,12 @@ _SHORT = 8
 class Credentials:
     """Headers that hold secrets. Shows nothing of itself and does not pickle."""
 
-    __slots__ = ("_marks", "headers")
+    __slots__ = ("_marks", "_secrets", "headers")
 
     def __init__(self, headers: Mapping[str, str], secrets: tuple[str, ...]) -> None:
         self.headers = headers
-        long = [secret for secret in secrets if len(secret) >= _SHORT]
-        spelled = {form for secret in long for form in (secret, quote(secret, safe=""), secret.replace("/", "\\/"))}
+        self._secrets = [secret for secret in secrets if len(secret) >= _SHORT]
+        spelled = {form for secret in self._secrets for form in _spellings(secret)}
         self._marks = tuple((form, form.encode()) for form in sorted(spelled, key=len, reverse=True))
 
     def __repr__(self) -> str:
@@ -43,11 +49,32 @@ class Credentials:
                 data = data.replace(mark, b"[redacted]")
         return data
 
+    def redact_refusal(self, data: bytes) -> bytes:
+        """The same for the body of an error, which may also show the ends of a key and stars between them."""
+        if b"**" not in data and b"..." not in data:
+            return self.redact(data)
+        return _MASKED.sub(self._without_ends, self.redact(data))
+
+    def _without_ends(self, masked: re.Match[bytes]) -> bytes:
+        start, end = masked["start"].decode(), masked["end"].decode()
+        shown = (
+            (len(start) > 3 and secret.startswith(start)) or (len(end) > 3 and secret.endswith(end))
+            for secret in self._secrets
+        )
+        return b"[redacted]" if any(shown) else masked[0]
+
     def redact_text(self, text: str) -> str:
         for mark, _ in self._marks:
             if mark in text:
                 text = text.replace(mark, "[redacted]")
         return text
+
+
+def _spellings(secret: str) -> list[str]:
+    """A secret as it stands in text, in a URL, in JSON, and in base64 wherever it begins there."""
+    shifted = (b64encode(bytes(shift) + secret.encode()).decode()[4 if shift else 0 :] for shift in range(3))
+    inner = (text.rstrip("=")[:-1] for text in shifted)  # the last sign depends on what follows
+    return [secret, quote(secret, safe=""), secret.replace("/", "\\/"), *inner]
 
 
 def base_url_of(profile: Profile) -> str:
@@ -79,7 +106,7 @@ def normalise(url: str) -> str:
         raise UsageError(f"the base URL {url!r} must end before {added}, which is added to it.")
     host = parts.hostname
     address = address_of(host)
-    if address is not None and address.is_link_local:
+    if host in METADATA or (address is not None and address.is_link_local):
         raise UsageError(f"the base URL {url!r} is a link-local address, where clouds keep their secrets; refused.")
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _PORTS[parts.scheme]:
@@ -90,8 +117,9 @@ def normalise(url: str) -> str:
 def read_credentials(profile: Profile, base_url: str) -> Credentials:
     """The key and the secret headers, from the environment as it is now.
 
-    Raises UsageError where a named variable is unset, where OpenAI itself would be asked without a key, and where a
-    secret that the user named would go to another machine in plain text. The ambient key just stays at home then.
+    Raises UsageError where a named variable is unset, where OpenAI itself would be asked without a key, where a secret
+    that the user named would go to another machine in plain text, and where a file that nobody named would send one to
+    another machine at all. The ambient key just stays at home then.
     """
     exposed = urlsplit(base_url).scheme == "http" and not is_loopback(base_url) and not profile.insecure_http
     if exposed and (profile.api_key_env or profile.headers):
@@ -99,11 +127,19 @@ def read_credentials(profile: Profile, base_url: str) -> Credentials:
             f"{profile.name}: {base_url} is plain http to another machine, where anyone on the way can read the key. "
             "Use https, or set insecure_http = true in the model's profile in distill.toml."
         )
+    ours = is_loopback(base_url) or urlsplit(base_url).hostname == OPENAI_HOST
+    if profile.base_url_from == "found" and not ours and (profile.api_key_env or profile.headers):
+        variables = ", ".join(filter(None, (profile.api_key_env, *profile.headers.values())))
+        raise UsageError(
+            f"{profile.name}: the distill.toml in this folder would send the value of {variables} to "
+            f"{urlsplit(base_url).hostname}. If you wrote it, or trust who did, name it: --config distill.toml, or the "
+            "environment variable DISTILL_CONFIG."
+        )
     headers = {name: _read_variable(variable, profile.name) for name, variable in profile.headers.items()}
     key = ""
     if profile.api_key_env:
         key = _read_variable(profile.api_key_env, profile.name)
-    elif os.environ.get(AMBIENT_KEY, "").strip() and not exposed:
+    elif os.environ.get(AMBIENT_KEY, "").strip() and not exposed and may_take_ambient(profile, base_url):
         key = _read_variable(AMBIENT_KEY, profile.name)
     secrets = tuple(filter(None, (key, *headers.values())))
     if not any(name.lower() == "authorization" for name in headers):
@@ -115,6 +151,12 @@ def read_credentials(profile: Profile, base_url: str) -> Credentials:
                 "another one with --api-key-env; for another server give --base-url."
             )
     return Credentials(headers, secrets)
+
+
+def may_take_ambient(profile: Profile, base_url: str) -> bool:
+    """Whether $OPENAI_API_KEY is meant for this server: the user named it by --base-url or $OPENAI_BASE_URL, or it is
+    OpenAI's. A file may come with somebody else's project; where it names a server, it names the key as well."""
+    return not profile.base_url_from or urlsplit(base_url).hostname == OPENAI_HOST
 
 
 def proxy_of(base_url: str) -> str | None:

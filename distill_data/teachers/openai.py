@@ -137,6 +137,7 @@ class OpenAITeacher:
                 content = await _read(response, cap)
         headers: Mapping[str, str] = response.headers  # looks names up in any case
         if response.status != OK:
+            content = hide.redact_refusal(content)
             headers = {name.lower(): hide.redact_text(value) for name, value in headers.items()}
         return Reply(response.status, headers, hide.redact(content))
 

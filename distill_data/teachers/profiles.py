@@ -124,7 +124,8 @@ def load_profiles(path: Path | None = None) -> dict[str, Profile]:
     tables = content.get("models", {})
     if not isinstance(tables, dict):
         raise UsageError(f"{source}: models must be tables, one [models.NAME] for each model.")
-    return {name: _read_profile(name, table, f"{source}: [models.{name}]") for name, table in tables.items()}
+    how = "named" if named else "found"
+    return {name: _read_profile(name, table, f"{source}: [models.{name}]", how) for name, table in tables.items()}
 
 
 def _parse(text: str, source: Path) -> dict[str, Any]:
@@ -148,6 +149,8 @@ def find_profile(name: str, profiles: Mapping[str, Profile], **overrides: Any) -
         _verify(value, FIELDS[key], "--" + ("header" if key == "headers" else key.replace("_", "-")))
     if "headers" in given:
         given["headers"] = {**profile.headers, **given["headers"]}
+    if "base_url" in given:
+        given["base_url_from"] = ""
     return _settle(replace(profile, **given), name)
 
 
@@ -171,7 +174,8 @@ def _no_model(backend: str) -> str:
     return f"there is no backend {backend!r}{_nearest(backend, BACKENDS)}. The backends are {backends}."
 
 
-def _read_profile(name: str, table: Any, where: str) -> Profile:
+def _read_profile(name: str, table: Any, where: str, how: str) -> Profile:
+    """`how` the file came to be read: see `Profile.base_url_from`."""
     if not isinstance(table, dict):
         raise UsageError(f"{where} must be a table.")
     if "/" in name or name in BACKENDS:
@@ -190,7 +194,8 @@ def _read_profile(name: str, table: Any, where: str) -> Profile:
         raise UsageError(f"{where}: model: {_no_model(backend)}")
     told = table.get("price")
     price = Price(told["input"], told["output"], told.get("cached")) if told else None
-    return _settle(Profile(name=name, **{**table, "price": price}), where)
+    chosen = {"base_url_from": how} if "base_url" in table else {}
+    return _settle(Profile(name=name, **{**table, **chosen, "price": price}), where)
 
 
 def _settle(profile: Profile, where: str) -> Profile:

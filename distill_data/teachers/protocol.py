@@ -43,6 +43,9 @@ class Profile:
     model: str
     """`backend/model`."""
     base_url: str = ""
+    base_url_from: str = ""
+    """The file that chose the base URL: `named` by the user or merely `found`; empty where a flag or $OPENAI_BASE_URL
+    did. It decides which key may be sent there."""
     api_key_env: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Header name to the *environment variable* that holds its value."""

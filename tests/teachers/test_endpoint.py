@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from distill_data.errors import UsageError
-from distill_data.teachers.endpoint import is_loopback, normalise, proxy_of, read_credentials
+from distill_data.teachers.endpoint import (
+    Credentials,
+    base_url_of,
+    is_loopback,
+    normalise,
+    proxy_of,
+    read_credentials,
+)
+from distill_data.teachers.profiles import find_profile, load_profiles
 from distill_data.teachers.protocol import Profile
 
 KEY = "sk-0123456789"
@@ -50,6 +62,12 @@ def test_one_spelling_for_each_url(written: str, normal: str) -> None:
         "https://teacher.example/v1/completions",
         "https://teacher.example/v1/embeddings/",
         "http://169.254.169.254/latest",
+        "http://2852039166/",
+        "http://0xa9.254.43518/",
+        "http://[fe80::1%25eth0]/v1",
+        "http://[::ffff:169.254.169.254]/v1",
+        "http://[fd00:ec2::254]/v1",
+        "http://metadata.google.internal/v1",
     ],
 )
 def test_what_is_no_base_url_is_refused(wrong: str) -> None:
@@ -75,6 +93,10 @@ def test_a_password_in_the_url_is_refused_and_not_shown(wrong: str) -> None:
         ("http://localhost.example", False),
         ("http://10.0.0.1", False),
         ("http://127.0.0.1.example", False),
+        ("http://127.1", True),
+        ("http://2130706433", True),
+        ("http://[::ffff:127.0.0.1]", True),
+        ("http://0x0a000001", False),
     ],
 )
 def test_loopback(url: str, home: bool) -> None:
@@ -99,6 +121,106 @@ def test_a_named_secret_in_plain_text_is_an_error(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UsageError, match="insecure_http"):
         credentials(AWAY, **named)
     assert KEY in " ".join(credentials(AWAY, insecure_http=True, **named).values())
+
+
+CONFIG = """
+[models.theirs]
+model = "openai/m"
+base_url = "{url}"
+{more}
+"""
+NAMED = 'api_key_env = "MY_KEY"'
+HEADER = 'headers = { X-Team = "MY_KEY" }'
+OPENAI = "https://api.openai.com/v1"
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An ambient key, another one, and a working directory without a configuration."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("MY_KEY", "another-key")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "sent"),
+    [
+        (SAFE, "", []),
+        ("http://localhost:8000/v1", "", []),
+        (OPENAI, "", [f"Bearer {KEY}"]),
+        (SAFE, NAMED, ["Bearer another-key"]),
+        (SAFE, 'api_key_env = "OPENAI_API_KEY"', [f"Bearer {KEY}"]),
+        (SAFE, HEADER, ["another-key"]),
+    ],
+)
+def test_a_server_that_a_file_names_gets_only_the_keys_that_it_names(
+    url: str, more: str, sent: list[str], keys: None
+) -> None:
+    Path("named.toml").write_text(CONFIG.format(url=url, more=more))
+    profile = find_profile("theirs", load_profiles(Path("named.toml")))
+    assert list(read_credentials(profile, base_url_of(profile)).headers.values()) == sent
+
+
+@pytest.mark.parametrize("more", [NAMED, HEADER, 'api_key_env = "OPENAI_API_KEY"'])
+def test_a_file_that_nobody_named_sends_no_key_to_another_machine(
+    more: str, keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("distill.toml").write_text(CONFIG.format(url=SAFE, more=more))
+    found = find_profile("theirs", load_profiles())
+    with pytest.raises(UsageError, match=r"to teacher\.example.*--config distill\.toml"):
+        read_credentials(found, SAFE)
+    assert read_credentials(find_profile("theirs", load_profiles(Path("distill.toml"))), SAFE).headers
+    monkeypatch.setenv("DISTILL_CONFIG", "distill.toml")
+    assert read_credentials(find_profile("theirs", load_profiles()), SAFE).headers
+
+
+def test_a_file_that_nobody_named_may_do_the_rest(keys: None) -> None:
+    Path("distill.toml").write_text(CONFIG.format(url="http://127.0.0.1:1/v1", more=NAMED))
+    found = find_profile("theirs", load_profiles())
+    assert dict(read_credentials(found, found.base_url).headers) == {"Authorization": "Bearer another-key"}
+    Path("distill.toml").write_text(CONFIG.format(url=SAFE, more=""))
+    assert not read_credentials(find_profile("theirs", load_profiles()), SAFE).headers
+
+
+@pytest.mark.parametrize("how", ["flag", "variable"])
+def test_a_server_that_the_user_names_gets_the_ambient_key(
+    how: str, keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "variable":
+        monkeypatch.setenv("OPENAI_BASE_URL", SAFE)
+    profile = find_profile("openai/m", {}, base_url=SAFE if how == "flag" else None)
+    url = base_url_of(profile)
+    assert (url, dict(read_credentials(profile, url).headers)) == (SAFE, {"Authorization": f"Bearer {KEY}"})
+    Path("distill.toml").write_text(CONFIG.format(url="https://elsewhere.example/v1", more=""))
+    moved = find_profile("theirs", load_profiles(), base_url=SAFE)
+    assert dict(read_credentials(moved, base_url_of(moved)).headers) == {"Authorization": f"Bearer {KEY}"}
+
+
+SECRET = "sk-CANARY-0a1B/2c3D+4e5F=5e6F"
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (f"Authorization: Bearer {SECRET}", "Authorization: Bearer [redacted]"),
+        (f"?key={quote(SECRET, safe='')}&x=1", "?key=[redacted]&x=1"),
+        (json.dumps({"key": SECRET}).replace("/", "\\/"), '{"key": "[redacted]"}'),
+        ("Incorrect API key provided: sk-CANAR********5e6F. See", "Incorrect API key provided: [redacted]. See"),
+        ("key sk-C...: no", "key [redacted]: no"),
+        ("no ...5e6F", "no [redacted]"),
+        ("**Bold** and a*** text... as it was", "**Bold** and a*** text... as it was"),
+    ],
+)
+def test_what_a_server_says_back_is_redacted(said: str, left: str) -> None:
+    assert Credentials({}, (SECRET, "")).redact_refusal(said.encode()).decode() == left
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+def test_no_more_than_the_ends_of_a_key_in_base64_are_left(before: str) -> None:
+    said = b64encode(f"{before}{SECRET} and more".encode())
+    left = Credentials({}, (SECRET,)).redact(said).decode()
+    assert "[redacted]" in left
+    assert not any(said.decode()[at : at + 8] in left for at in range(len(before) + 4, len(SECRET)))
 
 
 def test_a_named_key_wins_over_the_ambient_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ def test_every_key(tmp_path: Path) -> None:
         name="big",
         model="openai/org/some-model",
         base_url="https://gateway.example/v1",
+        base_url_from="named",
         api_key_env="GATEWAY_KEY",
         headers={"X-Team": "GATEWAY_TEAM"},
         timeout=300,
