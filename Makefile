@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow test-local test-data test-white-box test-reference test-browser check fix fixtures golden record gallery bench clean help
+.PHONY: run test test-slow test-local test-data test-white-box test-reference test-browser test-ray check fix fixtures golden record gallery bench clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -29,7 +29,7 @@ test: $(VENV)/.test ## run the core suite, several tests at once
 	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
-	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not local and not datasets and not white_box and not reference and not browser" $(call marked,slow)
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not local and not datasets and not white_box and not reference and not browser and not ray" $(call marked,slow)
 
 test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
 	$(BIN)/distill-data models pull smollm2
@@ -44,6 +44,9 @@ test-white-box: $(VENV)/.test $(VENV)/.white-box ## run the tests of models that
 
 test-reference: $(VENV)/.test $(VENV)/.white-box $(VENV)/.data $(VENV)/.reference ## compare formats and metrics with trainers and libraries
 	$(BIN)/python -m pytest -n auto -m reference $(call marked,reference)
+
+test-ray: $(VENV)/.test $(VENV)/.ray ## run the tests of shards on a Ray that is started here
+	$(BIN)/python -m pytest -m ray
 
 test-browser: $(VENV)/.test ## look at the report in a browser: chromium, on the PATH
 	$(BIN)/python -m pytest -n auto -m browser $(call marked,browser)
@@ -93,7 +96,7 @@ $(VENV)/.created:
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.test $(VENV)/.dev $(VENV)/.local $(VENV)/.data $(VENV)/.reference: $(VENV)/.%: pyproject.toml $(VENV)/.created
+$(VENV)/.test $(VENV)/.dev $(VENV)/.local $(VENV)/.data $(VENV)/.reference $(VENV)/.ray: $(VENV)/.%: pyproject.toml $(VENV)/.created
 	$(PIP) install --editable '.[$*]'
 	@touch $@
 

@@ -12,7 +12,8 @@
     │   └── MissingAnswer            5  a replay needs an answer that the run never got
     ├── LockedError                  6  another process works on this run
     ├── DiskError                    7  the disk is full, read-only or broken
-    └── Interrupted            130/143  a signal asked the run to stop
+    ├── Interrupted            130/143  a signal asked the run to stop
+    └── ShardError                   …  a shard ended by one of these, and has its code
 
 Three more never leave a run, because a bad row is data and not a crash:
 
@@ -95,6 +96,14 @@ class Interrupted(DistillError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+class ShardError(DistillError):
+    """A shard ended by an error in another process: its message, and its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class ParseError(Exception):

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     gc.set_threshold(GARBAGE)
     with suppress(ValueError):  # in another thread signals are somebody else's
-        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGTERM, stop)
     import typer
 
     from distill_data.cli.talk import complain
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def stop(number: int, frame: FrameType | None) -> None:
     """End as an exception does, so that what is half written is removed."""
     raise SystemExit(128 + number)
 

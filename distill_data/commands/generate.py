@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,20 @@ from distill_data import __version__
 from distill_data.commands import seating
 from distill_data.commands.ending import end_run, warnings_of
 from distill_data.commands.job import Job
+<<<<<<< HEAD
 from distill_data.commands.lanes import check_lane, refuse_open
+=======
+from distill_data.commands.loop import one_loop
+>>>>>>> 38369eb (--shards N runs every shard in a process of its own and unites them)
 from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, questions_digest, read_recipe
 from distill_data.commands.roles import FROM_STUDENTS, find_profiles
 from distill_data.commands.running import Run, rehearse, run_live, run_parked, run_replay
+from distill_data.commands.sharded import run_shards, with_shards
 from distill_data.commands.shards import cut_budget, cut_limits, refuse_other_cut, run_of
 from distill_data.commands.spending import prices_to_json, read_paid
+from distill_data.commands.task import Task
 from distill_data.commands.work import Work
 from distill_data.data.items import Row, digest
 from distill_data.engine.batches import Ledger
@@ -64,7 +70,7 @@ def generate(
 ) -> Summary:
     """Run one generating command. Raises DistillError; ends otherwise in a Summary."""
     check_options(options)
-    with _one_loop() as loop:
+    with one_loop() as loop:
         made = read_recipe(recipe, command, options)
         say = progress or (lambda _: None)
         if options.replay is not None:
@@ -76,11 +82,10 @@ def generate(
         refuse_overwriting(path, [seeds, recipe, made.demonstrations.source if made.demonstrations else ""], options)
         if options.shard and output == "-":
             raise UsageError("--shard writes files that `publish` unites; give -o OUT.jsonl.")
-        if options.shards:
-            raise UsageError("--shards: start each by --shard I/N for now.")
         run = RunDirectory(options.run or run_of(path, options.shard))
         options = cut_budget(options)
         if options.dry_run:
+            options = with_shards(path, options) if options.shards else options
             surveyed = find_seeds(seeds, options, None)
             job = _plan(loop, made, surveyed, path, options, prepare, say, run.load().get("teachers", {}), probe=False)
             return _dry_run(loop, job, Journal(run.journal))
@@ -90,6 +95,14 @@ def generate(
         if seeds != "-":
             found = find_seeds(seeds, options, None)
             found.survey(made)
+        if options.shards:
+            task = Task(command, seeds, recipe, str(path), options)
+
+            def plan(seeds: Seeds, stored: Mapping[str, Any]) -> Job:
+                return _plan(loop, made, seeds, path, options, prepare, say, stored, probe=bool(stored))
+
+            summary = run_shards(loop, task, found, lambda *known: _unchanged(plan(*known)), say)
+            return _put_out(path, summary) if output == "-" else summary
         run.claim()
         try:
             found = found or find_seeds(seeds, options, run.path)
@@ -102,24 +115,19 @@ def generate(
             raise
         finally:
             run.release()
+<<<<<<< HEAD
     if output == "-" and summary.status in ("published", "unchanged"):
+=======
+    return _put_out(path, summary) if output == "-" else summary
+
+
+def _put_out(path: Path, summary: Summary) -> Summary:
+    """The dataset on stdout, where the run came to its end."""
+    if summary.exit_code == 0:
+>>>>>>> 38369eb (--shards N runs every shard in a process of its own and unites them)
         with path.open("rb") as stream:
             shutil.copyfileobj(stream, sys.stdout.buffer)
     return summary
-
-
-@contextlib.contextmanager
-def _one_loop() -> Iterator[asyncio.Runner]:
-    """One event loop for a command, uvloop's where there is one. Raises UsageError inside a running loop."""
-    with contextlib.suppress(RuntimeError):
-        asyncio.get_running_loop()
-        raise UsageError("a run has its own event loop: from a coroutine, call it by asyncio.to_thread.")
-    if sys.platform == "win32":
-        factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-    else:
-        from uvloop import new_event_loop as factory
-    with asyncio.Runner(loop_factory=factory) as runner:
-        yield runner
 
 
 def _plan(
@@ -156,22 +164,29 @@ def _plan(
     return Job(recipe, seeds, options, output, profiles, resolved, work, plan, questions, say)
 
 
-def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
+def _unchanged(job: Job) -> Summary | None:
+    """What the output's files say, where they are the whole outcome of this plan and nothing is to be asked again."""
     files = job.files()
     manifest = is_published(files, job.plan)
     failed = manifest["result"]["failed"] if manifest else 0
     items = manifest["result"]["items"] if manifest else 0
     again = failed > 0 and (job.options.retry_failed or failed > job.options.max_failed * items)
-    if manifest is not None and not again:
-        withdraw(job.files(partial=True))
-        return Summary(
-            "unchanged",
-            0,
-            warnings_of(manifest["result"]),
-            str(files.dataset),
-            manifest["result"],
-            {**manifest["history"], "bought": 0, "reused": 0},
-        )
+    if manifest is None or again:
+        return None
+    withdraw(job.files(partial=True))
+    return Summary(
+        "unchanged",
+        0,
+        warnings_of(manifest["result"]),
+        str(files.dataset),
+        manifest["result"],
+        {**manifest["history"], "bought": 0, "reused": 0},
+    )
+
+
+def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
+    if done := _unchanged(job):
+        return done
     journal = Journal(run.journal)
     spill = None
     try:
