@@ -46,7 +46,7 @@ test-reference: $(VENV)/.test $(VENV)/.white-box $(VENV)/.data $(VENV)/.referenc
 	$(BIN)/python -m pytest -n auto -m reference $(call marked,reference)
 
 test-ray: $(VENV)/.test $(VENV)/.ray ## run the tests of shards on a Ray that is started here
-	$(BIN)/python -m pytest -m ray
+	$(BIN)/python -m pytest -m ray $(call marked,ray)
 
 test-browser: $(VENV)/.test ## look at the report in a browser: chromium, on the PATH
 	$(BIN)/python -m pytest -n auto -m browser $(call marked,browser)

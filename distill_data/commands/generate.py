@@ -23,11 +23,8 @@ from distill_data import __version__
 from distill_data.commands import seating
 from distill_data.commands.ending import end_run, warnings_of
 from distill_data.commands.job import Job
-<<<<<<< HEAD
 from distill_data.commands.lanes import check_lane, refuse_open
-=======
 from distill_data.commands.loop import one_loop
->>>>>>> 38369eb (--shards N runs every shard in a process of its own and unites them)
 from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, questions_digest, read_recipe
@@ -115,16 +112,12 @@ def generate(
             raise
         finally:
             run.release()
-<<<<<<< HEAD
-    if output == "-" and summary.status in ("published", "unchanged"):
-=======
     return _put_out(path, summary) if output == "-" else summary
 
 
 def _put_out(path: Path, summary: Summary) -> Summary:
     """The dataset on stdout, where the run came to its end."""
-    if summary.exit_code == 0:
->>>>>>> 38369eb (--shards N runs every shard in a process of its own and unites them)
+    if summary.status in ("published", "unchanged"):
         with path.open("rb") as stream:
             shutil.copyfileobj(stream, sys.stdout.buffer)
     return summary
