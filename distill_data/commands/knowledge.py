@@ -11,7 +11,7 @@ from distill_data.commands.work import OverSeeds, Work
 from distill_data.data.fingerprints import matches
 from distill_data.data.items import Row
 from distill_data.errors import SeedError, UsageError
-from distill_data.methods.feature import Run, is_about_x, make_feature
+from distill_data.methods.feature import COMPARING, Run, is_about_x, make_feature
 from distill_data.methods.given import Annotator, read_given, read_prompt
 from distill_data.recipes import Recipe
 from distill_data.teachers import Resolved
@@ -22,6 +22,11 @@ def prepare_feature(
 ) -> MakeWork:
     """Makes works over every row. A `commands.generate.Prepare`."""
     require_arrays(recipe)
+    if recipe.strategy in COMPARING and (options.shard or options.shards):
+        raise UsageError(
+            f"--shard, --shards: {recipe.name} looks at rows beside one another, so several shards would ask about the "
+            "same rows and pay for each. Leave them out, and raise --concurrency."
+        )
     check_rows(seeds, recipe)
 
     def make(resolved: Mapping[str, Resolved]) -> Work:

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -29,7 +29,7 @@ STORE_BYTES = 100 << 20
 """Of a Ray that is started here: nothing but lines of progress passes through it."""
 
 
-def run_on_ray(task: Task, of: int, say: Callable[[Progress], None]) -> dict[Shard, End]:
+def run_on_ray(task: Task, of: int, items: int, say: Callable[[Progress], None]) -> dict[Shard, End]:
     """Run every shard of a task on the cluster that RAY_ADDRESS names, else on a Ray started here; how each ended.
 
     Raises UsageError where Ray is not installed.
@@ -47,15 +47,21 @@ def run_on_ray(task: Task, of: int, say: Callable[[Progress], None]) -> dict[Sha
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"--engine ray: {error}") from error
+    started = time.monotonic()
+
+    def show(told: Mapping[str, Any]) -> None:
+        news = {name: Progress(**each) for name, each in told.items()}
+        say(add_up(news, items, time.monotonic() - started))
+
     try:
         with _signals() as received:
-            return _follow(ray, task, [Shard(number, of) for number in range(1, of + 1)], say, received)
+            return _follow(ray, task, [Shard(number, of) for number in range(1, of + 1)], show, received)
     finally:
         ray.shutdown()
 
 
 def _follow(
-    ray: Any, task: Task, shards: list[Shard], say: Callable[[Progress], None], received: list[int]
+    ray: Any, task: Task, shards: list[Shard], show: Callable[[Mapping[str, Any]], None], received: list[int]
 ) -> dict[Shard, End]:
     """Start the tasks, show how they go, hand signals on."""
     board = ray.remote(num_cpus=0)(Board).remote()
@@ -63,14 +69,14 @@ def _follow(
     place = os.getcwd()  # noqa: PTH109 - a text for another machine
     tasks = {work.remote(task.part(shard).to_json(), place, board): shard for shard in shards}
     ends: dict[Shard, End] = {}
-    handed, started = 0, time.monotonic()
+    handed = 0
     while len(ends) < len(shards):
         waiting = [each for each, shard in tasks.items() if shard not in ends]
         done, _ = ray.wait(waiting, num_returns=len(waiting), timeout=LOOK_SECONDS)
         for each in done:
             ends[tasks[each]] = _end_of(ray, each)
         if told := ray.get(board.read.remote()):
-            say(add_up({name: Progress(**each) for name, each in told.items()}, time.monotonic() - started))
+            show(told)
         if len(received) > handed:
             handed = len(received)
             for each in waiting:
@@ -124,5 +130,5 @@ def _signals() -> Iterator[list[int]]:
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for heard, handler in before.items():
+            signal.signal(heard, handler)

@@ -77,8 +77,8 @@ def run_shards(
     if task.options.engine:
         from distill_data.commands.on_ray import run_on_ray
 
-        return _close(task, run_on_ray(task, of, say))
-    return _close(task, loop.run(run_workers(task, of, say)))
+        return _close(task, run_on_ray(task, of, seeds.rows, say))
+    return _close(task, loop.run(run_workers(task, of, seeds.rows, say)))
 
 
 def _close(task: Task, ends: Mapping[Shard, End]) -> Summary:

@@ -79,14 +79,14 @@ def run_to_end(task: Task, say: Callable[[Progress], None]) -> End:
     return End(summary.exit_code, summary.message, summary.history)
 
 
-def add_up(parts: Mapping[Any, Progress], seconds: float) -> Progress:
-    """The progress of all parts as one."""
+def add_up(parts: Mapping[Any, Progress], items: int, seconds: float) -> Progress:
+    """The progress of all parts as one; those that have not begun are in `items`."""
     told = list(parts.values())
     costs = [each.cost for each in told]
     doubts = [each.cost_in_doubt for each in told]
     summed = ("kept", "rejected", "failed", "active", "bought", "reused", "prompt_tokens", "completion_tokens", "limit")
     return Progress(
-        items=sum(each.items or 0 for each in told),
+        items=items,
         cost=None if None in costs else sum(filter(None, costs)),
         cost_in_doubt=None if None in doubts else sum(filter(None, doubts)),
         seconds=seconds,

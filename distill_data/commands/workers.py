@@ -38,6 +38,8 @@ class _Crew:
     """The processes at work, and what they said."""
 
     say: Callable[[Progress], None]
+    items: int
+    """Of all shards."""
     started: float = field(default_factory=time.monotonic)
     at_work: dict[Shard, Process] = field(default_factory=dict)
     progress: dict[Shard, Progress] = field(default_factory=dict)
@@ -55,15 +57,15 @@ class _Crew:
     def hear(self, shard: Shard, told: Mapping[str, Any]) -> None:
         if "progress" in told:
             self.progress[shard] = Progress(**told["progress"])
-            self.say(add_up(self.progress, time.monotonic() - self.started))
+            self.say(add_up(self.progress, self.items, time.monotonic() - self.started))
         elif "log" in told and told["log"][1] not in self.warned:  # most have the same to say
             self.warned.add(told["log"][1])
             LOG.log(*told["log"])
 
 
-async def run_workers(task: Task, of: int, say: Callable[[Progress], None]) -> dict[Shard, End]:
+async def run_workers(task: Task, of: int, items: int, say: Callable[[Progress], None]) -> dict[Shard, End]:
     """Run every shard of a task in a process of its own; how each ended. A signal to this process goes to all."""
-    crew = _Crew(say)
+    crew = _Crew(say, items)
     shards = [Shard(number, of) for number in range(1, of + 1)]
     loop = asyncio.get_running_loop()
     ours = threading.current_thread() is threading.main_thread()

@@ -72,6 +72,8 @@ STRATEGIES: Mapping[str, Strategy] = {
     "prompts": Strategy(lambda recipe, run: make_prompts(recipe, run.annotator, run.named), frozenset(), frozenset()),
 }
 """The strategies that a recipe of `feature` may name."""
+COMPARING = frozenset({"relations", "triples"})
+"""Strategies that look at rows beside one another."""
 GIVEN = frozenset(COLUMNS) | {"teacher_id"}
 """Columns that are read here and not by templates."""
 
