@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,14 @@ from distill_data.data.arrays import topk_of
 from distill_data.data.features import open_features
 from distill_data.data.fingerprints import matches
 from distill_data.data.items import Record
-from distill_data.engine.durable import disk_error, file_digest, sync_directory, write_atomically
+from distill_data.engine.durable import (
+    disk_error,
+    file_digest,
+    remove,
+    sync_directory,
+    temporary_of,
+    write_atomically,
+)
 from distill_data.engine.publish import files_of, read_manifest
 from distill_data.engine.shards import folder_of
 from distill_data.errors import DamageError, UsageError
@@ -207,10 +213,10 @@ def _tokenizer_profile(dataset: Path, tokenizer: str, options: Options) -> Profi
 
 def _write(shape: Export, rows: Iterator[Row], target: Path, facts: Facts) -> Mapping[str, Any]:
     """Write under a temporary name, bring it to the disk, rename."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)  # a killed process may have had our number
+        temporary = temporary_of(target)
         settings = shape.write(rows, temporary, facts)
         for path in _files(temporary):
             with path.open("rb") as stream:
@@ -223,19 +229,13 @@ def _write(shape: Export, rows: Iterator[Row], target: Path, facts: Facts) -> Ma
         raise disk_error(error, target) from error
     finally:
         with suppress(OSError):
-            _remove(temporary)
+            if temporary is not None:
+                remove(temporary)
     return settings
 
 
 def _files(path: Path) -> list[Path]:
     return sorted(path.iterdir()) if path.is_dir() else [path]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _describe(target: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ _FORMATS = dict.fromkeys(DOCUMENTS, "documents") | {
     ".txt": "text",
     ".parquet": "parquet",
 }
+_PRIVATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNPACKED = ("parquet", "documents")
 """Formats that are not read from a packed file."""
 _KNOWN = (
@@ -171,10 +171,9 @@ def save_stdin(stream: BinaryIO, directory: Path) -> SeedFile:
     A first character `{` makes it JSONL, anything else text. Raises DiskError where the copy cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix="stdin.", suffix=".tmp", dir=directory)  # mode 0600
-        temporary = Path(name)
+        temporary = directory / "stdin.tmp"  # one name: what a killed process left is written over
         try:
-            with os.fdopen(handle, "wb") as copy:
+            with os.fdopen(os.open(temporary, _PRIVATE, 0o600), "wb") as copy:
                 head = b""
                 while chunk := stream.read(1 << 20):
                     head = head or chunk.removeprefix(BOM).lstrip()[:1]

@@ -1,4 +1,4 @@
-"""Appending to the newest segment of a journal: started when needed, synced at every batch, a full disk survived once.
+"""Appending to the newest segment of a journal: started when needed, synced at every batch, one failure survived.
 
 Knows nothing about what stands in a line, nor who waits for it. Notes come from the loop's thread and batches from the
 journal's own.
@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from distill_data.engine.durable import (
-    FULL,
     disk_error,
     make_directory,
     reserve_space,
@@ -22,6 +21,7 @@ from distill_data.engine.durable import (
 )
 from distill_data.errors import DiskError
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 RESERVE_BYTES = 4 << 20
 """Set aside for the answers in flight when the disk is full."""
 
@@ -64,9 +64,10 @@ class Appender:
             raise self._break(error) from error
 
     def append(self, data: bytes) -> tuple[int, int]:
-        """Append and sync, in the journal's thread; where the first byte stands. A full disk is survived once.
+        """Append and sync, in the journal's thread; where the first byte stands.
 
-        After any other failure the descriptor is never believed again.
+        After a failure the descriptor is never believed again. Once, what it was given is written to a new segment, in
+        the reserve's space, so that what is in flight still lands.
         """
         if self._lost is not None:
             raise self._lost
@@ -77,16 +78,17 @@ class Appender:
         except OSError as error:
             self._break(error)
             self._lost = error
-            if error.errno not in FULL or self._rescued:
+            if self._rescued:
                 raise
         self._rescued = True
-        full, start = self._fd, self._size
+        failed, start = self._fd, self._size
         (self.directory / "reserve").unlink(missing_ok=True)
         self._start_segment()
         self._lost = None
         place = self.append(data)
-        with suppress(OSError):  # lines of this batch that did fit would count as bought twice
-            os.ftruncate(full, start)
+        if failed >= 0:
+            with suppress(OSError):  # lines of this batch that did fit would count as bought twice
+                os.ftruncate(failed, start)
         return place
 
     def _write_synced(self, data: bytes) -> tuple[int, int]:
@@ -104,26 +106,27 @@ class Appender:
 
     def _start_segment(self) -> None:
         stems = [path.stem for path in self.directory.iterdir() if path.suffix in (".jsonl", ".sent")]
-        # A power cut may leave notes whose segment has no name: their number is taken too.
+        # A power cut may leave notes whose segment has no name, and a failure half a segment: their numbers are taken.
         number = max((int(stem) for stem in stems if stem.isdecimal() and stem.isascii()), default=0) + 1
         path = self.directory / f"{number:06d}.jsonl"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
+        opened: list[int] = []
         try:
-            sent_fd = os.open(path.with_suffix(".sent"), flags, 0o600)
+            for each in (path, path.with_suffix(".sent")):
+                opened.append(os.open(each, _NEW, 0o600))
+            sync_directory(self.directory)
         except OSError:
-            os.close(fd)
-            path.unlink()
+            for fd in opened:
+                os.close(fd)
             raise
-        sync_directory(self.directory)
         # The loop's thread may be about to write to the old ones, so they are closed at the end.
         self._retired += [old for old in (self._fd, self._sent_fd) if old >= 0]
-        self._fd, self._sent_fd, self._size = fd, sent_fd, 0
+        (self._fd, self._sent_fd), self._size = opened, 0
         self._segments.append(path)
 
     def close(self) -> None:
         """Give the reserve back, and let go of the files."""
-        (self.directory / "reserve").unlink(missing_ok=True)
+        with suppress(OSError):  # whoever claims the run next removes it
+            (self.directory / "reserve").unlink(missing_ok=True)
         for fd in (self._fd, self._sent_fd, *self._retired):
             if fd >= 0:
                 os.close(fd)

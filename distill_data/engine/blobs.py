@@ -1,7 +1,7 @@
 """Arrays that came with answers, on disk before the journal's line that names them.
 
 One file for each process that writes, appended to and synced once for all that arrive while the disk is busy. A process
-that dies in between leaves bytes that no line names, which nobody ever reads. A full disk is survived once, as by the
+that dies in between leaves bytes that no line names, which nobody ever reads. A failure is survived once, as by the
 journal. Knows neither keys nor what is in arrays.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distill_data.data.exchange import Blob
-from distill_data.engine.durable import FULL, disk_error, reserve_space, sync_data, sync_directory, write_fully
+from distill_data.engine.durable import disk_error, reserve_space, sync_data, sync_directory, write_fully
 from distill_data.errors import DamageError, DiskError
 
 RESERVE_BYTES = 16 << 20
@@ -46,7 +46,7 @@ class Blobs:
         self._draining: asyncio.Task[None] | None = None
         self._rescued = False
         self.broken: DiskError | None = None
-        """Why nothing more should be sent: the disk is full, and what was in flight took the space set aside."""
+        """Why nothing more should be sent: a write failed, and what was in flight took the space set aside."""
 
     async def put(self, data: bytes) -> Blob:
         """Where the bytes are, once they are there for good. Raises DiskError."""
@@ -78,16 +78,16 @@ class Blobs:
                 pending.done.set_exception(error)
 
     def _append(self, blobs: list[bytes]) -> list[Blob]:
-        """In a thread of its own: write and sync. After a failure another file is begun; a full disk gives way once."""
+        """In a thread of its own: write and sync. Once, a failure begins another file, in the reserve's space."""
         try:
             return self._write_synced(blobs)
         except OSError as error:
             self._discard()
-            if error.errno not in FULL or self._rescued:
+            if self._rescued:
                 raise
             self._rescued, self.broken = True, disk_error(error, self.directory)
         (self.directory / RESERVE).unlink(missing_ok=True)
-        return self._write_synced(blobs)
+        return self._append(blobs)
 
     def _write_synced(self, blobs: list[bytes]) -> list[Blob]:
         if self._fd < 0:
@@ -125,7 +125,8 @@ class Blobs:
         if self._draining is not None:
             await self._draining
         self._close()
-        (self.directory / RESERVE).unlink(missing_ok=True)
+        with suppress(OSError):  # whoever claims the run next removes it
+            (self.directory / RESERVE).unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._fd >= 0:

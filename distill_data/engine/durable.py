@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from distill_data.errors import DiskError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_TEMPORARY = re.compile(r"\.(.+)\.([0-9]{1,9})\.tmp", re.DOTALL)
 
 
 def reserve_space(path: Path, size: int) -> None:
@@ -80,11 +83,47 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
         sync_directory(each.parent)
 
 
+def temporary_of(path: Path) -> Path:
+    """The name beside a file, with nothing there, under which this process writes a new version. Raises OSError."""
+    remove_leftovers(path)
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove new versions of a file that were not finished, by this process or by ones that are dead on this machine.
+
+    Whoever is killed leaves its own behind. Raises OSError.
+    """
+    for other in path.parent.iterdir() if path.parent.is_dir() else ():
+        found = _TEMPORARY.fullmatch(other.name)
+        if found and found[1] == path.name and not _is_alive(int(found[2])):
+            remove(other)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether another process has this number. A killed process may have had our own: in a container each has 1."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return process != os.getpid()
+
+
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace a file as a whole: a reader, or a crash, sees the old bytes or the new ones. Raises DiskError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = None
     try:
-        temporary.unlink(missing_ok=True)  # a killed process may have had our number
+        temporary = temporary_of(path)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "wb") as stream:
             stream.write(data)
@@ -94,5 +133,6 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         sync_directory(path.parent)
     except OSError as error:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
         raise disk_error(error, path) from error

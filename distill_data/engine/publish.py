@@ -19,7 +19,15 @@ from typing import Any, BinaryIO
 import orjson
 
 from distill_data.data.items import Outcome
-from distill_data.engine.durable import disk_error, file_digest, make_directory, sync_directory, write_atomically
+from distill_data.engine.durable import (
+    disk_error,
+    file_digest,
+    make_directory,
+    remove_leftovers,
+    sync_directory,
+    temporary_of,
+    write_atomically,
+)
 from distill_data.engine.outcomes import WITH_ARRAYS, records_with_arrays
 from distill_data.engine.shards import Shards, are_whole, discard_shards, folder_of
 from distill_data.engine.uniting import order_line
@@ -149,8 +157,7 @@ class Draft:
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self._temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        self._temporary.unlink(missing_ok=True)  # a killed process may have had our number
+        self._temporary = temporary_of(target)
         self._stream: BinaryIO = open(self._temporary, "xb", buffering=1 << 20)  # noqa: SIM115, PTH123 - closed below
         self._hash = hashlib.sha256()
         self.rows = 0
@@ -302,8 +309,12 @@ def _made(files: Files) -> dict[str, Path]:
 
 def withdraw(files: Files) -> None:
     """Remove what an earlier, partial ending left, once the whole is there. Files of further kinds have names of the
-    user's choice, so only those that a run wrote."""
-    for path in (*_made(files).values(), files.manifest, files.dataset, files.rejects, files.order):
-        if path is not None:
-            path.unlink(missing_ok=True)
-    discard_shards(folder_of(files.dataset))
+    user's choice, so only those that a run wrote. Raises DiskError."""
+    try:
+        for path in (*_made(files).values(), files.manifest, files.dataset, files.rejects, files.order):
+            if path is not None:
+                path.unlink(missing_ok=True)
+                remove_leftovers(path)
+        discard_shards(folder_of(files.dataset))
+    except OSError as error:
+        raise disk_error(error, files.dataset) from error

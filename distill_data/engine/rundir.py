@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from distill_data.engine.durable import disk_error, make_directory, write_atomic
 from distill_data.errors import DamageError, LockedError, UsageError
 
 FORMAT = 1
-_BEGUN = re.compile(r"lock|journal|stdin\.(jsonl|txt|.+\.tmp)|\.run\.json\.[0-9]+\.tmp")
+_BEGUN = re.compile(r"lock|journal|stdin\.(jsonl|txt|tmp)|\.run\.json\.[0-9]+\.tmp")
 """What lies in a run's directory before its `run.json` does."""
+SCRATCH = ("spill", "journal/reserve", "blobs/reserve")
+"""What means nothing once the process is dead that made it."""
 
 
 class RunDirectory:
@@ -41,9 +44,11 @@ class RunDirectory:
         """Make the directory and take its lock. Raises LockedError, DiskError, or UsageError for a symbolic link."""
         if self.path.is_symlink():
             raise UsageError(f"{self.path} is a symbolic link; a run directory must be a real one. Remove the link.")
-        if self.path.exists() and not self._is_ours():
-            raise UsageError(f"{self.path} exists and is not a run's directory; name another by --run, or another -o.")
         try:
+            if self.path.exists() and not self._is_ours():
+                raise UsageError(
+                    f"{self.path} exists and is not a run's directory; name another by --run, or another -o."
+                )
             make_directory(self.path)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -52,6 +57,8 @@ class RunDirectory:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+            for name in SCRATCH:
+                (self.path / name).unlink(missing_ok=True)
         except BlockingIOError:
             holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
             self.release()
@@ -87,9 +94,10 @@ class RunDirectory:
     def abandon(self) -> None:
         """Release it, and remove it if there is nothing in it but the lock."""
         self.release()
-        if sorted(path.name for path in self.path.iterdir()) == ["lock"]:
-            (self.path / "lock").unlink()
-            self.path.rmdir()
+        with suppress(OSError):
+            if sorted(path.name for path in self.path.iterdir()) == ["lock"]:
+                (self.path / "lock").unlink()
+                self.path.rmdir()
 
     def release(self) -> None:
         if self._lock >= 0:
@@ -97,13 +105,16 @@ class RunDirectory:
             self._lock = -1
 
     def load(self) -> dict[str, Any]:
-        """`run.json`, or an empty mapping for a new run. Raises DamageError where it cannot be read."""
+        """`run.json`, or an empty mapping for a new run. Raises DamageError where it makes no sense, and DiskError
+        where it cannot be read."""
         file = self.path / "run.json"
         try:
             stored = orjson.loads(file.read_bytes())
         except FileNotFoundError:
             return {}
-        except (OSError, orjson.JSONDecodeError) as error:
+        except OSError as error:
+            raise disk_error(error, file) from error
+        except orjson.JSONDecodeError as error:
             raise DamageError(
                 f"{file}: cannot be read: {error}. Restore it from a copy, or use another output."
             ) from None

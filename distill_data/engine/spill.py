@@ -19,9 +19,13 @@ class Spill:
     """A scratch file of blobs by ordinal. It is rebuilt by every invocation, so it is neither synced nor kept."""
 
     def __init__(self, path: Path) -> None:
+        """Raises DiskError."""
         self._path = path
-        self._stream = path.open("w+b", buffering=BUFFER_BYTES)
-        path.chmod(0o600)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise disk_error(error, path) from error
+        self._stream = os.fdopen(fd, "w+b", buffering=BUFFER_BYTES)
         self._starts = array.array("q")
         self._lengths = array.array("q")
         self._end = 0
@@ -58,4 +62,5 @@ class Spill:
     def close(self) -> None:
         with suppress(OSError):  # a full disk; the answers behind these outcomes are in the journal
             self._stream.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # whoever claims the run next removes it
+            self._path.unlink(missing_ok=True)

@@ -80,7 +80,9 @@ def test_a_full_disk_is_survived_once_and_then_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [errno.EIO, errno.EROFS])
-def test_another_failure_is_told_at_once(tmp_path: Path, failure: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_keeps_failing_is_told_and_left_clean(
+    tmp_path: Path, failure: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(fd: int) -> None:
         raise OSError(failure, "no")
 

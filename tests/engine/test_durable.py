@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,21 @@ def test_syncing_what_is_no_file_fails_loudly() -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_what_dead_processes_left_is_removed_and_what_living_ones_write_is_not(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    dead = [f".run.json.{ended.pid}.tmp", f".run.json.{os.getpid()}.tmp"]
+    others = [
+        f".run.json.{os.getppid()}.tmp",
+        f".run.json.x.{ended.pid}.tmp",
+        f".other.{ended.pid}.tmp",
+        ".run.json.tmp",
+    ]
+    for name in dead + others:
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / f".run.json.{1 << 29}.tmp").mkdir()
+    (tmp_path / f".run.json.{1 << 29}.tmp" / "file").write_bytes(b"a folder that is exported")
+    write_atomically(tmp_path / "run.json", b"whole")
+    assert names(tmp_path) == sorted([*others, "run.json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -271,10 +272,11 @@ def test_what_the_disk_gives_back_wrongly_is_not_published(tmp_path: Path, monke
 
 
 def test_where_the_second_file_cannot_be_made_the_first_leaves_no_rest(tmp_path: Path) -> None:
-    (tmp_path / f".out.rejects.jsonl.{os.getpid()}.tmp").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    files = dataclasses.replace(files_of(tmp_path / "out.jsonl"), rejects=tmp_path / "file" / "out.rejects.jsonl")
     with pytest.raises(DiskError):
-        publish_all(files_of(tmp_path / "out.jsonl"), range(4), items=4)
-    assert names(tmp_path) == {f".out.rejects.jsonl.{os.getpid()}.tmp"}
+        publish_all(files, range(4), items=4)
+    assert names(tmp_path) == {"file"}
 
 
 def test_what_a_killed_process_of_the_same_number_left_is_no_hindrance(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from distill_data.engine import rundir
-from distill_data.engine.rundir import FORMAT, RunDirectory
+from distill_data.engine.rundir import FORMAT, SCRATCH, RunDirectory
 from distill_data.errors import DamageError, DiskError, DistillError, LockedError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_a_second_process_is_told_who_works_here_until_the_first_lets_go(tmp_pat
     assert said == "claimed\n"
 
 
-@pytest.mark.parametrize("name", [".run.json.123.tmp", "stdin.a_b1.tmp", "stdin.jsonl", "lock"])
+@pytest.mark.parametrize("name", [".run.json.123.tmp", "stdin.tmp", "stdin.jsonl", "lock"])
 def test_what_a_process_leaves_that_dies_before_run_json_is_there_is_no_obstacle(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     run = RunDirectory(tmp_path)
@@ -165,5 +165,18 @@ def test_any_cut_of_the_facts_is_refused(tmp_path: Path) -> None:
 
 def test_facts_that_are_no_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").mkdir()
-    with pytest.raises(DamageError, match="cannot be read"):
+    with pytest.raises(DiskError, match=r"run\.json"):
         RunDirectory(tmp_path).load()
+
+
+def test_what_a_dead_process_set_aside_is_removed(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "out.run")
+    run.claim()
+    run.save({})
+    run.release()
+    for name in SCRATCH:
+        (run.path / name).parent.mkdir(exist_ok=True)
+        (run.path / name).write_bytes(b"large")
+    run.claim()
+    run.release()
+    assert not [name for name in SCRATCH if (run.path / name).exists()]

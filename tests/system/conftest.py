@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash import Fork, warm
 from tests.faultserver import Server, serve
 from tests.system.command import Output, marked, write_seeds
+
+
+@pytest.fixture(scope="session")
+def fork() -> Iterator[Fork]:
+    """Runs commands in forks of a warm process: for tests that start many."""
+    with warm() as running:
+        yield running
 
 
 @pytest.fixture

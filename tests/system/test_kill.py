@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash import Fork
+from tests.crash.deaths import Job
 from tests.faultserver import Server, serve
 from tests.system.command import Output, finish, label, marked, run, signal_all, start, wait_for_requests, write_seeds
 
@@ -29,38 +31,18 @@ def whole_output(server: Server, seeds: Path, directory: Path, *options: str) ->
     return out
 
 
-def kill_at_random(server: Server, rng: random.Random, *args: str | Path) -> None:
-    """Start the command and kill it after a random number of requests.
-
-    Counting requests instead of seconds puts the kills where the work is, however slow the machine.
-    """
-    target, process = rng.randrange(25), start(*args)
-    if target:
-        wait_for_requests(server, server.asked() + target, process)
-        time.sleep(rng.random() * 0.03)
-    else:
-        time.sleep(rng.random() * 0.5)
-    signal_all(process, signal.SIGKILL)
-    process.communicate()
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(180)
-def test_thirty_kills_lose_nothing_and_buy_nothing_twice(seeds: Path, out: Output, tmp_path: Path) -> None:
+def test_thirty_kills_lose_nothing_and_buy_nothing_twice(fork: Fork, seeds: Path, out: Output, tmp_path: Path) -> None:
     rng = random.Random(20)
-    with serve(latency=0.05) as server:
-        job = label(seeds, server.url, out, "--concurrency", str(CONCURRENCY))
-        for _ in range(KILLS):
-            on_disk, asked = out.on_disk(), server.asked()
-            kill_at_random(server, rng, *job)
-            bought, now_on_disk = paid_rows(server, asked), out.on_disk()
-            assert not on_disk & set(bought), "an answer on disk was asked again"
-            assert on_disk <= now_on_disk, "an answer on disk went away"
-            assert len(set(bought) - now_on_disk) <= CONCURRENCY, "more was lost than was in flight"
-        run(*job).ended(0)
+    with serve(latency=0.02) as server:
+        options = ("--concurrency", str(CONCURRENCY))
+        job = Job(fork, server, label(seeds, server.url, out, *options), out, CONCURRENCY, out.on_disk)
+        codes = Counter(job.die_at_random(rng, calls=90, requests=15).code for _ in range(KILLS))
+        assert codes == {-signal.SIGKILL: KILLS}
+        job.run().ended(0)
         bought = paid_rows(server)
-        assert bought.total() - len(bought) <= KILLS * CONCURRENCY
-        whole = whole_output(server, seeds, tmp_path / "whole", "--concurrency", str(CONCURRENCY))
+        assert bought.total() - len(bought) == job.bought_again
+        whole = whole_output(server, seeds, tmp_path / "whole", *options)
     assert out.rows() == [text[:9] for text in marked(300)]
     assert out.path.read_bytes() == whole.path.read_bytes()
     assert out.manifest()["result"] == whole.manifest()["result"]

@@ -1,0 +1,112 @@
+"""A job that dies and is started again: what must hold after every death, by the server's account of what was paid.
+
+Knows how to run a job and what it promises, but neither where it dies nor what it asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill_data.engine.journal import Journal
+from tests.crash import Ending, Fault, Fork
+from tests.faultserver import Line, Server
+from tests.system.command import Output
+
+Args = Sequence[str | Path]
+
+
+def row_of(line: Line) -> str:
+    """What a line of the ledger is about, where that is a marked row."""
+    return str(line["row"]) if line["paid"] else ""
+
+
+@dataclass(slots=True)
+class Job:
+    """One command and where it writes."""
+
+    fork: Fork
+    server: Server
+    args: Args
+    out: Output
+    concurrency: int
+    on_disk: Callable[[], set[str]]
+    """Marks of the rows whose answers the files hold."""
+    row_of: Callable[[Line], str] = row_of
+    """Which of these a line of the ledger bought; empty for none."""
+    started: int = 0
+    bought_again: int = 0
+    """Answers paid and lost, so far."""
+
+    def run(self, *faults: Fault) -> Ending:
+        """Run it to wherever that ends, and check what was asked."""
+        with self._watched():
+            return self.fork(self.out.path.parent, *self.args, faults=faults)
+
+    def die(self, *faults: Fault) -> None:
+        """Run it to the last of these faults, of which it must die."""
+        ending = self.run(*faults)
+        fault = faults[-1]
+        assert ending.struck, f"{fault} was never met; exit code {ending.code}:\n{ending.said}\n{ending.calls}"
+        assert ending.struck[-1].startswith(f"{fault.when} "), (fault, ending.struck)
+        assert ending.code == -signal.Signals[fault.what], (ending.code, ending.said)
+        assert "Traceback" not in ending.said
+
+    def die_while_asked(self, requests: int) -> None:
+        """Kill it once the server has been asked so often more, and gives no answer."""
+        self.server.replan({"always": "hang"})
+        ending = self._killed_after(requests)
+        self.server.replan({})
+        assert ending.code == -signal.SIGKILL, ending.said
+        assert ending.calls[-1] == "ask begun", "it died elsewhere than in the middle of a request"
+
+    def die_at_random(self, rng: random.Random, calls: int, requests: int) -> Ending:
+        """Kill it at one of so many first calls, or some time after one of so many first requests."""
+        if rng.random() < 0.5:
+            return self.run(Fault("*", rng.choice(("before", "half", "after")), "SIGKILL", rng.randrange(1, calls)))
+        return self._killed_after(rng.randrange(requests), rng.random() * 0.03)
+
+    def _killed_after(self, requests: int, seconds: float = 0.0) -> Ending:
+        with self._watched():
+            until = self.server.asked() + requests
+            self.fork.start(self.out.path.parent, *self.args)
+            deadline = time.monotonic() + 20
+            while self.server.asked() < until and not self.fork.has_ended() and time.monotonic() < deadline:
+                time.sleep(0.001)
+            time.sleep(seconds)
+            self.fork.kill()
+            return self.fork.wait()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        before, asked = self.on_disk(), self.server.asked()
+        yield
+        self.started += 1
+        bought, now = self._paid(asked), self.on_disk()
+        assert not before & set(bought), "an answer on disk was asked again"
+        assert before <= now, "an answer on disk went away"
+        lost = bought.total() - len(set(bought) & now)
+        assert lost <= self.concurrency, "more was lost than was in flight"
+        self.bought_again += lost
+        journal = Journal(self.out.run / "journal")  # raises where a line is damaged
+        try:
+            doubt = journal.totals.doubt.requests
+        finally:
+            journal.close()
+        assert self.bought_again <= doubt <= self.started * self.concurrency, "what is in doubt is not told"
+
+    def _paid(self, since: int = 0) -> Counter[str]:
+        """How often each row was paid for."""
+        return Counter(row for line in self.server.ledger()[since:] if (row := self.row_of(line)))
+
+
+def files_of(directory: Path) -> set[str]:
+    """All files below a directory. Segments of the journal count as one."""
+    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+    return {name for name in found if "/journal/0" not in name}
