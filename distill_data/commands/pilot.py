@@ -15,7 +15,7 @@ from typing import Any
 
 from distill_data.commands.forecast import CONFIDENCE, Range, Unit, extrapolate, mean
 from distill_data.commands.work import AskFor
-from distill_data.data.exchange import Answer, Ask, Reply, Request
+from distill_data.data.exchange import Answer, Ask, Reply, Request, Wanted, always
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.ask import Seat
 from distill_data.teachers.prices import cost_of
@@ -85,8 +85,8 @@ class Meter:
         def counted(owner: str) -> Ask:
             ask = ask_for(owner)
 
-            async def ask_and_count(request: Request, to: str = "teacher") -> Answer:
-                answer = await ask(request, to)
+            async def ask_and_count(request: Request, to: str = "teacher", *, wanted: Wanted = always) -> Answer:
+                answer = await ask(request, to, wanted=wanted)
                 usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
                 cost = cost_of(self.seats[to].price, usage)
                 for unit in (self.units.setdefault(owner, Unit()), self.roles.setdefault(to, Unit())):

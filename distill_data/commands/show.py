@@ -11,7 +11,7 @@ from distill_data.commands.options import Options
 from distill_data.commands.plan import find_pool, find_seeds, read_recipe
 from distill_data.commands.roles import FROM_STUDENTS, find_profiles
 from distill_data.commands.rounds import grows, make_growth_of
-from distill_data.data.exchange import Answer, Ask, Request
+from distill_data.data.exchange import Answer, Ask, Request, Wanted, always
 from distill_data.data.items import Item
 from distill_data.engine.ask import Parked
 from distill_data.errors import UsageError
@@ -45,7 +45,7 @@ def show(
     first = ask_first(made, roles, seeds, row, options)
     asked: list[dict[str, Any]] = []
 
-    async def record(request: Request, to: str = "teacher") -> Answer:
+    async def record(request: Request, to: str = "teacher", *, wanted: Wanted = always) -> Answer:
         asked.append(_describe(request, roles[to]))
         raise Parked
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -127,11 +127,24 @@ class Lost(Exception):
         """True where asking again cannot help, such as a certificate that does not verify."""
 
 
+Wanted = Callable[[], bool]
+"""Whether an answer is still wanted."""
+
+
+def always() -> bool:
+    return True
+
+
+class Unwanted(Exception):
+    """An answer that was no longer wanted when its turn came. Nothing was sent."""
+
+
 class Ask(Protocol):
     """What a method is given: ask a question of a role (`teacher`, `teacher-2`, `student`, …), get the durable answer.
 
-    Raises `AnswerFailed` where the teacher refuses this request for good. Other exceptions end the run or park the
-    item and are none of a method's business: it must not catch them.
+    `wanted` is asked once more when everything is ready to send; where it says no, Unwanted is raised and nothing is
+    sent. Raises `AnswerFailed` where the teacher refuses this request for good. Other exceptions end the run or park
+    the item and are none of a method's business: it must not catch them.
     """
 
-    async def __call__(self, request: Request, to: str = "teacher") -> Answer: ...
+    async def __call__(self, request: Request, to: str = "teacher", *, wanted: Wanted = always) -> Answer: ...

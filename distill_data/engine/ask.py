@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request
+from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request, Unwanted, Wanted, always
 from distill_data.data.items import canonical
 from distill_data.engine.blobs import blob_at
 from distill_data.engine.journal import Entry, Journal, Usage
@@ -67,6 +67,8 @@ class Call(NamedTuple):
     """For the drift check: one more sample of a question that has answers on disk, or one to somebody new."""
     posts: int = 1
     """Requests on the wire that it takes."""
+    wanted: Wanted = always
+    """Asked when it could be sent."""
 
     @property
     def cost(self) -> float | None:
@@ -152,7 +154,7 @@ def make_ask(
                 return entry
         return None
 
-    async def ask(owner: str, request: Request, to: str = "teacher") -> Answer:
+    async def ask(owner: str, request: Request, to: str = "teacher", *, wanted: Wanted = always) -> Answer:
         seat = seats[to]
         body = canonical(seat.teacher.lower(request))
         key = request_key(identities[to], body, request.sample)
@@ -180,14 +182,14 @@ def make_ask(
             _has_fewer(journal, seat.teacher, request) if to in known else (owner, _asked(request)) in answered
         )
         posts = 2 if scored and request.messages else 1
-        return await buy(Call(key, credited, to, seat, body, *estimate(body, request), owner, more, posts))
+        return await buy(Call(key, credited, to, seat, body, *estimate(body, request), owner, more, posts, wanted))
 
     async def buy(call: Call) -> Answer:
         """Let the policy answer, and equal requests that come meanwhile share what it says."""
         in_flight[call.key] = []
         try:
             answer = await miss(call)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Unwanted):
             _tell(in_flight.pop(call.key), None)
             raise
         except BaseException as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from distill_data.data.exchange import Answer, Lost, Reply
+from distill_data.data.exchange import Answer, Lost, Reply, Unwanted
 from distill_data.engine.ask import Call, Seat, Tally
 from distill_data.engine.blobs import Blobs, place_of
 from distill_data.engine.budget import Budget
@@ -54,7 +54,7 @@ class Sender:
 
     async def send(self, call: Call) -> Answer:
         """The answer, on disk. Raises AnswerFailed where this request is refused for good, Stopped where the run
-        ends before it was sent."""
+        ends before it was sent, Unwanted where nobody wants it any more when it could be sent."""
         tries = 0
         while True:
             try:
@@ -105,6 +105,10 @@ class Sender:
             except DiskError:
                 self._doubt(call)
                 raise
+        except Unwanted:
+            limiter.charge(-call.posts)
+            limiter.correct(expected, 0)
+            raise
         finally:
             limiter.leave()
         self.succeeded.add(call.role)
@@ -127,6 +131,8 @@ class Sender:
                 self.stop(broken)
             if self.stopping is not None:
                 raise Stopped
+            if not call.wanted():
+                raise Unwanted
             try:
                 self.budget.reserve(expected, cost)
                 return cost

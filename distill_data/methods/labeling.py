@@ -23,12 +23,13 @@ from distill_data.errors import ParseError, UsageError
 from distill_data.formats import Source, make_record
 from distill_data.methods.demonstrations import Choose, make_choose
 from distill_data.methods.stages import TEACHER_REASONING, UNFINISHED
+from distill_data.methods.waves import Sample, ask_until
 from distill_data.parsing import Parser, fields_of, make_parser
 from distill_data.quality import Check, Verify, make_check, make_verifier
 from distill_data.quality.similarity import most_agreed
 from distill_data.quality.solutions import same_reasoning_key
 from distill_data.quality.verifiers import normal_form
-from distill_data.quality.votes import RULES, decide
+from distill_data.quality.votes import RULES, Decision, decide
 from distill_data.recipes import REQUIRED, Recipe
 
 
@@ -73,6 +74,17 @@ class Labeler:
             if isinstance(result, BaseException):
                 raise result
         return [result for result in done if isinstance(result, Sampled)]
+
+    async def sample_until(
+        self, item: Item, ask: Ask, voters: Sequence[tuple[str, int]], decided: Callable[[Sequence[Sampled]], bool]
+    ) -> list[Sampled]:
+        """The same, and no more of them than it takes to decide."""
+        request = self.request(item)
+
+        def sample(role: str, number: int) -> Sample[Sampled]:
+            return lambda ask: self._sample_one(item, ask, request, role, number)
+
+        return await ask_until(ask, [sample(role, number) for role, number in voters], decided)
 
     def drawn(self, item: Item) -> dict[str, Any]:
         """What this item draws of the recipe's settings: the same for every sample, and for what the record shows."""
@@ -204,15 +216,24 @@ async def best(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
 
 
 async def vote(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
-    """Samples in waves until the vote is decided. The record is the first sample that gave the winning answer."""
+    """Samples in waves until the vote is decided; what waits for its turn then is not sent. The record is the first
+    sample that gave the winning answer; its `asked` says how many the waves had come to."""
     settings = labeler.recipe.settings
-    voters, samples = labeler.voters, list[Sampled]()
+    voters, samples, asked = labeler.voters, list[Sampled](), 0
     waves, decision = list(settings.get("waves", ())) or [labeler.recipe.samples], None
+
+    def decision_on(some: Sequence[Sampled]) -> Decision | None:
+        votes = [None if sampled.reason else normal_form(labeler.text_of(sampled)) for sampled in some]
+        return decide(votes, settings.get("rule", "exact"), len(voters))
+
+    def decides(more: Sequence[Sampled]) -> bool:
+        return decision_on([*samples, *more]) is not None
+
     while decision is None:
         size = (waves.pop(0) if len(waves) > 1 else waves[0]) * len(labeler.teachers)
-        samples += await labeler.sample(item, ask, voters[len(samples) : len(samples) + size])
-        votes = [None if sampled.reason else normal_form(labeler.text_of(sampled)) for sampled in samples]
-        decision = decide(votes, settings.get("rule", "exact"), len(voters))
+        wave = voters[asked : asked + size]
+        samples += await labeler.sample_until(item, ask, wave, decides)
+        asked, decision = asked + len(wave), decision_on(samples)
     counted = samples[: decision.used]
     if not decision.winner:
         return labeler.refuse(item, counted, "" if all(each.reason for each in counted) else "tie")
@@ -220,7 +241,7 @@ async def vote(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     threshold = settings.get("agreement", 0.5)
     if decision.agreement < threshold:
         return labeler.refuse(item, counted, "disagreement", f"agreement {decision.agreement:.2f} is below {threshold}")
-    details = {"agreement": decision.agreement, "decided_after": decision.used, "asked": len(samples)}
+    details = {"agreement": decision.agreement, "decided_after": decision.used, "asked": asked}
     dropped = _dropped(counted) + Counter(disagrees=sum(1 for each in counted if not each.reason) - len(agreeing))
     dropped += Counter({"same-answer": len(agreeing) - 1})
     records = labeler.records(item, agreeing[0], details)

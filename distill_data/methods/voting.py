@@ -19,6 +19,7 @@ from distill_data.methods.attempts import agrees, each_once, has_gold
 from distill_data.methods.panel import Panel, together
 from distill_data.methods.responses import Annotate, Judged, Response
 from distill_data.methods.stages import Said
+from distill_data.methods.waves import Sample, ask_until
 from distill_data.parsing.arguments import look_up, texts
 from distill_data.quality.verifiers import normal_form
 from distill_data.quality.votes import RULES, Decision, decide
@@ -34,7 +35,7 @@ def make_majority(panel: Panel) -> Annotate:
     look_up(RULES, rule, "stop rule")
 
     async def majority(item: Item, ask: Ask) -> Judged:
-        said, decision = await _poll(panel, item, ask, waves, rule)
+        said, decision, asked = await _poll(panel, item, ask, waves, rule)
         counted = said[: decision.used]
         voters = [
             panel.response(each, panel.students[0], number) for number, each in enumerate(counted) if not each.reason
@@ -45,7 +46,7 @@ def make_majority(panel: Panel) -> Annotate:
         scored = [each._replace(score=float(_vote(each) == decision.winner)) for each in voters]
         different = each_once(scored, lambda each: each.score)
         dropped = _dropped(counted) + Counter({"same-reasoning": len(scored) - len(different)})
-        details = {"agreement": decision.agreement, "decided_after": decision.used, "asked": len(said)}
+        details = {"agreement": decision.agreement, "decided_after": decision.used, "asked": asked}
         return Judged(
             panel.prompt(item), tuple(each._replace(good=each.score == 1) for each in different), details=details,
             dropped=+dropped, raw=_raw(counted), tallies=_tally(voters),
@@ -99,19 +100,29 @@ def _waves(panel: Panel) -> list[int]:
     return waves
 
 
-async def _poll(panel: Panel, item: Item, ask: Ask, waves: Sequence[int], rule: str) -> tuple[list[Said], Decision]:
-    """Samples, wave by wave, until the vote is decided or no sample is left."""
+async def _poll(
+    panel: Panel, item: Item, ask: Ask, waves: Sequence[int], rule: str
+) -> tuple[list[Said], Decision, int]:
+    """Samples, wave by wave, until the vote is decided or no sample is left; and how many the waves had come to."""
+    student, row = panel.students[0], panel.open_row(item.row)
     said: list[Said] = []
-    votes: list[str | None] = []
-    turn, decision = 0, None
+    asked, turn, decision = 0, 0, None
+
+    def sample(number: int) -> Sample[Said]:
+        return lambda ask: panel.stages.ask(ask, MAIN, row, sample=number, to=student)
+
+    def decision_on(some: Sequence[Said]) -> Decision | None:
+        votes = [None if each.reason else _vote(panel.response(each, student, n)) for n, each in enumerate(some)]
+        return decide(votes, rule, panel.samples)
+
+    def decides(more: Sequence[Said]) -> bool:
+        return decision_on([*said, *more]) is not None
+
     while decision is None:
-        wanted = range(len(said), min(len(said) + waves[min(turn, len(waves) - 1)], panel.samples))
-        answers = await panel.answers(item, ask, samples=wanted)
-        heard = iter(answers.responses)
-        votes += [None if each.reason else _vote(next(heard)) for each in answers.said]
-        said += answers.said
-        turn, decision = turn + 1, decide(votes, rule, panel.samples)
-    return said, decision
+        wave = range(asked, min(asked + waves[min(turn, len(waves) - 1)], panel.samples))
+        said += await ask_until(ask, [sample(each) for each in wave], decides)
+        asked, turn, decision = wave.stop, turn + 1, decision_on(said)
+    return said, decision, asked
 
 
 def _vote(response: Response) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
-from distill_data.data.exchange import Answer, Lost, Reply, Request
+from distill_data.data.exchange import Answer, Lost, Reply, Request, Unwanted
 from distill_data.engine import appender
 from distill_data.engine.ask import Call, Seat, Tally
 from distill_data.engine.budget import Budget
@@ -512,3 +512,19 @@ def test_trouble_of_every_kind_leaves_the_sums_right(shop: Open) -> None:
     doubt = sum(isinstance(each, Lost) or each.body == b"{" for each in said)
     assert len(made.journal) == made.sender.tally.bought == answers
     settled(made, tokens=12 * answers + 30 * doubt, doubt=doubt)
+
+
+def test_what_is_no_longer_wanted_when_its_turn_comes_is_not_sent(shop: Open) -> None:
+    """Two slots for eight, of whom the last six are called off while the first two are on their way."""
+    made = shop(good(), width=2)
+    open_for = {0, 1}
+
+    async def main() -> list[Any]:
+        calls = [made.call(n)._replace(wanted=lambda n=n: n in open_for) for n in range(8)]  # type: ignore[misc]
+        return await asyncio.gather(*(made.sender.send(call) for call in calls), return_exceptions=True)
+
+    ends = asyncio.run(main())
+    assert [type(end) for end in ends] == [Answer, Answer, *[Unwanted] * 6]
+    assert len(made.teacher.bodies) == made.sender.tally.bought == 2
+    assert made.sender.stopping is None
+    settled(made, tokens=24, doubt=0)

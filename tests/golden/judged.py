@@ -42,7 +42,7 @@ class Replies:
     script: list[dict[str, Any]]
     asked: list[Any] = field(default_factory=list)
 
-    async def __call__(self, request: Request, to: str = "teacher") -> Answer:
+    async def __call__(self, request: Request, to: str = "teacher", **_: Any) -> Answer:
         self.asked.append({"to": to, "messages": request.messages})
         if len(self.asked) > len(self.script):
             raise LookupError(

@@ -85,7 +85,7 @@ def describe(identity: str, arrays: Arrays) -> dict[str, str]:
 
 
 def _recording(asked: list[Any], ask: Ask) -> Ask:
-    async def recorded(request: Request, to: str = "teacher") -> Answer:
+    async def recorded(request: Request, to: str = "teacher", **_: Any) -> Answer:
         entry: dict[str, Any] = {"to": to, "messages": request.messages}
         if request.feature is not None:
             entry |= {"completion": list(request.completion), "feature": dict(request.feature)}
@@ -100,7 +100,7 @@ def _recording(asked: list[Any], ask: Ask) -> Ask:
 def _speaking(said: str | Mapping[str, Any]) -> Ask:
     """A teacher that says this letter by letter, and at each letter what else it had in mind."""
 
-    async def speak(request: Request, to: str = "teacher") -> Answer:
+    async def speak(request: Request, to: str = "teacher", **_: Any) -> Answer:
         replied = answer(said)
         content = [_entry(letter, int(request.sampling["top_logprobs"]), at) for at, letter in enumerate(replied.text)]
         return replied._replace(logprobs={"content": content})

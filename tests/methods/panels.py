@@ -73,7 +73,7 @@ class Room:
     judged: list[tuple[str, Request]] = field(default_factory=list)
     """(judge, request) of every question to a judge."""
 
-    async def __call__(self, request: Request, to: str = "teacher") -> Answer:
+    async def __call__(self, request: Request, to: str = "teacher", **_: Any) -> Answer:
         if to in self.students:
             return answer(self.students[to][request.sample % RESAMPLED], f"{to}-model")
         self.judged.append((to, request))

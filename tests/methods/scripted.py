@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request
+from distill_data.data.exchange import RESAMPLED, Answer, Ask, Request, Unwanted, Wanted, always
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.schedule import Method
 from distill_data.errors import AnswerFailed
@@ -47,7 +47,9 @@ class Scripted:
     """(role, sample, attempt) of every question, in the order in which they came."""
     requests: list[Request] = field(default_factory=list)
 
-    async def __call__(self, request: Request, to: str = "teacher") -> Answer:
+    async def __call__(self, request: Request, to: str = "teacher", *, wanted: Wanted = always) -> Answer:
+        if not wanted():
+            raise Unwanted
         attempt, sample = divmod(request.sample, RESAMPLED)
         self.asked.append((to, sample, attempt))
         self.requests.append(request)

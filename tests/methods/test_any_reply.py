@@ -61,7 +61,7 @@ class Says:
     def __init__(self, data: st.DataObject, recipe: Recipe) -> None:
         self._data, self._replies = data, replies(recipe)
 
-    async def __call__(self, request: Request, to: str = "teacher") -> Answer:
+    async def __call__(self, request: Request, to: str = "teacher", **_: Any) -> Answer:
         canonical(request.messages)
         return self._data.draw(self._replies)
 
@@ -104,7 +104,7 @@ def test_the_examples_reply_is_kept(name: str) -> None:
     """Or the test above would say nothing about records."""
     recipe = RECIPES[name]
 
-    async def ask(request: Request, to: str = "teacher") -> Answer:
+    async def ask(request: Request, to: str = "teacher", **_: Any) -> Answer:
         return answer(str(recipe.example["reply"]))
 
     item = Item(0, "0123456789abcdef", dict(recipe.example["row"]), "seeds.jsonl:1")

@@ -163,7 +163,7 @@ def ask_for_scores(panel: Panel, texts: list[str], obey: Callable[[Request], str
     async def verdict(item: Item, ask: Any) -> Any:
         return await ask_judge(panel, ask, "judge", item.row, candidates, SCORE, to="teacher", each=each)
 
-    async def ask(request: Request, to: str = "teacher") -> Answer:
+    async def ask(request: Request, to: str = "teacher", **_: Any) -> Answer:
         assert sorted(text for _, text in shown(request)) == sorted(texts)
         return answer(obey(request))
 

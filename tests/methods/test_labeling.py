@@ -85,7 +85,7 @@ class SlowAfterFirst(Scripted):
 
     landed = 0
 
-    async def __call__(self, request: Request, to: str = "teacher") -> Answer:
+    async def __call__(self, request: Request, to: str = "teacher", **_: Any) -> Answer:
         if request.sample:
             await asyncio.sleep(0.01)
         said = await Scripted.__call__(self, request, to)
@@ -222,7 +222,7 @@ def test_vote_goes_on_in_waves() -> None:
     votes = [solution(value) for value in ("6", "5", "5", "5", "5", "5", "9", "9")]
     outcome, teacher = label("self-consistency", votes)
     assert contents(outcome) == ["5"]
-    assert len(teacher.asked) == 6
+    assert len(teacher.asked) == 5  # of the two in the second wave the first decides
     assert details(outcome) | {"decided_after": 5, "asked": 6, "agreement": 0.8} == details(outcome)
     assert outcome.dropped == {"disagrees": 1, "same-answer": 3}
 

@@ -48,8 +48,9 @@ def test_waves_end_where_the_vote_is_decided() -> None:
     assert len(asked) == 4 and judged.tallies == {"majority": (4, 4)}
 
 
-def test_votes_beyond_the_decision_count_for_nothing() -> None:
-    judged, _ = majority([*RIGHT, WRONG])
+def test_a_wave_ends_where_the_vote_is_decided() -> None:
+    """The fifth of the wave is not even asked for, where nothing has to be waited for."""
+    judged, _ = play("majority", RIGHT, ROW, {"samples": 5, "waves": [5]})
     assert judged.details["asked"] == 5 and judged.details["decided_after"] == 4
     assert len(judged.responses) == 4 and judged.tallies == {"majority": (4, 4)}
 

@@ -75,6 +75,30 @@ def test_a_cap_holds_with_sixty_four_in_flight(tmp_path: Path, config: Path, out
     assert ended.history["cost"] == pytest.approx(bill, rel=1e-9)
 
 
+def test_samples_that_wait_when_the_vote_is_decided_are_not_bought(tmp_path: Path, config: Path, out: Output) -> None:
+    """A wave of sixteen, four at a time: the lead decides after four."""
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text("".join(json.dumps({"question": f"row-{n:05d}: what is {n} + 1?"}) + "\n" for n in range(3)))
+    wide = Output(tmp_path / "wide.jsonl")
+    with serve(lambda prompt, before: "<reasoning>So it is.</reasoning><answer>7</answer>", latency=0.01) as provider:
+        chosen = options(config, provider, samples=16, settings={"waves": "[16]", "max_tokens": "20"})
+
+        def vote(to: Output, **more: Any) -> Summary:
+            options = replace(chosen, **more)
+            return label(str(seeds), recipe="self-consistency", output=str(to.path), options=options)
+
+        done = vote(out, concurrency=4)
+        assert done.exit_code == 0 and 12 <= len(provider.ledger) < 36
+        assert done.history["bought"] == len(provider.ledger) and done.history["in_doubt"] == 0
+        assert done.history["cost"] == pytest.approx(provider.bill(BIG), rel=1e-9)
+        vote(wide, concurrency=64)
+        bought = len(provider.ledger)
+        again = Output(tmp_path / "again.jsonl")
+        vote(again, reuse=(wide.run,))
+        assert len(provider.ledger) == bought
+    assert out.path.read_bytes() == wide.path.read_bytes() == again.path.read_bytes()
+
+
 @pytest.mark.slow
 def test_what_a_kill_leaves_in_doubt_is_counted_and_shown(tmp_path: Path, config: Path, out: Output) -> None:
     seeds = write_seeds(tmp_path / "seeds.jsonl", marked(120))

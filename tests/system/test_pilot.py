@@ -150,7 +150,7 @@ def test_a_pilot_of_what_works_in_rounds_is_the_beginning_of_the_run(tmp_path: P
 
 
 def test_a_pilot_is_no_dry_run(tmp_path: Path, out: Output) -> None:
-    for other in ({"dry_run": True}, {"replay": tmp_path}):
+    for other in ({"dry_run": True}, {"replay": tmp_path}, {"lane": "batch"}, {"shards": 2}):
         with pytest.raises(UsageError, match="--pilot"):
             label("@sentiment", recipe="annotate", output=str(out.path), options=Options(pilot=3, **other))
 
