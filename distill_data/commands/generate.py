@@ -23,7 +23,7 @@ from distill_data import __version__
 from distill_data.commands import seating
 from distill_data.commands.ending import end_run, warnings_of
 from distill_data.commands.job import Job
-from distill_data.commands.lanes import check_lane, refuse_open
+from distill_data.commands.lanes import check_lane, is_batched, refuse_open
 from distill_data.commands.loop import one_loop
 from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
@@ -93,7 +93,8 @@ def generate(
             found = find_seeds(seeds, options, None)
             found.survey(made)
         if options.shards:
-            task = Task(command, seeds, recipe, str(path), options)
+            in_process = not all(map(is_batched, profiles.values()))
+            task = Task(command, seeds, recipe, str(path), options, in_process)
 
             def plan(seeds: Seeds, stored: Mapping[str, Any]) -> Job:
                 return _plan(loop, made, seeds, path, options, prepare, say, stored, probe=bool(stored))

@@ -55,9 +55,12 @@ def run_on_ray(task: Task, of: int, items: int, say: Callable[[Progress], None])
 
     try:
         with _signals() as received:
-            return _follow(ray, task, [Shard(number, of) for number in range(1, of + 1)], show, received)
+            ends = _follow(ray, task, [Shard(number, of) for number in range(1, of + 1)], show, received)
     finally:
         ray.shutdown()
+    if received:  # Ray knows one way to stop a task, so all say SIGINT
+        return {shard: end._replace(code=128 + received[0]) if end.code > 128 else end for shard, end in ends.items()}
+    return ends
 
 
 def _follow(
@@ -65,7 +68,8 @@ def _follow(
 ) -> dict[Shard, End]:
     """Start the tasks, show how they go, hand signals on."""
     board = ray.remote(num_cpus=0)(Board).remote()
-    work = ray.remote(max_retries=MOST_STARTS - 1)(work_on)
+    gpus = 1 if task.in_process and ray.cluster_resources().get("GPU") else 0  # Ray hides those that are not asked for
+    work = ray.remote(max_retries=MOST_STARTS - 1, num_gpus=gpus)(work_on)
     place = os.getcwd()  # noqa: PTH109 - a text for another machine
     tasks = {work.remote(task.part(shard).to_json(), place, board): shard for shard in shards}
     ends: dict[Shard, End] = {}
@@ -99,7 +103,10 @@ def _end_of(ray: Any, task: Any) -> End:
 
 def work_on(spec: bytes, place: str, board: Any) -> tuple[Any, ...]:
     """What a Ray task does: one shard, in the driver's directory. The fields of an `End`."""
-    os.chdir(place)
+    try:
+        os.chdir(place)
+    except OSError as error:
+        return End(2, f"{place}: {error.strerror} on this machine of the cluster; all must share the storage.")
     task = read_task(spec)
     name = str(task.options.shard)
     return tuple(run_to_end(task, lambda progress: board.write.remote(name, asdict(progress))))

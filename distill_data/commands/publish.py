@@ -11,7 +11,7 @@ from typing import Any
 
 from distill_data.commands.ending import annotated, stamp, summary_of, warnings_of
 from distill_data.commands.options import Summary
-from distill_data.commands.shards import cuts_of, folder_of, kinds_of, path_of, run_of
+from distill_data.commands.shards import cuts_of, folder_of, join_histories, kinds_of, path_of, run_of
 from distill_data.data.items import digest
 from distill_data.data.shard import Shard
 from distill_data.engine.publish import Count, files_of, is_published, read_manifest, withdraw
@@ -121,7 +121,8 @@ def _write(
 ) -> Summary:
     others = {kind: output.parent / name for kind, name in part_kinds(parts[0]).items()}
     files, rest = (files_of(output, partial=each, others=others) for each in (False, True))
-    history = {**_history(parts), "shards": {"of": of, "digest": digest([part.result["files"] for part in parts])}}
+    united = {"of": of, "digest": digest([part.result["files"] for part in parts])}
+    history = {**join_histories([part.history for part in parts]), "shards": united}
     count = Count(facts["seeds"]["rows"])
     for part in parts:
         count.absorb(part.result)
@@ -142,20 +143,6 @@ def _write(
         return summary_of("published", 0, warnings_of(result), files, result, history)
     code, message = _ending(result, of, max_failed, partial=partial)
     return summary_of("partial", code, message, rest, result, history)
-
-
-def _history(parts: Sequence[Part]) -> dict[str, Any]:
-    """The shards' histories as one: sums, unknown where one is, the longest time, and tables that all share."""
-    united: dict[str, Any] = {}
-    for name in parts[0].history:
-        told: list[Any] = [part.history.get(name) for part in parts]
-        if None in told:
-            united[name] = None
-        elif all(type(each) in (int, float) for each in told):
-            united[name] = max(told) if name == "seconds" else sum(told)
-        elif all(isinstance(each, Mapping) and each == told[0] for each in told):
-            united[name] = told[0]
-    return united
 
 
 def _ending(result: Mapping[str, Any], of: int, max_failed: float, *, partial: bool) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,20 @@ def shard_facts(output: Path, shard: Shard, kinds: Mapping[str, Path]) -> dict[s
         "of": shard.of,
         "kinds": {kind: os.path.relpath(path, output.parent) for kind, path in kinds.items()},
     }
+
+
+def join_histories(histories: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The shards' histories as one: sums, unknown where one is, the longest time, and tables that all share."""
+    united: dict[str, Any] = {}
+    for name in dict.fromkeys(name for history in histories for name in history):
+        told: list[Any] = [history[name] for history in histories if name in history]
+        if None in told:
+            united[name] = None
+        elif all(type(each) in (int, float) for each in told):
+            united[name] = max(told) if name == "seconds" else sum(told)
+        elif all(isinstance(each, Mapping) and each == told[0] for each in told):
+            united[name] = told[0]
+    return united
 
 
 def refuse_other_cut(output: Path, options: Options) -> None:

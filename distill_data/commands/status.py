@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from distill_data.commands.options import Summary
+from distill_data.commands.shards import cuts_of, join_histories, path_of, run_of
 from distill_data.commands.spending import read_paid, read_prices, sum_up
+from distill_data.data.shard import Shard
 from distill_data.engine.batches import Ledger
 from distill_data.engine.journal import Journal
 from distill_data.engine.publish import files_of, read_manifest
 from distill_data.engine.rundir import RunDirectory
 from distill_data.errors import UsageError
 
+MOST_NAMED = 12
+"""Shards that a message names."""
+
 
 def status(output: str, run: Path | None = None) -> Summary:
-    """What is known about an output: from its manifest, else from its partial one, and from the run's journal.
+    """What is known about an output: from its manifest, else from its partial one, and from the run's journal, or from
+    its shards.
 
     Raises UsageError where there is neither a manifest nor a run.
     """
@@ -31,6 +38,8 @@ def status(output: str, run: Path | None = None) -> Summary:
     if stopped is not None:
         finished = None
     manifest = finished or stopped
+    if not facts and cuts_of(path):
+        return _of_shards(path, finished)
     if manifest is None and not facts:
         raise UsageError(f"{output}: there is no such output, and no run at {directory.path}.")
     journal = Journal(directory.journal)
@@ -51,6 +60,23 @@ def status(output: str, run: Path | None = None) -> Summary:
         return Summary("published", 0, "", str(whole.dataset), result, history)
     written = partial.dataset if result["files"]["dataset"] else partial.rejects
     return Summary("partial", 0, "The same command goes on from here.", str(written), result, history)
+
+
+def _of_shards(output: Path, manifest: Mapping[str, Any] | None) -> Summary:
+    """How the shards of an output stand. `manifest`: of the whole, where they are united."""
+    shards = [Shard(number, of) for of in cuts_of(output) for number in range(1, of + 1)]
+    begun = {shard: status(str(path_of(output, shard))) for shard in shards if run_of(output, shard).is_dir()}
+    history = join_histories([each.history for each in begun.values()]) if begun else {}
+    if manifest is not None:
+        return Summary("published", 0, "", str(output), manifest["result"], {**manifest["history"], **history})
+    states = {shard: begun[shard].status if shard in begun else "not begun" for shard in shards}
+    counts = Counter(states.values())
+    rest = [f"{shard} {state}" for shard, state in states.items() if state != "published"]
+    message = f"{counts['published']} of {len(shards)} shards are done"
+    message += f"; {', '.join(rest[:MOST_NAMED])}{' …' if len(rest) > MOST_NAMED else ''}." if rest else ". "
+    message += "" if rest else f"This unites them: distill-data publish {output}"
+    items = sum(int(str(each.result["items"])) for each in begun.values())
+    return Summary("running" if counts["running"] else "partial", 0, message, "", {"items": items}, history)
 
 
 def _counted(journal: Journal, facts: Mapping[str, Any], batches: Ledger) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Task(NamedTuple):
     recipe: str
     output: str
     options: Options
+    in_process: bool = False
+    """Whether a model runs in the process that does the task."""
 
     def part(self, shard: Shard) -> Task:
         """The same for one shard."""

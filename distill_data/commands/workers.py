@@ -112,7 +112,7 @@ async def _listen(process: Process, task: Task, shard: Shard, crew: _Crew) -> En
     assert process.stdin is not None
     assert process.stdout is not None
     end = None
-    with suppress(ConnectionError):
+    with suppress(ConnectionError, RuntimeError):  # uvloop's word for a pipe whose reader died at once
         process.stdin.write(task.to_json() + b"\n")
         await process.stdin.drain()
     if crew.stopping:
