@@ -68,13 +68,13 @@ class Outcome:
 Script = Callable[[Outcome], Outcome]
 
 
-def completion(body: dict[str, Any]) -> dict[str, Any]:
-    """The right answer, by the request's body alone."""
+def completion(body: dict[str, Any], text: str = "") -> dict[str, Any]:
+    """An answer; where its text is not given the right one, by the request's body alone."""
     if "input" in body:
         vector = [{"object": "embedding", "index": 0, "embedding": [0.5, len(body["input"][0]) / 100]}]
         return {"object": "list", "model": body["model"], "data": vector, "usage": {"prompt_tokens": 4}}
     asked = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
-    text = f"answer to {asked[:60]}"
+    text = text or f"answer to {asked[:60]}"
     said = {"message": {"role": "assistant", "content": text}} if "messages" in body else {"text": text}
     return {
         "id": "chatcmpl-loopback",

@@ -49,6 +49,8 @@ class Lane:
     jobs: Jobs
     spill: Spill | None = None
     """Its outcomes."""
+    collector: Collector | None = None
+    """What it wrote."""
     refusals: Refusals = field(default_factory=dict)
     found: list[Ingested] = field(default_factory=list)
     """What came of each batch that this process saw the end of."""
@@ -64,7 +66,7 @@ class Lane:
         """Round after round; why the last pass was not the last one by right, or None."""
         rounds = idle = 0
         while True:
-            collector = self._collector()
+            collector = self.collector = self._collector()
             stopped = await self._pass(self._parking(collector))
             self._check_drift(collector)
             shards = [] if stopped or self._goes_online(collector, rounds) else collector.seal()
@@ -214,6 +216,8 @@ async def run_batched(job: Job, directory: RunDirectory, live: Run) -> tuple[Run
     except BaseException:
         if lane.spill is not None:
             lane.spill.close()
+        if lane.collector is not None:
+            lane.collector.discard()
         raise
     finally:
         live.batches.close()

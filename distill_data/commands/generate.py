@@ -23,7 +23,7 @@ from distill_data import __version__
 from distill_data.commands import seating
 from distill_data.commands.ending import end_run, warnings_of
 from distill_data.commands.job import Job
-from distill_data.commands.lanes import check_lane, is_batched, refuse_open
+from distill_data.commands.lanes import check_lane, expected_cost, is_batched, refuse_open
 from distill_data.commands.loop import one_loop
 from distill_data.commands.options import Options, Summary, check_options
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
@@ -81,13 +81,14 @@ def generate(
             raise UsageError("--shard writes files that `publish` unites; give -o OUT.jsonl.")
         run = RunDirectory(options.run or run_of(path, options.shard))
         options = cut_budget(options)
+        profiles = find_profiles(options, made)
+        check_lane(options, made, profiles)
         if options.dry_run:
             options = with_shards(path, options) if options.shards else options
             surveyed = find_seeds(seeds, options, None)
-            job = _plan(loop, made, surveyed, path, options, prepare, say, run.load().get("teachers", {}), probe=False)
+            stored = run.load().get("teachers", {})
+            job = _plan(loop, made, surveyed, path, options, prepare, say, stored, probe=False, profiles=profiles)
             return _dry_run(loop, job, Journal(run.journal))
-        profiles = find_profiles(options, made)
-        check_lane(options, made, profiles)
         found: Seeds | None = None
         if seeds != "-":
             found = find_seeds(seeds, options, None)
@@ -282,8 +283,8 @@ def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
         "answered": live.tally.reused,
         "estimated_prompt_tokens": parking.prompt_tokens,
         "estimated_completion_tokens": parking.completion_tokens,
-        "estimated_cost": parking.cost,
-        "in_doubt": journal.totals.doubt.requests,
+        "estimated_cost": expected_cost(job.options, parking.cost),
+        "in_doubt": journal.totals.doubt.requests + live.batches.doubt.requests,
     }
     message = _uncounted(job, live.work) if parking.keys else ""
     return Summary("planned", 0, message, str(job.output), live.count.to_json(), history, tuple(first))
@@ -301,6 +302,8 @@ def _uncounted(job: Job, work: Work) -> str:
     if work.target is not None:
         return "These are the proposals of one round; answers and later rounds depend on what comes back."
     said = []
+    if job.options.lane == "auto":
+        said.append("That is the price by batch; what they leave over costs the whole of it.")
     if any(
         each.capabilities.scoring == "prompt_logprobs" and not each.capabilities.tokenizer
         for each in job.resolved.values()

@@ -9,6 +9,7 @@ from distill_data.commands.seating import needs_of
 from distill_data.engine.batches import Ledger
 from distill_data.errors import UsageError
 from distill_data.recipes import Recipe
+from distill_data.teachers.prices import BATCH
 from distill_data.teachers.profiles import ON_THE_WIRE
 from distill_data.teachers.protocol import Profile
 
@@ -41,3 +42,8 @@ def refuse_open(options: Options, ledger: Ledger) -> None:
             f"{len(ledger.open)} batches of this run are open, with {requests} requests that are paid for. Give --lane "
             "batch or --lane auto to fetch them first; once they are done, --lane online goes on with the rest."
         )
+
+
+def expected_cost(options: Options, cost: float | None) -> float | None:
+    """What costs this much online, in the lane that is meant. None is unknown."""
+    return cost if cost is None or options.lane == "online" else cost * BATCH

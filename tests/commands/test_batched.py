@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from distill_data.commands import Options, Summary, label, status
-from distill_data.engine import batch_jobs, send
-from tests.batchserver import Fault, Outcome, Script, Server, answered, refused, serving, undone
+from distill_data.commands import Options, Summary, batched, curate, label, score, status
+from distill_data.engine import batch_input, batch_jobs, send
+from distill_data.errors import DriftError, UsageError
+from tests.batchserver import Fault, Outcome, Script, Server, answered, completion, refused, serving, undone
 
 ROWS = 12
 
@@ -100,25 +102,13 @@ def test_the_headers_tell_nothing_but_the_key(server: Server, monkeypatch: pytes
     }
 
 
-def reversed_order(outcome: Outcome) -> Outcome:
+def jumbled(outcome: Outcome) -> Outcome:
+    """In another order, with a line twice, lines of nobody's, and lines that are none."""
     outcome.output.reverse()
-    return outcome
-
-
-def duplicated(outcome: Outcome) -> Outcome:
     first = outcome.output[0]
-    again = answered(first["custom_id"], {**first["response"]["body"], "choices": []})
-    outcome.output.append(again)
-    return outcome
-
-
-def with_unknown(outcome: Outcome) -> Outcome:
+    outcome.output.append(answered(first["custom_id"], {**first["response"]["body"], "choices": []}))
     outcome.output += [answered("f" * 64, {"choices": []}), answered("", {})]
-    return outcome
-
-
-def with_rubbish(outcome: Outcome) -> Outcome:
-    outcome.raw = b'not json\n[]\n{"custom_id": 7}\n{"custom_id": "x", "response": {"status_code": NaN}}\n'
+    outcome.raw = b'not json\n[]\n{"custom_id": 7}\n{"custom_id": "x", "response": {"status_code": NaN}}\n\n'
     return outcome
 
 
@@ -166,35 +156,35 @@ def broken_half_way(outcome: Outcome) -> Outcome:
     return Outcome(outcome.output[:6], status="failed", wrong=wrong)
 
 
+def test_lines_in_any_order_are_joined_and_what_is_no_answer_is_counted(server: Server) -> None:
+    server.script.append(jumbled)
+    done = run(server)
+    assert (done.exit_code, len(server.created), server.paid.total()) == (0, 1, ROWS)
+    assert batches_of(done)["odd"] == {"duplicate": 1, "unknown": 2, "unreadable": 4}
+    assert Path("o.jsonl").read_bytes() == online(server)
+
+
 @pytest.mark.parametrize(
-    ("script", "batches", "odd", "paid"),
+    ("scripts", "odd", "unusable"),
     [
-        (reversed_order, 1, {}, ROWS),
-        (duplicated, 1, {"duplicate": 1}, ROWS),
-        (with_unknown, 1, {"unknown": 2}, ROWS),
-        (with_rubbish, 1, {"unreadable": 4}, ROWS),
-        (missing_some, 2, {"missing": 5}, ROWS),
-        (half_expired, 2, {"expired": 6}, ROWS),
-        (cancelled, 2, {"expired": 9}, ROWS),
-        (only_errors(None), 2, {}, ROWS),
-        (only_errors(""), 2, {}, ROWS),
-        (nothing_at_all, 2, {"missing": ROWS}, ROWS),
-        (half_empty, 2, {}, ROWS + 4),
-        (broken_half_way, 2, {"missing": 6}, ROWS),
+        ([missing_some, half_expired, cancelled], {"missing": 5, "expired": 2}, 0),
+        ([cancelled, half_expired], {"expired": 13}, 0),
+        ([only_errors(None), nothing_at_all, half_empty], {"missing": ROWS}, 4),
+        ([only_errors(""), broken_half_way], {"missing": 6}, 0),
     ],
-    ids=lambda value: value.__qualname__.partition(".")[0] if callable(value) else "",
+    ids=["missing", "cancelled and expired", "nothing and nothing usable", "errors and failed"],
 )
-def test_whatever_comes_back_is_joined_and_the_rest_is_asked_again(
-    script: Callable[[Outcome], Outcome], batches: int, odd: dict[str, int], paid: int, server: Server
+def test_whatever_does_not_come_is_asked_again_and_nothing_else(
+    scripts: list[Script], odd: dict[str, int], unusable: int, server: Server
 ) -> None:
-    server.script.append(script)
+    server.script += scripts
     done = run(server)
     assert (done.exit_code, done.status) == (0, "published"), done.message
-    assert len(server.created) == batches
-    assert server.paid.total() == paid
+    assert len(server.created) >= len(scripts) + (unusable > 0)
+    assert (server.paid.total(), len(server.paid)) == (ROWS + unusable, ROWS)
     assert batches_of(done)["odd"] == odd
     assert (batches_of(done)["open"], done.history["bought_twice"]) == (0, 0)
-    assert (done.history["in_doubt"], done.history["bought"]) == (paid - ROWS, ROWS)
+    assert (done.history["in_doubt"], done.history["bought"]) == (unusable, ROWS)
     assert Path("o.jsonl").read_bytes() == online(server)
 
 
@@ -217,6 +207,7 @@ def test_refusals_of_rows_are_rejects_with_a_reason(server: Server) -> None:
     assert Path("o.jsonl").read_bytes() == online(server)
 
 
+@pytest.mark.slow
 def test_trouble_that_does_not_pass_ends_the_row_after_three_batches(server: Server) -> None:
     def first_fails(outcome: Outcome) -> Outcome:
         rows = {line["custom_id"]: line for line in outcome.output}
@@ -258,6 +249,7 @@ def test_a_batch_that_fails_its_validation_stops_the_run_and_says_why(server: Se
     assert len(server.created) == 2
 
 
+@pytest.mark.slow
 def test_a_queue_that_stays_full_is_told(server: Server) -> None:
     wrong = [{"code": "token_limit_exceeded", "message": "Enqueued token limit reached."}]
     server.script += [lambda _: Outcome([], status="failed", output_file=None, wrong=wrong)] * 3
@@ -266,6 +258,7 @@ def test_a_queue_that_stays_full_is_told(server: Server) -> None:
     assert "Enqueued token limit reached. Set enqueued_tokens" in done.message
 
 
+@pytest.mark.slow
 def test_twenty_refusals_and_no_answer_are_no_matter_of_rows(server: Server) -> None:
     def all_refused(outcome: Outcome) -> Outcome:
         return Outcome([], [refused(line["custom_id"], 400, "bad") for line in outcome.output], output_file="")
@@ -304,12 +297,8 @@ def test_twenty_refusals_and_no_answer_are_no_matter_of_rows(server: Server) -> 
     ],
     ids=lambda fault: f"{fault.method} {fault.path.strip('/$')} {fault.what}".replace("/", " "),
 )
-@pytest.mark.parametrize("keeps_metadata", [True, False], ids=["", "without metadata"])
-def test_trouble_with_a_call_is_borne_and_no_batch_is_created_twice(
-    fault: Fault, keeps_metadata: bool, server: Server
-) -> None:
+def test_trouble_with_a_call_is_borne_and_no_batch_is_created_twice(fault: Fault, server: Server) -> None:
     server.faults.append(fault)
-    server.keeps_metadata = keeps_metadata
     done = run(server)
     assert done.exit_code == 0, done.message
     assert not server.faults
@@ -322,12 +311,13 @@ def test_what_was_created_is_found_among_many_on_the_third_page(server: Server) 
     for number in range(5):
         file = server.keep(f"foreign-{number}.jsonl", foreign)
         server.create({"input_file_id": file, "endpoint": "/u", "completion_window": "24h"})
-    server.page = 2
+    server.page, server.keeps_metadata = 2, False
     server.faults += [Fault("POST", "/files$", "lose"), Fault("POST", "/batches$", "lose")]
     done = run(server)
     assert (done.exit_code, len(server.created), server.asked("POST", "/files")) == (0, 6, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "path"), [(400, "/files$"), (401, "/files$"), (403, "/batches$"), (404, "/batches$")])
 def test_a_refused_call_stops_the_run_and_the_same_command_goes_on(what: int, path: str, server: Server) -> None:
     server.faults.append(Fault("POST", path, what))
@@ -347,3 +337,268 @@ def test_a_key_that_is_refused_while_polling_stops_the_run_and_not_the_batch(ser
     assert (batches_of(done)["open"], done.history["in_doubt"]) == (1, ROWS)
     assert run(server).exit_code == 0
     assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
+# What is lost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gone", ["/batches/batch_1$", "/content$"])
+def test_what_the_server_knows_no_more_is_bought_again_only_on_demand(gone: str, server: Server) -> None:
+    server.faults.append(Fault("GET", gone, 404, 6))
+    done = run(server)
+    assert (done.exit_code, done.status) == (4, "partial")
+    assert "batch_1" in done.message
+    assert "--rebuy-lost" in done.message
+    assert (batches_of(done)["lost"], batches_of(done)["open"], done.history["in_doubt"]) == (1, 1, ROWS)
+    assert run(server).exit_code == 4, "still gone"
+    assert len(server.created) == 1
+    server.faults = [Fault("GET", gone, 404, 3)]
+    again = run(server, rebuy_lost=True)
+    assert (again.exit_code, len(server.created), server.paid.total()) == (0, 2, 2 * ROWS)
+    assert (batches_of(again)["given_up"], again.history["in_doubt"]) == (1, ROWS)
+    assert Path("o.jsonl").read_bytes() == online(server)
+
+
+def test_a_batch_that_was_away_for_a_while_is_fetched_after_all(server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/batch_1$", 404, 3))
+    assert run(server).exit_code == 4
+    done = run(server)
+    assert (done.exit_code, len(server.created), batches_of(done)["lost"], done.history["in_doubt"]) == (0, 1, 0, 0)
+
+
+@pytest.mark.slow
+def test_a_server_without_lists_is_not_believed_to_have_nothing(server: Server) -> None:
+    server.faults += [Fault("POST", "/batches$", "lose"), Fault("GET", "/batches\\?", 404)]
+    done = run(server)
+    assert (done.exit_code, len(server.created)) == (4, 1)
+    assert "--rebuy-lost submits it anew" in done.message
+    assert run(server).exit_code == 0, "it has a list now"
+    assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
+@pytest.mark.slow
+def test_results_that_stay_shorter_than_they_were_counted_are_taken_as_they_are(server: Server) -> None:
+    def short(outcome: Outcome) -> Outcome:
+        del outcome.output[3:]
+        outcome.completed = ROWS
+        return outcome
+
+    server.script.append(short)
+    done = run(server)
+    assert (done.exit_code, len(server.created), server.asked("GET", "/content")) == (0, 2, 4)
+    assert batches_of(done)["odd"] == {"missing": ROWS - 3}
+    assert done.history["in_doubt"] == ROWS - 3
+
+
+# Other lanes, and changes between runs
+
+
+def test_open_batches_are_not_asked_online(server: Server) -> None:
+    server.polls = 1
+    server.faults.append(Fault("GET", "/batches/", 401))
+    assert run(server).exit_code == 4
+    with pytest.raises(UsageError, match="are open, with 12 requests"):
+        run(server, lane="online")
+    assert not server.online
+    assert run(server, lane="auto").exit_code == 0
+    assert (server.paid.total(), server.online) == (ROWS, Counter())
+
+
+@pytest.mark.slow
+def test_new_seeds_go_into_a_batch_of_their_own_while_another_is_open(server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/", 401))
+    assert run(server).exit_code == 4
+    write_seeds(ROWS + 5)
+    assert run(server).exit_code == 0
+    assert [len(server.requests(batch)) for batch in server.created] == [ROWS, 5]
+    assert server.paid.total() == ROWS + 5
+
+
+def test_another_question_while_a_batch_is_open_is_drift(server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/", 401))
+    assert run(server).exit_code == 4
+    with pytest.raises(DriftError, match="12 requests in them would be paid for and not used, and 12 new ones"):
+        run(server, settings={"temperature": "0.1"})
+    assert len(server.created) == 1
+    done = run(server, settings={"temperature": "0.1"}, accept_drift=True)
+    assert (done.exit_code, len(server.created)) == (0, 2)
+
+
+def test_auto_sends_what_a_batch_left_over(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched, "FEW", 2)
+
+    def some_refused(outcome: Outcome) -> Outcome:
+        outcome = half_expired(outcome)
+        outcome.errors[0] = refused(outcome.errors[0]["custom_id"], 400, "context_length_exceeded")
+        outcome.errors[1] = refused(outcome.errors[1]["custom_id"], 500, "internal")
+        return outcome
+
+    server.script.append(some_refused)
+    done = run(server, lane="auto")
+    assert (done.exit_code, len(server.created), server.paid.total()) == (0, 1, 6)
+    assert server.online.total() == 5, "what was refused for good is not asked again"
+    assert (done.history["bought"], done.history["reused"], result()["kept"]) == (11, 0, 11)
+
+
+def test_auto_leaves_a_few_requests_to_the_ordinary_way(server: Server) -> None:
+    assert run(server, lane="auto").exit_code == 0
+    assert (server.created, server.online.total()) == ([], ROWS)
+    assert not list(Path("o.run/batch").glob("*.in"))
+
+
+@pytest.mark.slow
+def test_answers_of_a_batch_serve_an_online_run_and_the_other_way_round(server: Server) -> None:
+    assert run(server, limit=5).exit_code == 0
+    assert run(server, lane="online", limit=8).exit_code == 0
+    assert run(server).exit_code == 0
+    assert (server.online.total(), server.paid.total()) == (3, 9)
+
+
+# Methods of several steps
+
+
+def questions_or_an_answer(body: dict[str, Any]) -> dict[str, Any]:
+    """For the recipe `topics`: three questions, unlike all others, or an answer to one."""
+    drawn = hashlib.sha256(str(body["messages"]).encode()).hexdigest()
+    asked = [f"{n}. How do {drawn[n : n + 9]}, {drawn[-n - 9 : -n]} and {drawn[3 * n : 20]} differ?" for n in (1, 2, 3)]
+    text = "\n".join(asked) if "Topic:" in str(body) else f"They are {drawn} at heart, and nothing else."
+    return completion(body, text)
+
+
+@pytest.mark.slow
+def test_each_step_of_a_method_takes_a_batch(server: Server) -> None:
+    server.answer = questions_or_an_answer
+    Path("s.jsonl").write_text("".join(f'{{"topic": "topic {n}"}}\n' for n in range(4)))
+    options = Options(teachers=("openai/x",), answer_teacher="openai/y", base_url=server.url, lane="batch", rows=20)
+    done = curate("s.jsonl", recipe="topics", output="o.jsonl", options=options)
+    assert done.exit_code == 0, (done.message, done.result)
+    assert set(server.paid.values()) == {1}
+    assert [server.requests(batch)[0]["body"]["model"] for batch in server.created] == ["x", "y"]
+    done = curate("s.jsonl", recipe="topics", output="l.jsonl", options=replace(options, lane="online"))
+    assert Path("o.jsonl").read_bytes() == Path("l.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_samples_go_together_and_an_unreadable_reply_is_asked_again_in_the_next_batch(server: Server) -> None:
+    def sometimes_odd(body: dict[str, Any]) -> dict[str, Any]:
+        often = seen[str(body["messages"])] = seen[str(body["messages"])] + 1
+        return completion(body, "who knows" if often == 1 else "positive")
+
+    seen: Counter[str] = Counter()
+    server.answer = sometimes_odd
+    Path("s.jsonl").write_text("".join(f'{{"text": "row {n}"}}\n' for n in range(4)))
+    done = run(server, recipe="annotate", samples=3, settings={"temperature": "0.7"})
+    assert done.exit_code == 0, done.message
+    assert len(server.requests("batch_1")) == 12, "the samples of an item do not wait for each other"
+    assert [len(server.requests(batch)) for batch in server.created] == [12, 4]
+    assert set(server.paid.values()) == {1}
+
+
+def test_texts_are_embedded_by_a_batch(server: Server) -> None:
+    Path("s.jsonl").write_text("".join(f'{{"prompt": "row {n}", "completion": "text {n}"}}\n' for n in range(5)))
+    options = Options(teachers=("openai/m",), base_url=server.url, lane="batch")
+    done = score("s.jsonl", recipe="embedding", output="o.jsonl", options=options)
+    assert done.exit_code == 0, done.message
+    assert {line["url"] for line in server.requests("batch_1")} == {"/v1/embeddings"}
+
+
+# Limits
+
+
+@pytest.mark.slow
+def test_files_of_requests_end_before_they_are_too_long(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_input, "MOST_LINES", 5)
+    assert run(server).exit_code == 0
+    assert [len(server.requests(batch)) for batch in server.created] == [5, 5, 2]
+    monkeypatch.setattr(batch_input, "MOST_LINES", 1000)
+    size = max(len(content) for name, content in server.files.values() if name.endswith(".jsonl")) // 5
+    monkeypatch.setattr(batch_input, "MOST_BYTES", 4 * size + size // 2)
+    assert run(server, "p.jsonl").exit_code == 0
+    assert [len(server.requests(batch)) for batch in server.created[3:]] == [4, 4, 4]
+    assert Path("p.jsonl").read_bytes() == Path("o.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_more_requests_than_are_held_in_memory_go_in_waves(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_input, "WAVE", 7)
+    assert run(server).exit_code == 0
+    assert [len(server.requests(batch)) for batch in server.created] == [7, 5]
+
+
+@pytest.mark.slow
+def test_no_more_tokens_wait_at_the_provider_than_it_takes(server: Server) -> None:
+    Path("distill.toml").write_text('[models.big]\nmodel = "openai/m"\nenqueued_tokens = 200\n')
+    assert run(server, teachers=("big",)).exit_code == 0
+    sizes = [len(server.requests(batch)) for batch in server.created]
+    assert (sum(sizes), len(sizes) > 2, max(sizes) - min(sizes[:-1])) == (ROWS, True, 0)
+
+
+PRICED = '[models.big]\nmodel = "openai/m"\nprice = { input = 1000.0, output = 1000.0 }\n'
+
+
+def test_answers_of_batches_cost_half_and_the_sums_hold_over_invocations(server: Server) -> None:
+    Path("distill.toml").write_text(PRICED)
+    assert run(server, teachers=("big",), limit=4).exit_code == 0
+    done = run(server, teachers=("big",), limit=6, lane="online")
+    each = (7 + 9) * 1e-3
+    assert done.history["cost"] == pytest.approx(4 * each / 2 + 2 * each)
+    assert status("o.jsonl").history["cost"] == done.history["cost"]
+    done = run(server, teachers=("big",))
+    assert done.history["cost"] == pytest.approx(10 * each / 2 + 2 * each)
+    assert done.history["cost_in_doubt"] == 0
+
+
+@pytest.mark.slow
+def test_what_an_open_batch_may_cost_is_in_doubt_until_it_is_fetched(server: Server) -> None:
+    Path("distill.toml").write_text(PRICED)
+    planned = run(server, teachers=("big",), dry_run=True)
+    dear = run(server, teachers=("big",), dry_run=True, lane="online")
+    assert planned.history["estimated_cost"] == dear.history["estimated_cost"] / 2
+    server.faults.append(Fault("GET", "/batches/", 401))
+    open_ = run(server, teachers=("big",))
+    assert open_.history["cost_in_doubt"] == open_.history["cost"] == pytest.approx(planned.history["estimated_cost"])
+    done = run(server, teachers=("big",))
+    assert (done.history["cost"], done.history["cost_in_doubt"]) == (pytest.approx(ROWS * 0.008), 0)
+
+
+@pytest.mark.slow
+def test_no_more_is_submitted_than_the_budget_allows(server: Server) -> None:
+    """Each request may cost 0.28 USD at half the price, and costs 0.008."""
+    Path("distill.toml").write_text(PRICED)
+    done = run(server, teachers=("big",), max_cost=0.6)
+    assert [len(server.requests(batch)) for batch in server.created][:3] == [2, 2, 2]
+    created, total = len(server.created), server.paid.total()
+    assert (total, created > 6) == (ROWS, True), "less fits the more is spent"
+    assert (done.exit_code, done.history["cost"]) == (0, pytest.approx(ROWS * 0.008))
+    done = run(server, "p.jsonl", teachers=("big",), max_cost=0.2)
+    assert (done.exit_code, len(server.created)) == (4, created)
+    assert "--max-cost" in done.message
+
+
+# Who has no batch endpoint
+
+
+@pytest.mark.parametrize(
+    ("teachers", "lane", "says"),
+    [
+        (("echo",), "batch", "echo runs in this process"),
+        (("echo",), "auto", "echo runs in this process"),
+        (("openai/m", "echo"), "batch", "or take --lane auto"),
+        (("openai/m",), "slow", "must be one of online, batch, auto"),
+    ],
+)
+def test_who_cannot_be_asked_by_batch_is_refused_before_anything_is_sent(
+    teachers: tuple[str, ...], lane: str, says: str, server: Server
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        run(server, teachers=teachers, lane=lane)
+    assert not server.calls
+    assert not Path("o.run").exists()
+
+
+def test_auto_asks_here_who_is_here_and_by_batch_who_is_not(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched, "FEW", 2)
+    done = run(server, teachers=("openai/m", "echo"), lane="auto")
+    assert (done.exit_code, len(server.created), server.paid.total(), server.online.total()) == (0, 1, ROWS, 0)
+    assert done.result["records"] == 2 * ROWS
