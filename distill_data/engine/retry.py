@@ -19,6 +19,8 @@ from distill_data.data.exchange import Lost, Reply
 
 LONGEST_WAIT = 600.0
 """Seconds. A server that asks for more than this stops the run, which can go on later."""
+TRIES = 8
+"""Attempts that a request gets in all."""
 SHOWN = 500
 """Characters of a server's message that are shown."""
 _IMPLAUSIBLE = 1e9
@@ -40,7 +42,7 @@ class Verdict:
     """The server refused because of the load we make: concurrency is cut."""
     doubt: bool = False
     """May have been billed although no answer was stored."""
-    tries: int = 8
+    tries: int = TRIES
     """Attempts in all that this kind deserves."""
     spent: Literal["fail", "stop"] = "fail"
     """What a retry becomes once its tries are used up."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import orjson
@@ -17,7 +19,7 @@ from distill_data.engine.ask import Call, Seat, Tally
 from distill_data.engine.blobs import Blobs, place_of
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
-from distill_data.engine.retry import Verdict, backoff, judge, judge_bad_reply, judge_lost
+from distill_data.engine.retry import TRIES, Verdict, backoff, judge, judge_bad_reply, judge_lost
 from distill_data.errors import AnswerFailed, BudgetError, DiskError, DistillError, TeacherError
 from distill_data.teachers import BadReply, read_answer
 from distill_data.teachers.prices import cost_of
@@ -55,7 +57,7 @@ class Sender:
     async def send(self, call: Call) -> Answer:
         """The answer, on disk. Raises AnswerFailed where this request is refused for good, Stopped where the run
         ends before it was sent, Unwanted where nobody wants it any more when it could be sent."""
-        tries = 0
+        tries: Counter[str] = Counter()
         while True:
             try:
                 outcome = await self._attempt(call)
@@ -64,8 +66,9 @@ class Sender:
                 raise Stopped from None
             if isinstance(outcome, Answer):
                 return outcome
-            verdict, tries = outcome, tries + 1
-            spent = verdict.action == "retry" and tries >= verdict.tries
+            verdict = outcome
+            tries[verdict.reason] += 1
+            spent = verdict.action == "retry" and (tries[verdict.reason] >= verdict.tries or tries.total() >= TRIES)
             action = verdict.spent if spent else verdict.action
             if action == "stop":
                 self.stop(TeacherError(f"{call.seat.name}: {verdict.detail}"))
@@ -73,12 +76,14 @@ class Sender:
             if action == "fail":
                 await self._fail(call, verdict)
             self.tally.retried += 1
-            await self._wait(backoff(tries - 1, verdict.floor, self.draw()))
+            # Where the server set no time, the end of an outage is the end of the wait too.
+            awaken = self.stopped if verdict.floor else call.seat.limiter.recovered
+            await self._wait(backoff(tries.total() - 1, verdict.floor, self.draw()), awaken)
 
     async def _attempt(self, call: Call) -> Answer | Verdict:
         """One sending, from the limiter to the journal."""
         limiter, expected = call.seat.limiter, call.prompt_tokens + call.completion_tokens
-        await limiter.enter(expected)
+        entered = await limiter.enter(expected)
         if call.posts > 1:
             limiter.charge(call.posts - 1)
         try:
@@ -94,7 +99,7 @@ class Sender:
                 return outcome
             reply, answer = outcome
             used = answer.prompt_tokens + answer.completion_tokens
-            limiter.succeeded(reply.headers)
+            limiter.succeeded(reply.headers, entered)
             limiter.correct(expected, used)
             usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
             self._settle(expected, cost, used, cost_of(call.seat.price, usage))
@@ -170,7 +175,7 @@ class Sender:
             limiter.correct(expected, 0)
         if verdict.limited:
             limiter.refused(verdict.floor)
-        else:
+        elif verdict.action == "retry":
             limiter.faltered()
 
     def _settle(self, reserved: int, reserved_cost: float | None, used: int, cost: float | None) -> None:
@@ -199,14 +204,14 @@ class Sender:
             raise Stopped from None
         raise AnswerFailed(verdict.reason, verdict.detail)
 
-    async def _wait(self, seconds: float) -> None:
-        """Sleep, unless the run stops meanwhile."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stopped.wait()
-        except TimeoutError:
-            return
-        raise Stopped
+    async def _wait(self, seconds: float, awaken: asyncio.Event) -> None:
+        """Sleep, unless woken before. Raises Stopped where the run stops meanwhile."""
+        if self.stopping is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await awaken.wait()
+        if self.stopping is not None:
+            raise Stopped
 
     def stop(self, error: DistillError) -> None:
         """Send nothing more. What is in flight may land; the first reason is the one that counts."""

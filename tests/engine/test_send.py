@@ -258,7 +258,7 @@ def test_waits_are_as_long_as_the_server_asks(shop: Open, monkeypatch: pytest.Mo
     async def wait(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(Sender, "_wait", lambda self, seconds: wait(seconds))
+    monkeypatch.setattr(Sender, "_wait", lambda self, seconds, awaken: wait(seconds))
     asyncio.run(made.buy())
     assert waits == [pytest.approx(3 * 1.05), 1.0, 2.0]
 
