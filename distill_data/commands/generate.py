@@ -22,6 +22,7 @@ import orjson
 from distill_data import __version__
 from distill_data.commands import seating
 from distill_data.commands.ending import end_run, warnings_of
+from distill_data.commands.grouping import leading_column
 from distill_data.commands.job import Job
 from distill_data.commands.lanes import check_lane, expected_cost, is_batched, refuse_open
 from distill_data.commands.loop import one_loop
@@ -148,6 +149,7 @@ def _plan(
     pool = find_pool(recipe.demonstrations, seeds, recipe)
     names = {role: profile.name for role, profile in profiles.items()}
     make_work = prepare(recipe, names, seeds, pool, options)
+    seeds.leading = leading_column(recipe)
     if resolved is None:
         needs = seating.needs_of(recipe) if probe else frozenset[str]()
         resolved = loop.run(seating.resolve_teachers(profiles, needs, stored))

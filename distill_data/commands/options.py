@@ -105,8 +105,6 @@ def check_options(options: Options) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least {bound}.")
     if options.pilot is not None and (options.dry_run or options.replay):
         raise UsageError("--pilot asks the teacher, so it can't be combined with --dry-run or --replay.")
-    if options.pilot is not None and options.lane != "online":
-        raise UsageError("--pilot asks online, so that it ends soon: leave --lane out, and give it to the whole run.")
     if options.pilot is not None and (options.shard or options.shards):
         raise UsageError("--pilot looks at the job as a whole: leave --shard and --shards out.")
     if options.lane not in LANES:

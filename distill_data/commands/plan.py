@@ -42,6 +42,8 @@ class Seeds:
     """Rows kept in memory, where demonstrations are taken from the seeds."""
     places: array.array[int] = field(default_factory=lambda: array.array("q"))
     """Positions in the plan of this shard's rows, where there are shards."""
+    leading: str = ""
+    """The column by which rows are worked on together; see `grouping.leading_column`."""
     _stamp: tuple[int, int] = (0, 0)
 
     @property

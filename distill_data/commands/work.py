@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
+from distill_data.commands.grouping import group
 from distill_data.commands.plan import Seeds
 from distill_data.data.exchange import Ask
 from distill_data.data.growth import Growth
@@ -69,7 +70,8 @@ class OverSeeds:
     async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
         def items() -> Iterator[Item]:
             try:
-                yield from islice(self.seeds.own_items(), self.first)
+                items = islice(self.seeds.own_items(), self.first)
+                yield from group(items, self.seeds.leading) if self.seeds.leading else items
             except SeedError as error:
                 halt(error)
 

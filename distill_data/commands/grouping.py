@@ -1,0 +1,54 @@
+"""The order in which seeds are worked on, so that a provider's prompt cache hits. Knows no provider.
+
+Prompts that begin with the same long text, such as several questions about one document, follow each other. Only the
+work is reordered, within a window of rows; the dataset is written in the order of the seeds all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from distill_data.data.items import Item
+from distill_data.errors import RecipeError, SeedError
+from distill_data.recipes import Recipe
+
+WINDOW = 4096
+"""Rows that are looked at together."""
+WINDOW_CHARACTERS = 1 << 23
+"""Of their leading values."""
+LEAST_CHARACTERS = 256
+"""A shorter text is not worth a change of order."""
+
+
+def leading_column(recipe: Recipe) -> str:
+    """The column that the prompt holds first; empty where it holds no other, so that equal values are equal prompts,
+    and where it cannot be told."""
+    marks = {column: f"\ue000{number}\ue001" for number, column in enumerate(recipe.columns)}
+    row = {column: [mark] if column in recipe.lists else mark for column, mark in marks.items()}
+    try:
+        messages = recipe.render("main", row) if "main" in recipe.blocks else []
+    except (RecipeError, SeedError):
+        return ""
+    text = "\n".join(str(message["content"]) for message in messages)
+    found = sorted((text.index(mark), column) for column, mark in marks.items() if mark in text)
+    return found[0][1] if len(found) > 1 else ""
+
+
+def group(items: Iterator[Item], column: str) -> Iterator[Item]:
+    """The items, window by window; in each those with an equal long value in the column follow the first of them."""
+    groups: dict[object, list[Item]] = {}
+    rows = characters = 0
+    for item in items:
+        value = item.row.get(column)
+        if isinstance(value, str) and len(value) >= LEAST_CHARACTERS:
+            characters += len(value)
+            groups.setdefault(value, []).append(item)
+        else:
+            groups[rows] = [item]
+        rows += 1
+        if rows == WINDOW or characters > WINDOW_CHARACTERS:
+            for members in groups.values():
+                yield from members
+            groups, rows, characters = {}, 0, 0
+    for members in groups.values():
+        yield from members
