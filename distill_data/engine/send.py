@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,7 +56,7 @@ class Sender:
     async def send(self, call: Call) -> Answer:
         """The answer, on disk. Raises AnswerFailed where this request is refused for good, Stopped where the run
         ends before it was sent, Unwanted where nobody wants it any more when it could be sent."""
-        tries: Counter[str] = Counter()
+        tries: list[str] = []
         while True:
             try:
                 outcome = await self._attempt(call)
@@ -67,8 +66,8 @@ class Sender:
             if isinstance(outcome, Answer):
                 return outcome
             verdict = outcome
-            tries[verdict.reason] += 1
-            spent = verdict.action == "retry" and (tries[verdict.reason] >= verdict.tries or tries.total() >= TRIES)
+            tries.append(verdict.reason)
+            spent = verdict.action == "retry" and (tries.count(verdict.reason) >= verdict.tries or len(tries) >= TRIES)
             action = verdict.spent if spent else verdict.action
             if action == "stop":
                 self.stop(TeacherError(f"{call.seat.name}: {verdict.detail}"))
@@ -78,7 +77,7 @@ class Sender:
             self.tally.retried += 1
             # Where the server set no time, the end of an outage is the end of the wait too.
             awaken = self.stopped if verdict.floor else call.seat.limiter.recovered
-            await self._wait(backoff(tries.total() - 1, verdict.floor, self.draw()), awaken)
+            await self._wait(backoff(len(tries) - 1, verdict.floor, self.draw()), awaken)
 
     async def _attempt(self, call: Call) -> Answer | Verdict:
         """One sending, from the limiter to the journal."""
@@ -87,35 +86,49 @@ class Sender:
         if call.posts > 1:
             limiter.charge(call.posts - 1)
         try:
-            cost = await self._reserve(call, expected)
-            await self._note(call, expected, cost)
+            cost = call.cost
+            while not self._reserve(call, expected):
+                self.settled = self.settled or asyncio.Event()
+                await self.settled.wait()
+            await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
+            if self.stopping is not None:
+                self.journal.note_unpaid(call.key)
+                self._settle(expected, cost, 0, 0.0)
+                raise Stopped
+            outcome: Verdict | Answer
             try:
-                outcome = await self._exchange(call)
+                reply = await call.seat.teacher.send(call.body)
+                outcome = weigh(reply)
+            except Lost as lost:
+                outcome = judge_lost(lost, call.role in self.succeeded)
             except asyncio.CancelledError:
                 self._doubt(call)
                 raise
             if isinstance(outcome, Verdict):
                 self._settle_unanswered(call, outcome, expected, cost)
                 return outcome
-            reply, answer = outcome
-            used = answer.prompt_tokens + answer.completion_tokens
             limiter.succeeded(reply.headers, entered)
-            limiter.correct(expected, used)
-            usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
-            self._settle(expected, cost, used, cost_of(call.seat.price, usage))
-            try:
-                if reply.blob:
-                    reply, answer = await self._keep_blob(reply, answer)
-                await self.journal.commit(call.key, call.owner, usage, reply.body)
-            except DiskError:
-                self._doubt(call)
-                raise
+            return await self._keep(call, reply, outcome, expected)
         except Unwanted:
             limiter.charge(-call.posts)
             limiter.correct(expected, 0)
             raise
         finally:
             limiter.leave()
+
+    async def _keep(self, call: Call, reply: Reply, answer: Answer, expected: int) -> Answer:
+        """Settle and count an answer, and bring it to the disk. Raises DiskError."""
+        usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
+        used = answer.prompt_tokens + answer.completion_tokens
+        call.seat.limiter.correct(expected, used)
+        self._settle(expected, call.cost, used, cost_of(call.seat.price, usage))
+        try:
+            if reply.blob:
+                reply, answer = await self._keep_blob(reply, answer)
+            await self.journal.commit(call.key, call.owner, usage, reply.body)
+        except DiskError:
+            self._doubt(call)
+            raise
         self.succeeded.add(call.role)
         self.tally.add(usage, call.role)
         return answer
@@ -127,42 +140,24 @@ class Sender:
         body["feature"]["blob"] = place_of(blob)
         return reply._replace(body=orjson.dumps(body), blob=b""), answer._replace(blob=blob)
 
-    async def _reserve(self, call: Call, expected: int) -> float | None:
-        """Set the most that this may cost aside. What others have set aside may come back, so it waits for them."""
-        cost = call.cost
-        while True:
-            broken = self.journal.broken or self.blobs.broken
-            if broken is not None:
-                self.stop(broken)
-            if self.stopping is not None:
-                raise Stopped
-            if not call.wanted():
-                raise Unwanted
-            try:
-                self.budget.reserve(expected, cost)
-                return cost
-            except BudgetError as error:
-                if not self.budget.reserved_tokens:
-                    self.stop(error)
-            if self.stopping is None:
-                self.settled = self.settled or asyncio.Event()
-                await self.settled.wait()
-
-    async def _note(self, call: Call, expected: int, cost: float | None) -> None:
-        """Say that it leaves, unless the run stopped while that was written."""
-        await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
+    def _reserve(self, call: Call, expected: int) -> bool:
+        """Set the most that this may cost aside; False where others may give back what it takes. Raises Stopped where
+        nothing may be sent any more, and Unwanted."""
+        broken = self.journal.broken or self.blobs.broken
+        if broken is not None:
+            self.stop(broken)
         if self.stopping is not None:
-            self.journal.note_unpaid(call.key)
-            self._settle(expected, cost, 0, 0.0)
             raise Stopped
-
-    async def _exchange(self, call: Call) -> tuple[Reply, Answer] | Verdict:
+        if not call.wanted():
+            raise Unwanted
         try:
-            reply = await call.seat.teacher.send(call.body)
-        except Lost as lost:
-            return judge_lost(lost, call.role in self.succeeded)
-        outcome = weigh(reply)
-        return outcome if isinstance(outcome, Verdict) else (reply, outcome)
+            self.budget.reserve(expected, call.cost)
+        except BudgetError as error:
+            if self.budget.reserved_tokens:
+                return False
+            self.stop(error)
+            raise Stopped from None
+        return True
 
     def _settle_unanswered(self, call: Call, verdict: Verdict, expected: int, cost: float | None) -> None:
         limiter = call.seat.limiter

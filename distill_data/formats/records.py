@@ -64,9 +64,10 @@ def make_record(
 
     `id` is 16 hex digits over method, recipe, seed, role, sample and part: it survives another model or prompt.
     """
-    identity = (source.method, source.recipe, source.seed_id, source.role, str(source.sample), source.part)
+    method, recipe, recipe_digest, seed_id, role, teacher, model, sample, part = source
+    identity = f"{method}\0{recipe}\0{seed_id}\0{role}\0{sample}\0{part}"
     record: Record = {
-        "id": hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16],
+        "id": hashlib.sha256(identity.encode()).hexdigest()[:16],
         "kind": kind,
         "prompt": prompt,
         "completion": [completion],
@@ -76,12 +77,12 @@ def make_record(
     if privileged_context is not None:
         record["privileged_context"] = privileged_context
     record["meta"] = {
-        "method": source.method,
-        "recipe": source.recipe,
-        "recipe_digest": source.recipe_digest[:16],
-        "seed_id": source.seed_id,
-        "teacher": source.teacher,
-        "model": source.model,
+        "method": method,
+        "recipe": recipe,
+        "recipe_digest": recipe_digest[:16],
+        "seed_id": seed_id,
+        "teacher": teacher,
+        "model": model,
         "details": orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode(),
     }
     return record

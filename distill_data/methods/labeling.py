@@ -123,28 +123,32 @@ class Labeler:
 
     def records(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> list[Record]:
         """(x, y): what the student is shown, and what it is to say; one record for each part that the recipe tells."""
-        return [self.record(item, sampled, details, part) for part in self.recipe.record.rows()]
+        rows = self.recipe.record.rows()
+        return [self.record(item, sampled, details, part, shown) for part, shown in rows.items()]
 
-    def record(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}, part: str = "") -> Record:
+    def record(
+        self, item: Item, sampled: Sampled, details: Mapping[str, Any], part: str, shown: Mapping[str, str]
+    ) -> Record:
         recipe, shape = self.recipe, self.recipe.record
         completion: Message = {"role": "assistant"}
-        for key, field in shape.rows()[part].items():
+        for key, field in shown.items():
             completion[key] = written(sampled.fields[field])
         source = Source(
             recipe.command, recipe.name, recipe.digest, item.id, sampled.role, self.teachers[sampled.role],
             sampled.answer.model, sampled.sample, part,
         )  # fmt: skip
-        drawn = {name: recipe.settings[name].index(entry) for name, entry in self.drawn(item).items()}
         facts = {
             "sample": sampled.sample,
             "finish": sampled.answer.finish,
             "prompt_tokens": sampled.answer.prompt_tokens,
             "completion_tokens": sampled.answer.completion_tokens,
             **self.facts,
-            **({"drawn": drawn} if drawn else {}),
-            **({"part": part} if part else {}),
-            **details,
         }
+        if recipe.draw:
+            facts["drawn"] = {name: recipe.settings[name].index(entry) for name, entry in self.drawn(item).items()}
+        if part:
+            facts["part"] = part
+        facts.update(details)
         answer = self.text_of(sampled) if shape.answer else None
         privileged = None
         if shape.privileged_context:
@@ -185,6 +189,8 @@ class Labeler:
 
 def written(value: Any) -> str:
     """A field as text; a score of 4.0 is written 4."""
+    if isinstance(value, str):
+        return value
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -88,7 +88,9 @@ _SIGNS = ("n't", "not", "unable", "decline", "无", "無", "不", "没", "沒", 
 
 def is_refusal(text: str) -> bool:
     """Whether the first words of a reply refuse the task."""
-    opening = fold(text.lstrip()[:_OPENING]).translate(_APOSTROPHE)
+    opening = fold(text.lstrip()[:_OPENING])
+    if not opening.isascii():
+        opening = opening.translate(_APOSTROPHE)
     for sign in _SIGNS:
         if sign in opening:
             return _refusing().match(" ".join(opening.split()).lstrip("*_#> ")) is not None

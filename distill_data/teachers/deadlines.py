@@ -26,8 +26,8 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
-        task = _current_task()
-        loop = task.get_loop()
+        loop = asyncio.get_running_loop()
+        task = _task_of(loop)
         self._due[task] = loop.time() + self._seconds, task.cancelling()
         if self._timer is None:
             self._watch(loop)
@@ -35,7 +35,7 @@ class Deadlines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        task = _current_task()
+        task = _task_of(asyncio.get_running_loop())
         _, before = self._due.pop(task)
         if task in self._expired:
             self._expired.remove(task)
@@ -59,8 +59,8 @@ class Deadlines:
             self._watch(loop)
 
 
-def _current_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
+def _task_of(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    task = asyncio.current_task(loop)
     if task is None:
         raise RuntimeError("a deadline needs a task that it can end")
     return task

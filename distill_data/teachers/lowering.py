@@ -32,20 +32,15 @@ def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[s
     A request of kind `complete` has one message, whose content is the raw text to go on from: its body has a `prompt`.
     Raises UsageError for what the endpoint cannot do, so that nothing is dropped in silence.
     """
-    if request.kind not in ("chat", "complete"):
+    raw = request.kind == "complete"
+    if not raw and request.kind != "chat":
         raise UsageError(f"{name}: a request of kind {request.kind!r} cannot be sent yet; chat and complete can.")
     if not capabilities.vision and any(map(has_image, request.messages)):
         raise UsageError(blind(name))
-    raw = request.kind == "complete"
     body: dict[str, Any] = {"prompt": request.messages[0]["content"]} if raw else {"messages": request.messages}
-    sampling = dict(request.sampling)
-    extra = sampling.pop("extra_body", None) or {}
-    if not isinstance(extra, Mapping):
-        raise UsageError(f"{name}: the sampling parameter 'extra_body' must be a table of body fields.")
-    _refuse_reserved(name, sampling)
-    _refuse_reserved(name, extra)
-    for key, value in sampling.items():
-        if value is None:
+    _refuse_reserved(name, request.sampling)
+    for key, value in request.sampling.items():
+        if value is None or key == "extra_body":
             continue
         if key == "seed":
             body["seed"] = _seed(name, capabilities, value) + request.sample
@@ -55,9 +50,9 @@ def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[s
             body[key] = value
     if body.get("logprobs") and not capabilities.logprobs:
         raise UsageError(_undeclared(name, "logprobs"))
-    if not raw:
+    if not raw and (request.choices or request.schema is not None):
         body.update(_constraint(capabilities, request))
-    body.update(extra)
+    body.update(_extra_body(name, request.sampling))
     return body
 
 
@@ -140,6 +135,14 @@ def _refuse_reserved(name: str, fields: Mapping[str, Any]) -> None:
     for key in fields:
         if key in RESERVED:
             raise UsageError(f"{name}: the sampling parameter {key!r} cannot be set; {RESERVED[key]}.")
+
+
+def _extra_body(name: str, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    extra = sampling.get("extra_body") or {}
+    if not isinstance(extra, Mapping):
+        raise UsageError(f"{name}: the sampling parameter 'extra_body' must be a table of body fields.")
+    _refuse_reserved(name, extra)
+    return extra
 
 
 def _seed(name: str, capabilities: Capabilities, value: Any) -> int:

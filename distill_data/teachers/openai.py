@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -102,11 +102,11 @@ class OpenAITeacher:
         make = score_body if request.kind == "score" else chat_body
         return {"model": self._model, **make(self._profile.name, self._capabilities, request)}
 
-    async def send(self, body: bytes) -> Reply:
+    def send(self, body: bytes) -> Coroutine[Any, Any, Reply]:
         """Post the body. Raises Lost where no whole reply came, UsageError where a key is missing."""
         if is_score(body):
-            return await score(self.post_for_scores, self._capabilities, body, self._prompts)
-        return await self._exchange(path_of(body), body, BODY_CAP)
+            return score(self.post_for_scores, self._capabilities, body, self._prompts)
+        return self._exchange(path_of(body), body, BODY_CAP)
 
     async def post_for_scores(self, path: str, fields: Mapping[str, Any]) -> Reply:
         """One of the posts that a text's scores take. Raises as `send` does."""
@@ -133,8 +133,12 @@ class OpenAITeacher:
         data = io.BytesIO(body) if len(body) > _LARGE else body
         hide = self._credentials
         with self._deadlines:
-            async with session.post(self._urls[path], data=data, allow_redirects=False) as response:
-                content = await _read(response, cap)
+            response = await session.post(self._urls[path], data=data, allow_redirects=False)
+            try:
+                content = await _read(response, cap)  # to its end, which gives the connection back
+            except BaseException:
+                response.close()
+                raise
         headers: Mapping[str, str] = response.headers  # looks names up in any case
         if response.status != OK:
             content = hide.redact_refusal(content)
@@ -172,6 +176,8 @@ class OpenAITeacher:
 
 def path_of(body: bytes) -> str:
     """The endpoint that an encoded body is for, where it is no question about scores."""
+    if b'"messages":' in body:  # inside of texts quotes are escaped
+        return CHAT
     return EMBEDDINGS if is_embed(body) else RAW if is_raw(body) else CHAT
 
 
