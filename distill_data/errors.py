@@ -12,6 +12,7 @@
     │   └── MissingAnswer            5  a replay needs an answer that the run never got
     ├── LockedError                  6  another process works on this run
     ├── DiskError                    7  the disk is full, read-only or broken
+    │   └── OutOfMemory              7  memory ran out
     ├── Interrupted            130/143  a signal asked the run to stop
     └── ShardError                   …  a shard ended by one of these, and has its code
 
@@ -88,6 +89,16 @@ class DiskError(DistillError):
     """Writing failed. What was acknowledged before is safe."""
 
     exit_code = 7
+
+
+class OutOfMemory(DiskError):
+    """Memory ran out. What was acknowledged before is safe."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where}: memory ran out. What was acknowledged before is safe; give it more memory or a lower "
+            "--concurrency, and run the same command again."
+        )
 
 
 class Interrupted(DistillError):

@@ -1,5 +1,6 @@
 """The command line: parse options, call a command, print. The only package that knows Typer."""
 
+import errno
 import gc
 import os
 import signal
@@ -9,6 +10,8 @@ from contextlib import suppress
 from types import FrameType
 
 PROGRAM = "distill-data"
+EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What the system says when it has no more to give."""
 GARBAGE = 200_000
 """Objects allocated and not freed between two looks for unreachable cycles, of which a run makes few: looking as often
 as Python does by default costs a fifth of its CPU."""
@@ -38,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = error.format_message().rstrip(".")
         complain(f"{message}{'' if message.endswith('?') else '.'} Run '{command} --help' for help.")
         return error.exit_code
+    except MemoryError:
+        complain("memory ran out. What was acknowledged before is safe; give it more, and run the same command again.")
+        return 7
     except KeyboardInterrupt:
         complain("interrupted")
         return 130
@@ -45,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The interpreter flushes once more at exit; nobody is there to read it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in EXHAUSTED:
+            raise
+        complain(f"{error}. What was acknowledged before is safe; run the same command again once there is more.")
+        return 7
 
 
 def stop(number: int, frame: FrameType | None) -> None:

@@ -45,7 +45,8 @@ class Work(Protocol):
         All that it asks the whole work asks too."""
 
     async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
-        """Take every item to its outcome. What is wrong with the seeds goes to `halt`."""
+        """Take every item to its outcome. What is wrong with the seeds, and that memory runs out, goes to
+        `halt`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class OverSeeds:
             except SeedError as error:
                 halt(error)
 
-        await run_items(items(), self.method, ask_for, finish, width, stopping)
+        await run_items(items(), self.method, ask_for, finish, width, stopping, halt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +115,7 @@ class InRounds:
         return f"no more than {self.cap} candidates are looked at; raise --max-candidates to go on"
 
     async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
-        grower = Grower(self.growth, self.target, self.cap, self.seed, ask_for, finish, width, stopping, self.grown)
+        grower = Grower(
+            self.growth, self.target, self.cap, self.seed, ask_for, finish, width, stopping, halt, self.grown
+        )
         await grower.run()

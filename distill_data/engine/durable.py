@@ -13,7 +13,7 @@ from pathlib import Path
 
 from distill_data.errors import DiskError
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_WAYS_OUT = dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n) or lower --concurrency")
 _TEMPORARY = re.compile(r"\.(.+)\.([0-9]{1,9})\.tmp", re.DOTALL)
 
 
@@ -34,9 +34,10 @@ def reserve_space(path: Path, size: int) -> None:
 
 
 def disk_error(error: OSError, path: Path) -> DiskError:
+    what = os.strerror(error.errno) if error.errno else error
+    way_out = _WAYS_OUT.get(error.errno or 0, "make room or give another output")
     return DiskError(
-        f"{path}: {os.strerror(error.errno) if error.errno else error}. What was acknowledged before is safe; make "
-        "room or give another output, and run the same command again."
+        f"{path}: {what}. What was acknowledged before is safe; {way_out}, and run the same command again."
     )
 
 

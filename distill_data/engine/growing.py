@@ -18,7 +18,7 @@ from distill_data.data.exchange import Ask
 from distill_data.data.growth import Draft, Draw, Growth
 from distill_data.data.items import Item, Outcome, canonical, failed, rejected
 from distill_data.engine.schedule import PENDING, run_all, settle
-from distill_data.errors import AnswerFailed, RecipeError, SeedError
+from distill_data.errors import AnswerFailed, DistillError, RecipeError, SeedError
 
 SURPLUS = "surplus"
 """Why a candidate is rejected that came after enough were kept. Nothing was paid for its answer."""
@@ -54,6 +54,7 @@ class Grower:
     width: int
     """How many are worked on at once."""
     stopping: Callable[[], bool]
+    halt: Callable[[DistillError], None]
     grown: Grown
     _repeats: dict[str, int] = field(default_factory=dict)
 
@@ -70,7 +71,7 @@ class Grower:
     async def _round(self, calls: Sequence[Item], drawn: Sequence[Draw]) -> bool:
         """One round; whether it was decided as a whole."""
         steps = [partial(self._propose, call, draw) for call, draw in zip(calls, drawn, strict=True)]
-        proposed = await run_all(steps, self.width, self.stopping)
+        proposed = await run_all(steps, self.width, self.stopping, self.halt)
         if None in proposed:
             self.grown.candidates += len(calls)
             return False
@@ -108,7 +109,7 @@ class Grower:
             missing = self.rows - self.grown.kept
             batch, waiting = waiting[:missing], waiting[missing:]
             steps = [partial(self._settle, item, draft) for item, draft in batch]
-            outcomes = await run_all(steps, self.width, self.stopping)
+            outcomes = await run_all(steps, self.width, self.stopping, self.halt)
             for (item, draft), outcome in zip(batch, outcomes, strict=True):
                 if outcome is not None and outcome is not PENDING:
                     self._end(item, draft, outcome)

@@ -11,7 +11,7 @@ from distill_data.data.exchange import Ask
 from distill_data.data.items import Item, Outcome, failed
 from distill_data.engine.ask import Parked
 from distill_data.engine.send import Stopped
-from distill_data.errors import AnswerFailed, RecipeError, SeedError, VerifierFailed
+from distill_data.errors import AnswerFailed, DistillError, OutOfMemory, RecipeError, SeedError, VerifierFailed
 
 T = TypeVar("T")
 Method = Callable[[Item, Ask], Awaitable[Outcome]]
@@ -25,15 +25,20 @@ async def run_items(
     finish: Callable[[Item, Outcome], None],
     width: int,
     stopping: Callable[[], bool],
+    halt: Callable[[DistillError], None],
 ) -> None:
     """Take every item through the method, `width` of them at once, and hand each outcome to `finish`.
 
-    An error that is neither the teacher's refusal of this item nor a stop is the run's: it ends all of them.
+    An error that is neither the teacher's refusal of this item nor a stop is the run's: it ends all of them. Where
+    memory runs out, `halt` is told, so that what is in flight still lands.
     """
 
     async def work() -> None:
         for item in items:
-            finish(item, await settle(item, method, ask_for))
+            try:
+                finish(item, await settle(item, method, ask_for))
+            except MemoryError:
+                halt(OutOfMemory(item.where))
             if stopping():
                 return
 
@@ -46,16 +51,25 @@ async def run_items(
 
 
 async def run_all(
-    calls: Sequence[Callable[[], Awaitable[T]]], width: int, stopping: Callable[[], bool]
+    calls: Sequence[Callable[[], Awaitable[T]]],
+    width: int,
+    stopping: Callable[[], bool],
+    halt: Callable[[DistillError], None],
 ) -> list[T | None]:
-    """The results in the order of the calls, `width` of them at work; None where one is parked or stopped."""
+    """The results in the order of the calls, `width` of them at work; None where one is parked or stopped.
+
+    Also where memory runs out, of which `halt` is told.
+    """
     results: list[T | None] = [None] * len(calls)
     numbers = iter(range(len(calls)))
 
     async def work() -> None:
         for number in numbers:
-            with suppress(Parked, Stopped):
-                results[number] = await calls[number]()
+            try:
+                with suppress(Parked, Stopped):
+                    results[number] = await calls[number]()
+            except MemoryError:
+                halt(OutOfMemory(f"item {number + 1} of {len(calls)} in this round"))
             if stopping():
                 return
 

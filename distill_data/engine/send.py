@@ -19,7 +19,7 @@ from distill_data.engine.blobs import Blobs, place_of
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
 from distill_data.engine.retry import TRIES, Verdict, backoff, judge, judge_bad_reply, judge_lost
-from distill_data.errors import AnswerFailed, BudgetError, DiskError, DistillError, TeacherError
+from distill_data.errors import AnswerFailed, BudgetError, DiskError, DistillError, OutOfMemory, TeacherError
 from distill_data.teachers import BadReply, read_answer
 from distill_data.teachers.prices import cost_of
 
@@ -63,6 +63,9 @@ class Sender:
             except DiskError as error:
                 self.stop(error)
                 raise Stopped from None
+            except MemoryError:
+                self.stop(OutOfMemory(f"{call.seat.name}, item {call.item}"))
+                raise Stopped from None
             if isinstance(outcome, Answer):
                 return outcome
             verdict = outcome
@@ -101,7 +104,7 @@ class Sender:
                 outcome = weigh(reply)
             except Lost as lost:
                 outcome = judge_lost(lost, call.role in self.succeeded)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, MemoryError):
                 self._doubt(call)
                 raise
             if isinstance(outcome, Verdict):
@@ -126,7 +129,7 @@ class Sender:
             if reply.blob:
                 reply, answer = await self._keep_blob(reply, answer)
             await self.journal.commit(call.key, call.owner, usage, reply.body)
-        except DiskError:
+        except (DiskError, MemoryError):
             self._doubt(call)
             raise
         self.succeeded.add(call.role)

@@ -29,11 +29,14 @@ class BadReply(Exception):
 def read_answer(body: bytes) -> Answer:
     """Read the choice with index 0, or the embedding of a body that has `data` and no choices.
 
-    The body must be strict JSON as a whole: cut, padded or invalid is `not-json`.
+    The body must be strict JSON as a whole: cut, padded or invalid is `not-json`. Raises MemoryError where there is no
+    room for it.
     """
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if error.msg.startswith("Not enough memory"):  # which says nothing about the answer
+            raise MemoryError from error
         data = _with_surrogates(body, str(error))
     if not isinstance(data, dict):
         raise BadReply("bad-shape", "the body is not an object")

@@ -76,7 +76,8 @@ class Fork:
     pid: int = 0
 
     def start(self, directory: Path, *args: str | Path, faults: Sequence[Fault] = (), **limits: int) -> None:
-        """Start a command with this working directory. `limits` are soft: `NOFILE=40`."""
+        """Start a command with this working directory. `limits` are soft: `NOFILE=40`; of `AS`, beyond
+        what the warm process takes."""
         job = {"directory": str(directory), "args": [*map(str, args)], "faults": faults, "limits": limits}
         self.pid = self._ask(job)["pid"]
 

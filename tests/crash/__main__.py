@@ -8,8 +8,8 @@ import importlib
 import json
 import os
 import resource
+import selectors
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,13 @@ def prepare() -> None:
     gc.freeze()
 
 
-def run(job: dict[str, Any], said: int, log: Path) -> int:
-    """One command, in the child; the exit code."""
+def memory_taken() -> int:
+    """Address space of this process, in bytes. Linux."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def run(job: dict[str, Any], said: int, log: int) -> int:
+    """One command, in the child, with pipes for what it says and for its calls; the exit code."""
     from distill_data.cli import main
 
     os.chdir(job["directory"])
@@ -56,6 +61,7 @@ def run(job: dict[str, Any], said: int, log: Path) -> int:
     os.dup2(said, 2)
     for name, limit in job["limits"].items():
         number = getattr(resource, f"RLIMIT_{name}")
+        limit += memory_taken() if name == "AS" else 0
         resource.setrlimit(number, (limit, resource.getrlimit(number)[1]))
     Calls(Path.cwd(), log, [Fault(*each) for each in job["faults"]]).install()
     try:
@@ -72,25 +78,39 @@ def run(job: dict[str, Any], said: int, log: Path) -> int:
 
 def serve() -> None:
     """Job after job, until there are no more: the first line starts one, the second asks how it ended."""
-    with tempfile.TemporaryDirectory(prefix="crash-") as scratch:
-        said, log = Path(scratch, "said"), Path(scratch, "log")
-        for line in sys.stdin:
-            for path in (said, log):
-                path.write_bytes(b"")
-            with said.open("ab") as stream:
-                pid = os.fork()
-                if pid == 0:
-                    code = 1
-                    try:
-                        code = run(json.loads(line), stream.fileno(), log)
-                    finally:
-                        os._exit(code)
-            os.setpgid(pid, pid)  # before anybody is told, so that the group can be killed
-            print(json.dumps({"pid": pid}), flush=True)
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            sys.stdin.readline()
-            told = {"code": code, "said": said.read_text(errors="replace"), "log": log.read_text(errors="replace")}
-            print(json.dumps(told), flush=True)
+    for line in sys.stdin:
+        said, log = os.pipe(), os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                code = run(json.loads(line), said[1], log[1])
+            finally:
+                os._exit(code)
+        os.setpgid(pid, pid)  # before anybody is told, so that the group can be killed
+        for _, writing in (said, log):
+            os.close(writing)
+        print(json.dumps({"pid": pid}), flush=True)
+        texts = [data.decode(errors="replace") for data in drain(said[0], log[0])]
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        sys.stdin.readline()
+        print(json.dumps({"code": code, "said": texts[0], "log": texts[1]}), flush=True)
+
+
+def drain(*pipes: int) -> list[bytes]:
+    """All that comes out of pipes, whichever has something, until nobody holds their other ends."""
+    found = {fd: bytearray() for fd in pipes}
+    with selectors.DefaultSelector() as waiting:
+        for fd in pipes:
+            waiting.register(fd, selectors.EVENT_READ)
+        while waiting.get_map():
+            for key, _ in waiting.select():
+                if data := os.read(key.fd, 1 << 16):
+                    found[key.fd] += data
+                else:
+                    waiting.unregister(key.fd)
+                    os.close(key.fd)
+    return [bytes(data) for data in found.values()]
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ _NUMBERS = re.compile(r"(\.)[0-9]+(\.tmp)\b|(stdin\.)\w+(\.tmp)\b")
 class Calls:
     """The calls of this process."""
 
-    def __init__(self, root: Path, log: Path, faults: Sequence[Fault]) -> None:
+    def __init__(self, root: Path, log: int, faults: Sequence[Fault]) -> None:
         self._root = root.resolve()
-        self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._log = log
         self._faults = faults
         self._fitting: Counter[int] = Counter()
         self._names: dict[int, str] = {}

@@ -16,6 +16,7 @@ import orjson
 
 REASONS = {200: "OK", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 HUGE = 20 * 2**20
+LARGE = 12 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,7 @@ FAULTS: dict[str, Fault] = {
     "bad_utf8": answered(lambda body: body.replace(b"answer", b"answ\xff\xfe", 1)),
     "surrogate": answered(lambda body: body.replace(b"answer to", rb"answer \ud800 to", 1)),
     "separators": answered(lambda body: body.replace(b"answer to", "a\u2028b\u0085c\\u0000d\\re".encode(), 1)),
+    "large": answered(lambda body: body.replace(b"answer to", b"answer " + b"a" * LARGE, 1)),
     "huge": answered(lambda body: body.replace(b"answer to", b"answer " + b"a" * HUGE, 1)),
     "gzip_bomb": Fault(
         200,

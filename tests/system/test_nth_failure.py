@@ -48,7 +48,7 @@ WAYS = {
     "a signal comes between": Way(Fault(SYSTEM, "before", "EINTR"), 3, 3),
     "the disk is full": Way(Fault(SYSTEM, "before", "ENOSPC", for_good=True), 8, 1),
     "the disk fails": Way(Fault(SYSTEM, "before", "EIO", for_good=True), 8, 5),
-    "half is written to a full disk": Way(Fault("write *", "half", "ENOSPC"), 2, 1),
+    "half is written within a quota": Way(Fault("write *", "half", "EDQUOT"), 2, 1),
     "half is written to a failing disk": Way(Fault("write *", "half", "EIO", for_good=True), 2, 2),
     "half is written": Way(Fault("write *", "half", "short", for_good=True), 99),
 }
