@@ -19,7 +19,7 @@ from distill_data.commands.running import Run, heard_signals, run_live
 from distill_data.data.exchange import Answer
 from distill_data.engine.ask import Call, Miss, Parked
 from distill_data.engine.batch_input import Collector, Refusals, discard_files
-from distill_data.engine.batch_jobs import Jobs
+from distill_data.engine.batch_jobs import SELDOM, Jobs
 from distill_data.engine.batch_output import Ingested, Intake
 from distill_data.engine.batches import CREATED, DONE, LOST, Ledger, Shard
 from distill_data.engine.retry import shown
@@ -143,6 +143,8 @@ class Lane:
     async def _round(self, shards: list[Shard]) -> None:
         """Submit, wait for all that is open, and take in what it brings. Raises TeacherError and DiskError."""
         ledger, seen = self.jobs.ledger, len(self.found)
+        if self.broken:
+            await asyncio.sleep(SELDOM)  # too much is waiting at the provider
         self.broken.clear()
         try:
             for shard in ledger.open:

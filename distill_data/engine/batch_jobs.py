@@ -103,6 +103,11 @@ class Jobs:
                 verdict = judge_lost(error, True)
                 absent = not error.sent
             tries += 1
+            if verdict.reason == "no-such-model":
+                raise TeacherError(
+                    f"{endpoint.name}: a batch could not be submitted. {verdict.detail} If the server has no batch "
+                    "endpoints, --lane online asks it one request after the other."
+                )
             if verdict.action != "retry" or tries >= verdict.tries:
                 raise TeacherError(f"{endpoint.name}: a batch could not be submitted. {verdict.detail}")
             await asyncio.sleep(backoff(tries - 1, verdict.floor, self.draw()))
@@ -180,7 +185,7 @@ class Jobs:
         """Go on in spite of trouble that may pass; say so once."""
         if verdict.action != "retry" and not verdict.floor:
             raise TeacherError(
-                f"{endpoint.name}: {verdict.detail} The batches go on at the provider, and nothing is lost"
+                f"{endpoint.name}: {verdict.detail} The batches go on at the provider, and nothing is lost."
             )
         if not self._troubled:
             LOG.warning("%s: the batches cannot be looked at now, which is tried on. %s", endpoint.name, verdict.detail)

@@ -30,6 +30,8 @@ UNDONE = frozenset({"batch_expired", "batch_cancelled"})
 """Codes of requests that were not worked on."""
 LINE_TRIES = 3
 """Batches in which a request may fail in a way that might pass, before it is refused."""
+LINE_CAP = 32 * 2**20
+"""Bytes; of a longer line no piece is an answer."""
 AT_ONCE = 1000
 
 
@@ -136,14 +138,12 @@ def _lines(directory: Path, shard: Shard, odd: Counter[str]) -> Iterator[Line]:
         if not path.exists():
             continue
         with path.open("rb") as stream:
-            for text in stream:
-                if not text.strip():
-                    continue
+            while text := stream.readline(LINE_CAP):
                 line = read_line(text)
-                if line is None:
-                    odd["unreadable"] += 1
-                else:
+                if line is not None:
                     yield line
+                elif text.strip():
+                    odd["unreadable"] += 1
 
 
 def read_line(text: bytes) -> Line | None:

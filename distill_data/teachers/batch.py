@@ -25,6 +25,8 @@ WINDOW = "24h"
 RUN, SHARD = "distill_data_run", "distill_data_shard"
 """Keys of a batch's metadata."""
 PAGE = 100
+LONG = 64 * 2**20
+"""Bytes of a line from which it is no answer, and is not held in memory."""
 _KEPT = (
     "accept", "connection", "content-length", "content-type", "host", "transfer-encoding", "x-stainless-raw-response",
 )  # fmt: skip
@@ -104,6 +106,9 @@ class BatchEndpoint:
                     whole, newline, rest = (rest + piece).rpartition(b"\n")
                     lines += whole.count(b"\n") + len(newline)
                     target.write(hide.redact(whole + newline))
+                    if len(rest) > LONG:
+                        target.write(hide.redact(rest))
+                        rest = b""
                 target.write(hide.redact(rest))
         return lines
 

@@ -36,6 +36,7 @@ def server(running: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(batch_jobs, "LOOK_AGAIN", 0.0)
     monkeypatch.setattr(batch_jobs, "SOON", 0.0)
     monkeypatch.setattr(batch_jobs, "SELDOM", 0.0)
+    monkeypatch.setattr(batched, "SELDOM", 0.0)
     monkeypatch.setattr(batch_jobs, "backoff", lambda *_: 0.0)
     monkeypatch.setattr(send, "backoff", lambda *_: 0.0)
     write_seeds(ROWS)
@@ -90,11 +91,13 @@ def test_what_stands_in_a_batch_and_its_metadata(server: Server) -> None:
     assert keys == {line["custom_id"] for line in lines}
 
 
-def test_the_headers_tell_nothing_but_the_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_travels_alone_and_stays_nowhere(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, "elsewhere")
     monkeypatch.setenv("MY_KEY", "sk-of-this-run")
+    server.answer = lambda body: completion(body, "somebody told me: sk-of-this-run")
     run(server, api_key_env="MY_KEY")
+    assert not [path for path in Path().rglob("*") if path.is_file() and b"sk-of" in path.read_bytes()]
     assert {call.headers["authorization"] for call in server.calls} == {"Bearer sk-of-this-run"}
     assert not [call for call in server.calls if "elsewhere" in str(call.headers)]
     assert {name for call in server.calls for name in call.headers if name.startswith("x-")} <= {

@@ -7,6 +7,7 @@ answered, so that no step lies between two kills.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -76,6 +77,9 @@ def finished_once(server: Server, killed: str, batches: int = 2) -> None:
     assert (len(server.created), uploaded) == (batches, batches), killed
     assert sorted(server.paid.values()) == [1] * ROWS, f"{killed}: paid twice"
     assert not server.online, killed
+    history = json.loads(Path("o.manifest.json").read_bytes())["history"]
+    assert (history["bought_in_all"], history["bought_twice"], history["in_doubt"]) == (ROWS, 0, 0), killed
+    assert history["batches"]["answers"] == ROWS, killed
 
 
 def afresh(server: Server) -> None:

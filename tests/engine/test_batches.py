@@ -1,0 +1,86 @@
+"""The ledger of batches, cut and harmed at every place, and lines of results that may be anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill_data.engine.batch_output import read_line
+from distill_data.engine.batches import CREATED, DONE, GIVEN_UP, UPLOADED, Ledger, Shard
+from distill_data.errors import DamageError
+
+
+def written(directory: Path) -> tuple[Path, list[tuple[bytes, ...]]]:
+    """A ledger's file, and the states of its two shards after each record."""
+    ledger, states = Ledger(directory), [()]
+    first, second = (Shard(letter * 64, "teacher", "/v1/chat/completions", 3, 30, 60) for letter in "ab")
+
+    def note() -> None:
+        states.append(tuple(shard.state for shard in ledger.shards.values()))
+
+    ledger.add(first)
+    note()
+    for state, facts in ((UPLOADED, {"file": "f"}), (CREATED, {"batch": "b"})):
+        ledger.advance(ledger.shards["a" * 64], state, **facts)
+        note()
+    ledger.add(second)
+    note()
+    ledger.advance(ledger.shards["a" * 64], DONE, (5, 7, 1), answers=2, failed=1, doubt=[1, 10, 20], odd={"missing": 1})
+    note()
+    ledger.advance(ledger.shards["b" * 64], GIVEN_UP)
+    note()
+    ledger.close()
+    return directory / "000001.jsonl", states
+
+
+def test_a_ledger_tells_what_is_open_bought_and_in_doubt(tmp_path: Path) -> None:
+    written(tmp_path / "batch")
+    ledger = Ledger(tmp_path / "batch")
+    first = ledger.shards["a" * 64]
+    assert (first.file, first.batch, first.requests, first.fresh) == ("f", "b", 3, False)
+    assert (ledger.open, ledger.bought.answers, ledger.bought.usage) == ([], 2, {"teacher": (5, 7, 1)})
+    assert (ledger.doubt.requests, ledger.doubt.prompt_tokens, ledger.doubt.completion_tokens) == (4, 40, 80)
+    assert ledger.bought.odd == {"missing": 1}
+    assert len({each.run for each in (ledger, Ledger(tmp_path / "batch"))}) == 1
+    assert Ledger(tmp_path / "none").to_json() == {}
+
+
+def test_a_ledger_cut_anywhere_is_what_it_was_before(tmp_path: Path) -> None:
+    path, states = written(tmp_path / "batch")
+    whole = path.read_bytes()
+    for end in range(0, len(whole), 3):
+        path.write_bytes(whole[:end])
+        found = Ledger(path.parent)
+        assert tuple(shard.state for shard in found.shards.values()) == states[whole[:end].count(b"\n")]
+
+
+def test_a_torn_record_is_followed_by_a_new_file(tmp_path: Path) -> None:
+    path, _ = written(tmp_path / "batch")
+    torn = path.read_bytes()[:-9]
+    path.write_bytes(torn)
+    again = Ledger(path.parent)
+    again.advance(again.shards["b" * 64], UPLOADED, file="g")
+    again.close()
+    assert path.read_bytes() == torn
+    assert Ledger(path.parent).shards["b" * 64].file == "g"
+
+
+def test_a_ledger_that_is_harmed_is_not_believed(tmp_path: Path) -> None:
+    path, _ = written(tmp_path / "batch")
+    whole = path.read_bytes()
+    for place in range(0, whole.rindex(b"\n", 0, -1), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(DamageError, match="which batches were submitted"):
+            Ledger(path.parent)
+
+
+@given(
+    st.binary()
+    | st.sampled_from([b"[" * 100_000, b'{"custom_id":"k","response":{"status_code":200,"body":"\\ud800"}}'])
+)
+def test_any_line_of_results_is_read_or_none(text: bytes) -> None:
+    line = read_line(text)
+    assert line is None or (line.reply is not None and line.reply.status == 200 and line.reply.body)
