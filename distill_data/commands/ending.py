@@ -11,6 +11,7 @@ from distill_data.commands.job import Job
 from distill_data.commands.options import Summary
 from distill_data.commands.running import Run
 from distill_data.commands.shards import shard_facts
+from distill_data.commands.watching import other_models
 from distill_data.commands.work import Work
 from distill_data.engine.publish import Count, Files, publish, withdraw
 from distill_data.engine.spill import Spill
@@ -38,7 +39,8 @@ def end_run(job: Job, spill: Spill, live: Run, stopped: DistillError | None) -> 
     result = publish(spill.read(), target, live.count, facts, {**history, **stamp()})
     if whole:
         withdraw(job.files(partial=True))
-        return summary_of("published", 0, warnings_of(result), target, result, history)
+        warnings = " ".join(filter(None, (warnings_of(result), other_models(history["served"]))))
+        return summary_of("published", 0, warnings, target, result, history)
     if live.meter is not None and stopped is None:
         return summary_of("pilot", 0 if result["kept"] else 3, _after_pilot(result, live), target, result, history)
     message, code = _ending(stopped, result, live.work, job)

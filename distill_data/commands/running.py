@@ -15,6 +15,7 @@ from typing import Any
 from distill_data.commands.options import Options
 from distill_data.commands.pilot import Meter
 from distill_data.commands.spending import Paid, Spent, join, prices_to_json, sum_up
+from distill_data.commands.watching import make_watch, served_models
 from distill_data.commands.work import Work
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.ask import Miss, Parking, Seat, Tally, make_ask, make_park, make_refuse
@@ -98,6 +99,7 @@ class Run:
             "bought_in_all": totals.bought,
             "bought_twice": totals.bought_twice,
             "torn_tails": totals.torn_tails,
+            "served": served_models(self.tally.served),
             "prompt_tokens": totals.prompt_tokens,
             "completion_tokens": totals.completion_tokens,
             "cached_tokens": totals.cached_tokens,
@@ -224,9 +226,12 @@ def _raise(error: DistillError) -> None:
 
 
 async def _tick(run: Run, say: Callable[[Progress], None]) -> None:
+    watch = make_watch(time.monotonic(), run.seats)
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
-        say(run.progress())
+        progress = run.progress()
+        watch(progress, time.monotonic())
+        say(progress)
 
 
 def heard_signals() -> list[signal.Signals]:

@@ -119,12 +119,16 @@ class Answer(NamedTuple):
 class Lost(Exception):
     """A request that got no reply. `sent` tells whether the server may have seen, and billed, it."""
 
-    def __init__(self, detail: str, *, sent: bool, permanent: bool = False) -> None:
+    def __init__(
+        self, detail: str, *, sent: bool, permanent: bool = False, kind: Literal["", "stale", "too-long"] = ""
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.sent = sent
         self.permanent = permanent
         """True where asking again cannot help, such as a certificate that does not verify."""
+        self.kind = kind
+        """`stale`: a kept connection that the server had closed meanwhile. `too-long`: a reply that had to be cut."""
 
 
 Wanted = Callable[[], bool]

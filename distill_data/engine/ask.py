@@ -87,6 +87,8 @@ class Tally:
     completion_tokens: int = 0
     paid: dict[str, Usage] = field(default_factory=dict)
     """Tokens of the answers bought online, by role."""
+    served: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Answers by role and by the model that the server said it used."""
     used: Counter[str] = field(default_factory=Counter)
     """Answers of the run's own journal that an item used, by owning item; kept for the drift check only."""
 
@@ -165,7 +167,9 @@ def make_ask(
                 tally.reused += 1
                 if known is not None:
                     answered.add((owner, _asked(request)))
-                return _read(entry, key, scored)
+                found = _read(entry, key, scored)
+                tally.served[to, found.model] += 1
+                return found
             if final and (refusal := journal.find_failure(key)) is not None:
                 raise _refused(refusal)
             waiting = in_flight.get(key)
@@ -182,7 +186,9 @@ def make_ask(
             _has_fewer(journal, seat.teacher, request) if to in known else (owner, _asked(request)) in answered
         )
         posts = 2 if scored and request.messages else 1
-        return await buy(Call(key, credited, to, seat, body, *estimate(body, request), owner, more, posts, wanted))
+        bought = await buy(Call(key, credited, to, seat, body, *estimate(body, request), owner, more, posts, wanted))
+        tally.served[to, bought.model] += 1
+        return bought
 
     async def buy(call: Call) -> Answer:
         """Let the policy answer, and equal requests that come meanwhile share what it says."""

@@ -21,6 +21,8 @@ LONGEST_WAIT = 600.0
 """Seconds. A server that asks for more than this stops the run, which can go on later."""
 TRIES = 8
 """Attempts that a request gets in all."""
+EXCERPT = 200
+"""Bytes of an unusable reply that are kept as evidence."""
 SHOWN = 500
 """Characters of a server's message that are shown."""
 _IMPLAUSIBLE = 1e9
@@ -44,6 +46,8 @@ class Verdict:
     """May have been billed although no answer was stored."""
     tries: int = TRIES
     """Attempts in all that this kind deserves."""
+    at_once: bool = False
+    """The first time there is nothing to wait for."""
     spent: Literal["fail", "stop"] = "fail"
     """What a retry becomes once its tries are used up."""
 
@@ -149,11 +153,16 @@ def judge(reply: Reply) -> Verdict:
     return replace(rule, detail=detail, floor=floor, limited=limited)
 
 
-def judge_bad_reply(reason: str, detail: str) -> Verdict:
+def judge_bad_reply(reason: str, detail: str, body: bytes) -> Verdict:
     """The verdict over a success that holds no usable completion. It may have been billed, so it is tried thrice."""
     what = shown(f"{reason}: {detail}" if detail else reason)
+    start = body[:EXCERPT].decode("utf-8", "backslashreplace").strip()
+    page = start.startswith("<")
     advice = "If every reply is like this, check that --base-url is an API and not a web page; most end in /v1."
-    return Verdict("retry", reason, f"The reply is no usable completion ({what}). {advice}", doubt=True, tries=3)
+    if page:
+        advice = "Is --base-url an API, and does no proxy or login page of this network answer in its place?"
+    said = f"The reply is no usable completion ({what}); it begins: {shown(start)} {advice}"
+    return Verdict("retry", "web-page" if page else reason, said, doubt=True, tries=3)
 
 
 def judge_lost(lost: Lost, ever_succeeded: bool) -> Verdict:
@@ -163,6 +172,12 @@ def judge_lost(lost: Lost, ever_succeeded: bool) -> Verdict:
     wrong, and a few tries settle that.
     """
     what = f"No reply: {shown(lost.detail)}."
+    if lost.kind == "stale":
+        return Verdict(
+            "retry", "stale-connection", f"{what} If this goes on, look at the proxies on the way.", at_once=True
+        )
+    if lost.kind == "too-long":
+        return Verdict("fail", "too-long-reply", f"{what} Lower max_tokens if the model rambles.", doubt=True)
     if lost.permanent:
         advice = "Check --base-url; for a certificate authority of your own set SSL_CERT_FILE."
         return Verdict("stop", "unreachable", f"{what} {advice}", doubt=lost.sent)

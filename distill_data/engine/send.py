@@ -24,6 +24,7 @@ from distill_data.teachers import BadReply, read_answer
 from distill_data.teachers.prices import cost_of
 
 SAME_REFUSAL_LIMIT = 20
+WEB_PAGE_LIMIT = 3
 HTTP_ERROR = 500
 
 
@@ -73,14 +74,15 @@ class Sender:
             spent = verdict.action == "retry" and (tries.count(verdict.reason) >= verdict.tries or len(tries) >= TRIES)
             action = verdict.spent if spent else verdict.action
             if action == "stop":
-                self.stop(TeacherError(f"{call.seat.name}: {verdict.detail}"))
+                self.stop(TeacherError(f"{_place(call)}: {verdict.detail}"))
                 raise Stopped
             if action == "fail":
                 await self._fail(call, verdict)
             self.tally.retried += 1
             # Where the server set no time, the end of an outage is the end of the wait too.
             awaken = self.stopped if verdict.floor else call.seat.limiter.recovered
-            await self._wait(backoff(len(tries) - 1, verdict.floor, self.draw()), awaken)
+            if not verdict.at_once or tries.count(verdict.reason) > 1:
+                await self._wait(backoff(len(tries) - 1, verdict.floor, self.draw()), awaken)
 
     async def _attempt(self, call: Call) -> Answer | Verdict:
         """One sending, from the limiter to the journal."""
@@ -173,7 +175,7 @@ class Sender:
             limiter.correct(expected, 0)
         if verdict.limited:
             limiter.refused(verdict.floor)
-        elif verdict.action == "retry":
+        elif verdict.action == "retry" and not verdict.at_once:
             limiter.faltered()
 
     def _settle(self, reserved: int, reserved_cost: float | None, used: int, cost: float | None) -> None:
@@ -187,12 +189,14 @@ class Sender:
         self.journal.give_up(call.prompt_tokens, call.completion_tokens)
 
     async def _fail(self, call: Call, verdict: Verdict) -> None:
-        self.refusals += verdict.action == "fail"
-        if not self.succeeded and self.refusals >= SAME_REFUSAL_LIMIT:
+        self.refusals += 1
+        if not self.succeeded and self.refusals >= (
+            WEB_PAGE_LIMIT if verdict.reason == "web-page" else SAME_REFUSAL_LIMIT
+        ):
             self.stop(
                 TeacherError(
-                    f"the first {self.refusals} requests were all refused ({verdict.reason}: {verdict.detail}), so the "
-                    "mistake is in the recipe or its settings, not in a row."
+                    f"{_place(call)}: the first {self.refusals} requests all failed ({verdict.reason}: "
+                    f"{verdict.detail}), so the mistake is in the recipe, its settings or the address, not in a row."
                 )
             )
         try:
@@ -222,6 +226,12 @@ class Sender:
                 seat.limiter.close(Stopped())
 
 
+def _place(call: Call) -> str:
+    """Who was asked, and where that is."""
+    url = call.seat.teacher.identity.get("base_url", "")
+    return f"{call.seat.name} at {url}" if url else call.seat.name
+
+
 def weigh(reply: Reply) -> Answer | Verdict:
     """What a reply comes to: its answer, or what to do without one."""
     verdict = judge(reply)
@@ -231,4 +241,4 @@ def weigh(reply: Reply) -> Answer | Verdict:
         return read_answer(reply.body)
     except BadReply as error:
         hidden = judge(reply._replace(status=HTTP_ERROR))  # some gateways put `insufficient_quota` under a 200
-        return hidden if hidden.action == "stop" else judge_bad_reply(error.reason, error.detail)
+        return hidden if hidden.action == "stop" else judge_bad_reply(error.reason, error.detail, reply.body)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from base64 import b64encode
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -115,21 +117,22 @@ def normalise(url: str) -> str:
 
 
 def read_credentials(profile: Profile, base_url: str) -> Credentials:
-    """The key and the secret headers, from the environment as it is now.
+    """The key and the secret headers, from the environment and the file as they are now.
 
-    Raises UsageError where a named variable is unset, where OpenAI itself would be asked without a key, where a secret
-    that the user named would go to another machine in plain text, and where a file that nobody named would send one to
-    another machine at all. The ambient key just stays at home then.
+    Raises UsageError where a named variable is unset or a named file holds no key, where OpenAI itself would be asked
+    without a key, where a secret that the user named would go to another machine in plain text, and where a file that
+    nobody named would send one to another machine at all. The ambient key just stays at home then.
     """
     exposed = urlsplit(base_url).scheme == "http" and not is_loopback(base_url) and not profile.insecure_http
-    if exposed and (profile.api_key_env or profile.headers):
+    named = (profile.api_key_env, profile.api_key_file, *profile.headers.values())
+    if exposed and any(named):
         raise UsageError(
             f"{profile.name}: {base_url} is plain http to another machine, where anyone on the way can read the key. "
             "Use https, or set insecure_http = true in the model's profile in distill.toml."
         )
     ours = is_loopback(base_url) or urlsplit(base_url).hostname == OPENAI_HOST
-    if profile.base_url_from == "found" and not ours and (profile.api_key_env or profile.headers):
-        variables = ", ".join(filter(None, (profile.api_key_env, *profile.headers.values())))
+    if profile.base_url_from == "found" and not ours and any(named):
+        variables = ", ".join(filter(None, named))
         raise UsageError(
             f"{profile.name}: the distill.toml in this folder would send the value of {variables} to "
             f"{urlsplit(base_url).hostname}. If you wrote it, or trust who did, name it: --config distill.toml, or the "
@@ -139,6 +142,8 @@ def read_credentials(profile: Profile, base_url: str) -> Credentials:
     key = ""
     if profile.api_key_env:
         key = _read_variable(profile.api_key_env, profile.name)
+    elif profile.api_key_file:
+        key = _read_file(Path(profile.api_key_file).expanduser(), profile.name)
     elif os.environ.get(AMBIENT_KEY, "").strip() and not exposed and may_take_ambient(profile, base_url):
         key = _read_variable(AMBIENT_KEY, profile.name)
     secrets = tuple(filter(None, (key, *headers.values())))
@@ -187,6 +192,24 @@ def _read_variable(variable: str, name: str) -> str:
     value = os.environ.get(variable, "").strip()
     if not value:
         raise UsageError(f"{name}: the environment variable {variable} is not set.")
+    return _checked(value, f"{name}: the environment variable {variable}")
+
+
+def _read_file(path: Path, name: str) -> str:
+    """A key from a file that not everybody on this machine can read."""
+    where = f"{name}: the file {path}, which api_key_file names,"
+    try:
+        mode, value = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{where} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from None
+    if os.name == "posix" and mode & stat.S_IROTH:
+        raise UsageError(f"{where} can be read by everybody on this machine; take that right away: chmod o-r {path}.")
+    if not value:
+        raise UsageError(f"{where} is empty.")
+    return _checked(value, where)
+
+
+def _checked(value: str, where: str) -> str:
     if not (value.isascii() and value.isprintable()):
-        raise UsageError(f"{name}: the environment variable {variable} holds characters that no header may have.")
+        raise UsageError(f"{where} holds characters that no header may have.")
     return value

@@ -9,9 +9,13 @@ Posts JSON with aiohttp and gives back what came, once: retrying, pacing and jud
 from __future__ import annotations
 
 import asyncio
+import codecs
+import errno
 import io
 import socket
+import time
 from collections.abc import Coroutine, Mapping
+from contextvars import ContextVar
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -24,7 +28,7 @@ from distill_data.data.exchange import Answer, Lost, Reply, Request
 from distill_data.errors import UsageError
 from distill_data.teachers import ProbeFailed, Resolved
 from distill_data.teachers.deadlines import Deadlines
-from distill_data.teachers.endpoint import OPENAI_HOST, base_url_of, proxy_of, read_credentials
+from distill_data.teachers.endpoint import OPENAI_HOST, Credentials, base_url_of, proxy_of, read_credentials
 from distill_data.teachers.lowering import chat_body, embed_body, is_embed, is_raw
 from distill_data.teachers.protocol import Capabilities, Profile, Teacher
 from distill_data.teachers.replies import BadReply, read_answer
@@ -39,6 +43,10 @@ from distill_data.teachers.server_scoring import (
     score_body,
 )
 
+KEPT = 4.0
+"""Seconds that an idle connection is kept: less than servers do, of which the least patient wait five."""
+STALE = 0.5
+"""Seconds in which a kept connection that the server had closed shows so. One that breaks later may have worked."""
 BODY_CAP = 16 * 2**20
 """Bytes of a decoded body. A longer one is no answer; scores of a given text have a cap of their own."""
 CONNECT = 10.0
@@ -46,6 +54,8 @@ CONNECT = 10.0
 IDLE = 120.0
 """Seconds between two pieces of a body that has begun. Before it begins only the profile's timeout counts: a server
 that does not stream says nothing while the model thinks. TCP keep-alive finds out that such a server is gone."""
+EXCERPT = 200
+"""Bytes of a reply that is too long which are kept as evidence."""
 OK = 200
 EMBEDDINGS = "/embeddings"
 _LARGE = 2**20
@@ -115,6 +125,9 @@ class OpenAITeacher:
     async def _exchange(self, path: str, body: bytes, cap: int) -> Reply:
         session = self._session or self._connect()
         used = self._credentials
+        made: list[socket.socket] = []
+        _MADE.set(made)
+        began = time.monotonic()
         try:
             reply = await self._post(session, path, body, cap)
             if reply.status == 401 and self._renew(session, used.headers):
@@ -122,6 +135,8 @@ class OpenAITeacher:
             return reply
         except (aiohttp.ClientError, OSError) as error:
             lost = _lost(error, used.redact_text(str(error)), self._profile.timeout)
+            if not made and time.monotonic() - began < STALE and _is_unanswered(error):
+                lost = Lost(f"a kept connection was closed by the server: {lost.detail}", sent=False, kind="stale")
         raise lost  # from here, so that no traceback carries the request's headers along
 
     async def aclose(self) -> None:
@@ -135,10 +150,11 @@ class OpenAITeacher:
         with self._deadlines:
             response = await session.post(self._urls[path], data=data, allow_redirects=False)
             try:
-                content = await _read(response, cap)  # to its end, which gives the connection back
+                content = await _read(response, cap, hide)  # to its end, which gives the connection back
             except BaseException:
                 response.close()
                 raise
+        content = content.removeprefix(codecs.BOM_UTF8)
         headers: Mapping[str, str] = response.headers  # looks names up in any case
         if response.status != OK:
             content = hide.redact_refusal(content)
@@ -148,7 +164,7 @@ class OpenAITeacher:
     def _connect(self) -> aiohttp.ClientSession:
         self._credentials = read_credentials(self._profile, self._base_url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT, socket_factory=_socket),
             # Half of a short total, so that a connection that never came is not taken for an answer that never came.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT, self._profile.timeout / 2)),
             headers={
@@ -181,10 +197,15 @@ def path_of(body: bytes) -> str:
     return EMBEDDINGS if is_embed(body) else RAW if is_raw(body) else CHAT
 
 
+_MADE: ContextVar[list[socket.socket]] = ContextVar("_MADE")
+"""The sockets that the request at hand made: none, where it went over a kept connection."""
+
+
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """One that probes a silent peer: a dead one is noticed, and no router forgets the connection while it is silent."""
     family, kind, protocol = address[:3]
     made = socket.socket(family, kind, protocol)
+    _MADE.get([]).append(made)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, option):
@@ -192,7 +213,7 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
-async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, cap: int, hide: Credentials) -> bytes:
     """The whole decoded body. Raises Lost past the cap, and where the body stalls."""
     content = response.content
     if content.is_eof() and content.total_bytes <= cap:
@@ -211,7 +232,16 @@ async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes:
             return b"".join(pieces)
         pieces.append(piece)
         size += len(piece)
-    raise Lost(f"the reply is longer than {cap} bytes", sent=True)
+    start = hide.redact(b"".join(pieces))[:EXCERPT].decode("utf-8", "backslashreplace")
+    begins = f" and begins: {start}" if start else ""
+    raise Lost(f"the reply is longer than {cap} bytes{begins}", sent=True, kind="too-long")
+
+
+def _is_unanswered(error: Exception) -> bool:
+    """Whether the connection broke before the first byte of a reply."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return isinstance(error.message, str)
+    return isinstance(error, aiohttp.ClientOSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)
 
 
 def _lost(error: Exception, text: str, timeout: float) -> Lost:

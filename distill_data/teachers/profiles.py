@@ -3,7 +3,7 @@
     [models.big]
     model = "openai/some-model"
     base_url = "https://gateway.example/v1"
-    api_key_env = "GATEWAY_KEY"
+    api_key_env = "GATEWAY_KEY"                 # or api_key_file = "/run/secrets/key", which may be rotated in a run
     headers = { X-Team = "GATEWAY_TEAM" }       # header name = the environment variable that holds its value
     timeout = 300
     concurrency = 32
@@ -79,6 +79,7 @@ FIELDS: Mapping[str, Check] = {
     "model": (_is_text, 'a string such as "openai/some-model"'),
     "base_url": (_is_text, "a URL"),
     "api_key_env": (_is_variable, "the name of an environment variable, never the key itself"),
+    "api_key_file": (_is_text, "the path of a file that holds the key alone"),
     "headers": (_is_headers, "a table of header names, each with the name of an environment variable"),
     "timeout": (_is_positive, "a number of seconds above 0"),
     "concurrency": (_is_count, "a whole number above 0"),
@@ -201,7 +202,9 @@ def _read_profile(name: str, table: Any, where: str, how: str) -> Profile:
 def _settle(profile: Profile, where: str) -> Profile:
     """Prices that are known without being told, and settings that a backend without a wire cannot use."""
     backend = profile.model.partition("/")[0]
-    if backend not in ON_THE_WIRE and (profile.base_url or profile.api_key_env or profile.headers):
+    if backend not in ON_THE_WIRE and (
+        profile.base_url or profile.api_key_env or profile.api_key_file or profile.headers
+    ):
         raise UsageError(
             f"{where}: {backend} runs in this process and takes no base URL, key or headers. "
             "To ask a server, name one of its models: -t openai/MODEL."

@@ -47,6 +47,8 @@ class Profile:
     """The file that chose the base URL: `named` by the user or merely `found`; empty where a flag or $OPENAI_BASE_URL
     did. It decides which key may be sent there."""
     api_key_env: str = ""
+    api_key_file: str = ""
+    """A file that holds the key and nothing else; read again when the key is refused, in case it was rotated."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Header name to the *environment variable* that holds its value."""
     timeout: float = 600.0

@@ -326,9 +326,11 @@ def test_waits_double() -> None:
 
 
 def test_an_unusable_reply_is_asked_again_thrice_and_may_have_cost() -> None:
-    found = judge_bad_reply("not-json", "unexpected end\x1b[2J")
+    found = judge_bad_reply("not-json", "unexpected end\x1b[2J", b'{"cho\x1b' + bytes(1000))
     assert (found.action, found.reason, found.tries, found.doubt) == ("retry", "not-json", 3, True)
     assert "not-json: unexpected end\\x1b[2J" in found.detail
+    assert 'begins: {"cho\\x1b\\x00' in found.detail
+    assert len(found.detail) < 1500
     assert found.spent == "fail"
 
 

@@ -21,7 +21,7 @@ from distill_data.engine.ask import Call, Seat, Tally
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Doubt, Journal
 from distill_data.engine.limiter import Limiter
-from distill_data.engine.send import SAME_REFUSAL_LIMIT, Sender, Stopped
+from distill_data.engine.send import SAME_REFUSAL_LIMIT, WEB_PAGE_LIMIT, Sender, Stopped
 from distill_data.errors import AnswerFailed, BudgetError, DiskError, TeacherError
 from distill_data.teachers.prices import Price
 
@@ -188,7 +188,9 @@ def test_passing_trouble_is_retried_and_what_may_have_been_billed_is_counted(
         (error(500), 8, "server-error", 0),
         (error(504), 3, "timeout", 3),
         (Lost("reset", sent=True), 3, "lost", 3),
-        (Reply(200, {}, b"<html>"), 3, "not-json", 3),
+        (Reply(200, {}, b"[1"), 3, "not-json", 3),
+        (Reply(200, {}, b"\n<html>"), 3, "web-page", 3),
+        (Lost("16 MB", sent=True, kind="too-long"), 1, "too-long-reply", 1),
         (Reply(200, {}, b"{}"), 3, "no-choices", 3),
         (Reply(200, {}, b'{"error":{"code":"x"}}'), 3, "error-body", 3),
     ],
@@ -368,7 +370,42 @@ def test_refusals_from_the_first_request_on_stop_the_run(shop: Open) -> None:
     assert [type(end) for end in ends] == [AnswerFailed] * SAME_REFUSAL_LIMIT + [Stopped] * 10
     assert len(made.teacher.bodies) == SAME_REFUSAL_LIMIT
     assert isinstance(made.sender.stopping, TeacherError)
-    assert f"first {SAME_REFUSAL_LIMIT} requests were all refused (bad-request" in str(made.sender.stopping)
+    assert f"first {SAME_REFUSAL_LIMIT} requests all failed (bad-request" in str(made.sender.stopping)
+
+
+def test_web_pages_from_the_first_request_on_stop_the_run_sooner(shop: Open) -> None:
+    made = shop(Reply(200, {}, b"<html>Log in</html>"), width=1)
+    made.teacher.identity = {"base_url": "http://portal.example/v1"}
+    ends = asyncio.run(made.buy_all(10))
+    assert [type(end) for end in ends] == [AnswerFailed] * WEB_PAGE_LIMIT + [Stopped] * (10 - WEB_PAGE_LIMIT)
+    assert "model at http://portal.example/v1: the first 3 requests all failed" in str(made.sender.stopping)
+    assert "<html>Log in</html>" in str(made.sender.stopping)
+
+
+def test_a_stale_connection_is_asked_again_at_once_and_is_not_in_doubt(
+    shop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shop(*[Lost("closed", sent=False, kind="stale")] * 3, good())
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(Sender, "_wait", lambda self, seconds, awaken: wait(seconds))
+    asyncio.run(made.buy())
+    assert len(waits) == 2, "the first time without a wait"
+    settled(made, tokens=12, doubt=0)
+
+
+def test_each_kind_of_trouble_has_its_own_tries(shop: Open) -> None:
+    made = shop(good(), *[Lost("refused", sent=False)] * 4, Lost("reset", sent=True), good())
+
+    async def main() -> None:
+        await made.buy(0)
+        await made.buy(1)
+
+    asyncio.run(main())
+    settled(made, tokens=24 + 30, doubt=1)
 
 
 def test_refusals_after_an_answer_are_the_rows_own(shop: Open) -> None:
