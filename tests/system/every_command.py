@@ -72,6 +72,17 @@ LOOK: dict[str, tuple[tuple[str, ...], ...]] = {
 """Commands that ask no model. DATA, MADE (what a command wrote), RECIPE and URL stand for what a test has."""
 
 
+FRONT = """---
+about: X.
+columns: {instruction: required}
+parser: text
+sampling: {max_tokens: 8}
+record: {kind: sft, completion: {content: text}}
+---
+"""
+"""The head of a recipe file; a body follows."""
+
+
 class Ended(NamedTuple):
     """How a command ended in a fork of this process."""
 
