@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from distill_data.errors import AnswerFailed, DiskError, DistillError, DriftErro
 from distill_data.teachers.batch import Batch, BatchEndpoint
 from distill_data.teachers.openai import path_of
 
+LOG = logging.getLogger(__name__)
 FEW = 100
 """Requests that `auto` asks online at once: they do not deserve to wait a day."""
 IDLE_ROUNDS = 3
@@ -56,7 +58,6 @@ class Lane:
     """What came of each batch that this process saw the end of."""
     broken: list[tuple[str, str]] = field(default_factory=list)
     """Code and message of those that failed as a whole."""
-    said: str = ""
     intake: Intake = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,16 +65,16 @@ class Lane:
 
     async def run(self) -> DistillError | None:
         """Round after round; why the last pass was not the last one by right, or None."""
-        rounds = idle = 0
+        idle, rest = 0, False
         while True:
             collector = self.collector = self._collector()
             stopped = await self._pass(self._parking(collector))
-            self._check_drift(collector)
-            shards = [] if stopped or self._goes_online(collector, rounds) else collector.seal()
-            if not shards:
-                collector.discard()
             if stopped is not None:
+                collector.discard()
                 return stopped
+            self._check_drift(collector)
+            shards = collector.seal() if not self._goes_online(collector, rest) else []
+            collector.discard()
             if not shards and not self.jobs.ledger.open:
                 return await self._pass(self._online) if collector.written else collector.short
             before = self._progress()
@@ -82,7 +83,7 @@ class Lane:
                 if self._progress() > before:
                     await self._pass(lambda _: _park)
                 return stopped
-            rounds, idle = rounds + 1, 0 if self._progress() > before else idle + 1
+            idle, rest = 0 if self._progress() > before else idle + 1, not collector.left
             if idle >= IDLE_ROUNDS:
                 return self._in_vain()
 
@@ -91,9 +92,9 @@ class Lane:
         limits = {role: limit for role, limit in tokens.items() if limit is not None}
         return Collector(self.jobs.ledger, _url_of, self.refusals, limits)
 
-    def _goes_online(self, collector: Collector, rounds: int) -> bool:
-        """Whether what was written is better asked at once."""
-        return self.job.options.lane == "auto" and (rounds > 0 or collector.written < FEW)
+    def _goes_online(self, collector: Collector, rest: bool) -> bool:
+        """Whether what was written is to be asked at once: the `rest` that batches left over, or very little."""
+        return self.job.options.lane == "auto" and (rest or collector.written < FEW)
 
     async def _pass(self, policy: Callable[[Sender], Miss]) -> DistillError | None:
         """Run the method over all items."""
@@ -143,7 +144,7 @@ class Lane:
     async def _round(self, shards: list[Shard]) -> None:
         """Submit, wait for all that is open, and take in what it brings. Raises TeacherError and DiskError."""
         ledger, seen = self.jobs.ledger, len(self.found)
-        if self.broken:
+        if self.broken and shards:
             await asyncio.sleep(SELDOM)  # too much is waiting at the provider
         self.broken.clear()
         try:
@@ -177,8 +178,11 @@ class Lane:
         for verdict in (each.stop for each in found if each.stop is not None):
             raise TeacherError(verdict.detail)
         for code, message in self.broken:
-            if code != BUSY:
-                raise TeacherError(f"a batch failed as a whole ({shown(code)}: {shown(message)}).")
+            said = f"a batch failed as a whole ({shown(code)}: {shown(message)})"
+            if self.job.options.lane == "auto":
+                LOG.warning("%s; its requests are sent online", said)
+            elif code != BUSY:
+                raise TeacherError(f"{said}.")
         if not sum(each.answers for each in self.found) and len(self.refusals) >= SAME_REFUSAL_LIMIT:
             reason, detail = next(iter(self.refusals.values()))
             raise TeacherError(
@@ -202,9 +206,7 @@ class Lane:
         done = sum(state.completed + state.failed for state in states.values() if state is not None)
         requests = sum(self.jobs.ledger.shards[name].requests for name in states)
         text = f"{len(states)} batch{'es' * (len(states) > 1)} at the provider: {done:,} of {requests:,} done"
-        if text != self.said:
-            self.said = text
-            self.job.say(replace(self.live.progress(), waiting=text))
+        self.job.say(replace(self.live.progress(), waiting=text))
 
 
 async def run_batched(job: Job, directory: RunDirectory, live: Run) -> tuple[Run, Spill, DistillError | None]:

@@ -39,8 +39,8 @@ def refuse_open(options: Options, ledger: Ledger) -> None:
     if options.lane == "online" and ledger.open:
         requests = sum(shard.requests for shard in ledger.open)
         raise UsageError(
-            f"{len(ledger.open)} batches of this run are open, with {requests} requests that are paid for. Give --lane "
-            "batch or --lane auto to fetch them first; once they are done, --lane online goes on with the rest."
+            f"batches of this run are open, with {requests} requests that are or will be paid for. Give --lane batch "
+            "or --lane auto to fetch them first; once they are done, --lane online goes on with the rest."
         )
 
 

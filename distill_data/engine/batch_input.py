@@ -23,7 +23,7 @@ from distill_data.engine.ask import Call, Parked
 from distill_data.engine.batches import Ledger, Shard
 from distill_data.engine.budget import Budget
 from distill_data.engine.durable import disk_error, sync_directory
-from distill_data.errors import AnswerFailed, BudgetError
+from distill_data.errors import AnswerFailed, BudgetError, DamageError
 from distill_data.teachers.prices import BATCH, cost_of
 
 MOST_LINES = 50_000
@@ -72,6 +72,8 @@ class Collector:
     awaited: int = 0
     """Requests that a batch is answering already."""
     prompt_tokens: Counter[str] = field(default_factory=Counter)
+    left: bool = False
+    """Whether some were parked and not written, for want of room or money."""
     short: BudgetError | None = None
     """Why no more is written, where the budget is too small."""
     _known: set[int] = field(default_factory=set)
@@ -84,7 +86,7 @@ class Collector:
         directory, names = self.ledger.directory, {shard.name for shard in self.ledger.open}
         for shard in self.ledger.open:
             self.prompt_tokens[shard.role] += shard.prompt_tokens
-            self._open.update(int(key[:16], 16) for key in read_keys(shard.path(directory, "keys")))
+            self._open.update(int(key[:16], 16) for key, _ in read_asked(shard.path(directory, "keys")))
         for path in [*directory.glob("*.in"), *directory.glob("*.keys"), *directory.glob("draft-*")]:
             if path.stem not in names:
                 path.unlink(missing_ok=True)
@@ -98,12 +100,15 @@ class Collector:
             self._open.remove(number)
             self._known.add(number)
             self.awaited += 1
-        elif number not in self._known and self._fits(call):
-            self._known.add(number)
-            try:
-                self._write(call)
-            except OSError as error:
-                raise disk_error(error, self.ledger.directory) from error
+        elif number not in self._known:
+            if self._fits(call):
+                self._known.add(number)
+                try:
+                    self._write(call)
+                except OSError as error:
+                    raise disk_error(error, self.ledger.directory) from error
+            else:
+                self.left = True
         raise Parked
 
     def _fits(self, call: Call) -> bool:
@@ -170,13 +175,15 @@ class Collector:
         self._sealed.append(shard)
 
     def seal(self) -> list[Shard]:
-        """All files of requests that were written, whole and on disk, in order. Raises DiskError."""
+        """All files of requests that were written, whole and on disk, in order; from here on they are the caller's.
+        Raises DiskError."""
         try:
             while self._drafts:
                 self._seal(self._drafts.pop(next(iter(self._drafts))))
         except OSError as error:
             raise disk_error(error, self.ledger.directory) from error
-        return self._sealed
+        sealed, self._sealed = self._sealed, []
+        return sealed
 
     def discard(self) -> None:
         """Let go of what was written: it is asked in another way, or in another pass."""
@@ -196,17 +203,18 @@ def _create(path: Path) -> BinaryIO:
     return open(path, "wb", buffering=1 << 18, opener=lambda *_: fd)
 
 
-def read_keys(path: Path) -> Iterator[str]:
-    with path.open("rb") as stream:
-        for line in stream:
-            yield line[:64].decode("ascii")
-
-
-def read_asked(path: Path) -> dict[str, Asked]:
-    """What a shard asks, by key."""
-    with path.open("rb") as stream:
-        words = (line.decode("ascii").split() for line in stream)
-        return {key: Asked(owner, int(prompt), int(completion)) for key, owner, prompt, completion in words}
+def read_asked(path: Path) -> Iterator[tuple[str, Asked]]:
+    """What a shard asks, by key. Raises DamageError where that is gone."""
+    try:
+        with path.open("rb") as stream:
+            for line in stream:
+                key, owner, prompt, completion = line.decode("ascii").split()
+                yield key, Asked(owner, int(prompt), int(completion))
+    except (OSError, ValueError) as error:
+        raise DamageError(
+            f"{path}: who asked the requests of an open batch cannot be read: {error}. Restore the file from a copy; "
+            "or use another output, and fetch the results from the provider yourself."
+        ) from None
 
 
 def discard_files(directory: Path, shard: Shard) -> None:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from distill_data.data.exchange import Lost
 from distill_data.engine.batch_input import discard_files
@@ -37,12 +37,8 @@ MISSES = 3
 """How often in a row a batch is not found, or a file is too short, before that is believed."""
 NOT_FOUND = 404
 T = TypeVar("T")
-
-
-class Told(Protocol):
-    """Is told how far batches are."""
-
-    def __call__(self, states: Mapping[str, Batch | None]) -> None: ...
+Told = Callable[[Mapping[str, Batch | None]], None]
+"""Is told how far the batches are, by their shards' names; None is not known yet."""
 
 
 @dataclass(slots=True)
@@ -102,6 +98,8 @@ class Jobs:
             except Lost as error:
                 verdict = judge_lost(error, True)
                 absent = not error.sent
+            except OSError as error:
+                raise disk_error(error, shard.path(self.ledger.directory, "in")) from error
             tries += 1
             if verdict.reason == "no-such-model":
                 raise TeacherError(

@@ -79,7 +79,7 @@ class Intake:
 
     async def take(self, directory: Path, shard: Shard) -> Ingested:
         """Bring a shard's answers and refusals to the journal. Raises DiskError. Doing it again changes nothing."""
-        asked = read_asked(shard.path(directory, "keys"))
+        asked = dict(read_asked(shard.path(directory, "keys")))
         found, seen = Ingested(), set[str]()
         lines = _lines(directory, shard, found.odd)
         while some := list(islice(lines, AT_ONCE)):

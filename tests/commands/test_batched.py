@@ -14,7 +14,8 @@ import pytest
 
 from distill_data.commands import Options, Summary, batched, curate, label, score, status
 from distill_data.engine import batch_input, batch_jobs, send
-from distill_data.errors import DriftError, UsageError
+from distill_data.engine.batch_output import Ingested
+from distill_data.errors import DamageError, DriftError, UsageError
 from tests.batchserver import Fault, Outcome, Script, Server, answered, completion, refused, serving, undone
 
 ROWS = 12
@@ -252,6 +253,40 @@ def test_a_batch_that_fails_its_validation_stops_the_run_and_says_why(server: Se
     assert len(server.created) == 2
 
 
+def test_auto_sends_online_what_a_broken_batch_was_about(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(batched, "FEW", 2)
+    wrong = [{"code": "model_not_supported", "message": "Not by batch."}]
+    server.script.append(lambda _: Outcome([], status="failed", output_file=None, wrong=wrong))
+    assert run(server, lane="auto").exit_code == 0
+    assert (len(server.created), server.online.total()) == (1, ROWS)
+    assert "model_not_supported: Not by batch." in caplog.text
+
+
+def test_a_crash_while_answers_are_taken_in_leaves_all_that_it_takes_to_go_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ingested, "doubt_missing", crash)
+        with pytest.raises(ZeroDivisionError):
+            run(server)
+    assert run(server).exit_code == 0
+    assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
+def test_an_open_batch_whose_keys_are_gone_is_damage(server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/", 401))
+    assert run(server).exit_code == 4
+    for path in Path("o.run/batch").glob("*.keys"):
+        path.unlink()
+    with pytest.raises(DamageError, match="Restore the file from a copy"):
+        run(server)
+
+
 @pytest.mark.slow
 def test_a_queue_that_stays_full_is_told(server: Server) -> None:
     wrong = [{"code": "token_limit_exceeded", "message": "Enqueued token limit reached."}]
@@ -321,7 +356,7 @@ def test_what_was_created_is_found_among_many_on_the_third_page(server: Server) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "path"), [(400, "/files$"), (401, "/files$"), (403, "/batches$"), (404, "/batches$")])
+@pytest.mark.parametrize(("what", "path"), [(400, "/files$"), (307, "/files$"), (403, "/batches$"), (404, "/batches$")])
 def test_a_refused_call_stops_the_run_and_the_same_command_goes_on(what: int, path: str, server: Server) -> None:
     server.faults.append(Fault("POST", path, what))
     done = run(server)
@@ -442,6 +477,15 @@ def test_auto_sends_what_a_batch_left_over(server: Server, monkeypatch: pytest.M
     assert (done.exit_code, len(server.created), server.paid.total()) == (0, 1, 6)
     assert server.online.total() == 5, "what was refused for good is not asked again"
     assert (done.history["bought"], done.history["reused"], result()["kept"]) == (11, 0, 11)
+
+
+def test_auto_goes_on_by_batch_while_requests_wait_for_room(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched, "FEW", 2)
+    monkeypatch.setattr(batch_input, "WAVE", 7)
+    server.script += [missing_some, missing_some]
+    assert run(server, lane="auto").exit_code == 0
+    assert [len(server.requests(batch)) for batch in server.created] == [7, 7, 7]
+    assert (server.paid.total(), server.online.total()) == (2 + 2 + 7, 1)
 
 
 def test_auto_leaves_a_few_requests_to_the_ordinary_way(server: Server) -> None:
