@@ -35,16 +35,16 @@ def leading_column(recipe: Recipe) -> str:
 
 
 def group(items: Iterator[Item], column: str) -> Iterator[Item]:
-    """The items, window by window; in each those with an equal long value in the column follow the first of them."""
-    groups: dict[object, list[Item]] = {}
+    """The items, window by window: those whose value in the column is short at once, then, by their value, the rest."""
+    groups: dict[str, list[Item]] = {}
     rows = characters = 0
     for item in items:
         value = item.row.get(column)
-        if isinstance(value, str) and len(value) >= LEAST_CHARACTERS:
-            characters += len(value)
-            groups.setdefault(value, []).append(item)
-        else:
-            groups[rows] = [item]
+        if not isinstance(value, str) or len(value) < LEAST_CHARACTERS:
+            yield item
+            continue
+        characters += len(value)
+        groups.setdefault(value, []).append(item)
         rows += 1
         if rows == WINDOW or characters > WINDOW_CHARACTERS:
             for members in groups.values():

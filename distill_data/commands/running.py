@@ -211,7 +211,7 @@ async def rehearse(run: Run) -> None:
     Raises UsageError for a request that its teacher cannot express.
     """
     ask_for = make_ask(run.seats, run.journal, run.reuse, make_park(Parking()), run.tally)
-    await run.work.run(ask_for, lambda item, outcome: None, REPLAY_WIDTH, lambda: True, _raise)
+    await run.work.pilot(1).run(ask_for, lambda item, outcome: None, REPLAY_WIDTH, lambda: True, _raise)
 
 
 async def run_replay(run: Run, spill: Spill, group_by: str) -> None:
