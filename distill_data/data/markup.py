@@ -25,6 +25,9 @@ _BLOCKS = {
 }  # fmt: skip
 _DEEPEST = 8
 """Lists within lists that are still set in further; a page may nest them without end."""
+_UNFINISHED = 100
+"""Marks of tags in what is left of a page once a tag or comment has no end. The standard parser reads it again for each
+of them, so where there are more, what follows is left out, as browsers do."""
 _SPACE = re.compile("[ \t\n\r\f\xa0]+")
 
 
@@ -43,6 +46,8 @@ def read_html(text: str) -> tuple[str, str]:
     """
     page = _Page()
     page.feed(text)
+    if page.rawdata.count("<") > _UNFINISHED:
+        page.rawdata = ""
     page.close()
     page.end_block()
     return page.title(), page.text()

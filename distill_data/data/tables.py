@@ -6,6 +6,7 @@ import csv
 import datetime
 import decimal
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,7 +79,7 @@ def rows_of_tables(tables: Iterable[Any], name: str) -> Iterator[tuple[int, Row]
 
 
 def _distinct(columns: list[str], where: str) -> list[str]:
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    repeated = sorted(column for column, count in Counter(columns).items() if count > 1)
     if repeated:
         raise SeedError(f"{where}: column names that stand there twice: {', '.join(repeated)}")
     return columns

@@ -21,7 +21,7 @@ from distill_data.recipes.nearest import hint
 Steps = tuple[str | int, ...]
 """The way to a value: `("settings", "labels", "positive")`."""
 FENCE = "---"
-INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,15})")
 NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 KINDS = {
     str: "text",

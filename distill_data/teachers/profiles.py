@@ -134,8 +134,10 @@ def _parse(text: str, source: Path) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not always a TOMLDecodeError: of a number it may be int's own
         raise UsageError(f"{source}: this is not TOML: {error}.") from None
+    except RecursionError:
+        raise UsageError(f"{source}: this is nested too deeply.") from None
 
 
 def find_profile(name: str, profiles: Mapping[str, Profile], **overrides: Any) -> Profile:
