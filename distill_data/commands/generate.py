@@ -165,8 +165,7 @@ def _unchanged(job: Job) -> Summary | None:
     """What the output's files say, where they are the whole outcome of this plan and nothing is to be asked again."""
     files = job.files()
     manifest = is_published(files, job.plan)
-    failed = manifest["result"]["failed"] if manifest else 0
-    items = manifest["result"]["items"] if manifest else 0
+    failed, items = (manifest["result"].get(name, 0) if manifest else 0 for name in ("failed", "items"))
     again = failed > 0 and (job.options.retry_failed or failed > job.options.max_failed * items)
     if manifest is None or again:
         return None

@@ -277,19 +277,29 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         manifest = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return None
-    return manifest if isinstance(manifest, dict) and "result" in manifest else None
+    return manifest if _is_manifest(manifest) else None
+
+
+def _is_manifest(manifest: Any) -> bool:
+    """Whether it has the parts that whoever reads it relies on; any of them may be another program's or harmed."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("result"), dict):
+        return False
+    result, history = manifest["result"], manifest.get("history", {})
+    files, counts = result.get("files", {}), (result.get("items", 0), result.get("failed", 0))
+    described = isinstance(files, dict) and all(each is None or isinstance(each, dict) for each in files.values())
+    return described and isinstance(history, dict) and all(type(count) is int for count in counts)
 
 
 def is_published(files: Files, plan: str) -> dict[str, Any] | None:
     """The manifest, if these files are the whole outcome of this plan and nobody has changed them since."""
     manifest = read_manifest(files.manifest)
-    if manifest is None or manifest["result"].get("plan") != plan:
+    if manifest is None or manifest["result"].get("plan") != plan or "history" not in manifest:
         return None
     for name, path in files.paths().items():
-        described = manifest["result"]["files"].get(name)
+        described = manifest["result"].get("files", {}).get(name)
         if described is None and name in files.others:
             continue  # this run keeps nothing of that kind
-        if described is None or not path.is_file() or file_digest(path) != described["sha256"]:
+        if described is None or not path.is_file() or file_digest(path) != described.get("sha256"):
             return None
     if not are_whole(manifest["result"].get("features"), files.dataset.parent):
         return None
@@ -299,11 +309,11 @@ def is_published(files: Files, plan: str) -> dict[str, Any] | None:
 def _made(files: Files) -> dict[str, Path]:
     """The files of further kinds that lie there as a run wrote them, by the manifest beside the dataset."""
     manifest = read_manifest(files.manifest)
-    described = manifest["result"]["files"] if manifest else {}
+    described = manifest["result"].get("files", {}) if manifest else {}
     return {
         kind: path
         for kind, path in files.others.items()
-        if described.get(kind) and path.is_file() and file_digest(path) == described[kind]["sha256"]
+        if described.get(kind) and path.is_file() and file_digest(path) == described[kind].get("sha256")
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 from contextlib import suppress
@@ -122,11 +123,22 @@ class RunDirectory:
             raise DamageError(
                 f"{file}: was written in a format that this version does not know; use the newer version."
             )
+        digest = stored.pop("digest", None)
+        if digest is not None and digest != _digest(stored):  # at first there was none
+            raise DamageError(
+                f"{file}: was changed since it was written. Restore it from a copy, or use another output."
+            )
         return stored
 
     def save(self, facts: dict[str, Any]) -> None:
         """Write `run.json` if it says something new."""
         stored = {"format": FORMAT, **facts}
         if self.load() != stored:
-            data = orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+            sealed = {**stored, "digest": _digest(stored)}
+            data = orjson.dumps(sealed, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
             write_atomically(self.path / "run.json", data)
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    """What tells that `run.json` was edited, or harmed where it still is JSON."""
+    return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
