@@ -6,10 +6,12 @@ Knows HTTP and the chat completion format; does not know when a fault happens.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gzip
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 import orjson
@@ -122,6 +124,91 @@ def echo_authorization(exchange: Exchange) -> None:
     exchange.write(response(400, body, f"x-request-authorization: {authorization}"))
 
 
+def page(status: int) -> Fault:
+    """An error that a proxy on the way wrote, for people."""
+    body = b"<html><h1>Something went wrong</h1></html>"
+    return Fault(status, False, lambda e: e.write(response(status, body, kind="text/html")))
+
+
+def later(seconds: float) -> Callable[[Exchange], None]:
+    """A 429 that asks to wait until a time of day, by the server's own clock, which is wrong."""
+
+    def write(exchange: Exchange) -> None:
+        then, now = formatdate(86400 + seconds, usegmt=True), formatdate(86400, usegmt=True)
+        refused(429, "Rate limit reached", None, f"date: {now}", f"retry-after: {then}").write(exchange)
+
+    return write
+
+
+def half_a_head(exchange: Exchange) -> None:
+    exchange.write(b"HTTP/1.1 200 OK\r\ncontent-ty")
+    exchange.transport.close()
+
+
+def late_reset(exchange: Exchange) -> None:
+    """Long enough after the request that the server may have worked on it."""
+    asyncio.get_running_loop().call_later(0.8, exchange.transport.abort)
+
+
+def then_close(exchange: Exchange) -> None:
+    """The right answer, and the end of a connection that was to be kept."""
+    OK.write(exchange)
+    exchange.transport.close()
+
+
+class Gone(asyncio.Protocol):
+    """A connection whose server forgot it: the next bytes are answered with a reset, and nobody reads them."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.abort()
+
+
+def forget(exchange: Exchange) -> None:
+    OK.write(exchange)
+    exchange.transport.set_protocol(Gone(exchange.transport))
+
+
+def endless(exchange: Exchange) -> None:
+    """An answer that grows by a mebibyte every five milliseconds until the client hangs up."""
+    exchange.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 10000000000\r\n\r\n")
+    loop = asyncio.get_running_loop()
+
+    def more() -> None:
+        if not exchange.transport.is_closing():
+            exchange.write(b" " * 2**20)
+            loop.call_later(0.005, more)
+
+    more()
+
+
+def cut_chunks(exchange: Exchange) -> None:
+    body = orjson.dumps(completion(exchange))
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    exchange.write(head + b"%x\r\n" % len(body) + body + b"\r\n")
+    exchange.transport.close()
+
+
+def forged(exchange: Exchange) -> None:
+    """The right answer, and behind it one that nobody asked for."""
+    whole = response(200, orjson.dumps(completion(exchange)))
+    exchange.write(whole + whole.replace(b"answer", b"forged"))
+
+
+def two_choices(exchange: Exchange) -> None:
+    body = completion(exchange)
+    other = {**body["choices"][0], "index": 1, "message": {"role": "assistant", "content": "the other one"}}
+    exchange.write(response(200, orjson.dumps(body | {"choices": [other, *body["choices"]]})))
+
+
+def cut_stream(exchange: Exchange) -> None:
+    """A stream that nobody asked for, and that ends in the middle."""
+    piece = orjson.dumps({"choices": [{"index": 0, "delta": {"content": "answ"}}]})
+    exchange.write(response(200, b"data: " + piece + b"\n\nda", kind="text/event-stream"))
+
+
 def slow_body(exchange: Exchange) -> None:
     """The right answer at a byte a second."""
     data = response(200, orjson.dumps(completion(exchange)))
@@ -168,7 +255,30 @@ FAULTS: dict[str, Fault] = {
     "503": refused(503, "overloaded", None, "retry-after: {retry_after}"),
     "echo_auth": Fault(400, False, echo_authorization),
     "redirect": refused(307, "moved", None, "location: /elsewhere"),
+    "429_none": refused(429, "Rate limit reached", "rate_limit_exceeded"),
+    "429_fraction": refused(429, "Rate limit reached", None, "retry-after: 0.05"),
+    "429_ms": refused(429, "Rate limit reached", None, "retry-after-ms: 50", "retry-after: 900"),
+    "429_past": Fault(429, False, later(-30)),
+    "429_future": Fault(429, False, later(1)),
+    "429_garbage": refused(429, "Rate limit reached", None, "retry-after: soon; nan"),
+    "429_reset": refused(429, "Rate limit reached", None, "x-ratelimit-reset-requests: 50ms"),
+    "429_tomorrow": refused(429, "Rate limit reached", None, "retry-after: 86400"),
+    "403": refused(403, "You may not use this model"),
+    "408": refused(408, "timed out"),
+    "409": refused(409, "conflict"),
+    "425": refused(425, "too early"),
+    "502_html": page(502),
+    "503_none": refused(503, "overloaded"),
+    "504_html": page(504),
+    "520_html": page(520),
+    "529": refused(529, "overloaded", "overloaded_error"),
     # a connection that fails
+    "late_reset": Fault(0, False, late_reset),
+    "half_head": Fault(200, True, half_a_head),
+    "then_close": Fault(200, True, then_close),
+    "forget": Fault(200, True, forget),
+    "cut_chunks": Fault(200, True, cut_chunks),
+    "endless": Fault(200, True, endless),
     "hang": Fault(0, False, lambda exchange: None),
     "reset": Fault(0, False, lambda exchange: exchange.transport.abort()),
     "cut": Fault(200, True, cut),
@@ -189,7 +299,25 @@ FAULTS: dict[str, Fault] = {
         True,
         lambda e: e.write(response(200, gzip.compress(b" " * (2 * HUGE), 1), "content-encoding: gzip")),
     ),
+    "trailing": answered(lambda body: body + b"}"),
+    "forged": Fault(200, True, forged),
+    "bom": answered(lambda body: codecs.BOM_UTF8 + body),
+    "utf16": answered(lambda body: body.decode().encode("utf-16")),
+    "nan": answered(lambda body: body.replace(b'"index":0', b'"index":NaN', 1)),
+    "duplicate": answered(lambda body: body.replace(b'"content":', b'"content":"an earlier","content":', 1)),
+    "huge_int": answered(lambda body: body.replace(b'"created":0', b'"created":' + b"9" * 5000, 1)),
+    "deep": Fault(200, True, lambda e: e.write(response(200, b"[" * 100_000))),
+    "two_choices": Fault(200, True, two_choices),
+    "parts": answered(message={"role": "assistant", "content": [{"type": "text", "text": "answer in parts"}]}),
+    "think": said("<think>so <think>or</think> so</think>\n\nanswer after thinking"),
+    "code_think": said("```\n<think>\n```\nanswer about a tag"),
+    "reasoning": said("answer with reasons", reasoning_content="so or so"),
+    "other_model": Fault(200, True, lambda e: e.write(response(200, orjson.dumps(completion(e) | {"model": "newer"})))),
+    "cut_stream": Fault(200, True, cut_stream),
     # an answer that says no
+    "null": said(None),
+    "finish_null": answered(finish_reason=None),
+    "finish_odd": answered(finish_reason="because"),
     "refusal": said(None, refusal="I cannot help with that"),
     "content_filter": said("", "content_filter"),
     "length": said("answer cut off", "length"),

@@ -32,17 +32,21 @@ class Plan:
     """Every request, `GET /v1/models` included, gets this fault."""
     markers: Mapping[str, str] = field(default_factory=dict)
     """A prompt that holds this text gets this fault, each time it is asked."""
+    once: Mapping[str, str] = field(default_factory=dict)
+    """A prompt that holds this text gets this fault the first time it is asked."""
     first: Mapping[str, int] = field(default_factory=dict)
     """The first so many chat requests get this fault; several are taken in order."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Share of chat requests, drawn from seed, body and how often that body came: not from the order of arrival."""
     seed: int = 1
     retry_after: str = "1"
+    keys: tuple[str, ...] = ()
+    """The keys that are taken; any other is answered with 401. Empty takes every one, and none."""
     bodies: bool = False
     """Whether the ledger holds the parsed request bodies."""
 
     def __post_init__(self) -> None:
-        unknown = {self.always, *self.markers.values(), *self.first, *self.rates} - {"", *FAULTS}
+        unknown = {self.always, *self.markers.values(), *self.once.values(), *self.first, *self.rates} - {"", *FAULTS}
         if unknown:
             raise SystemExit(f"the plan names unknown faults {sorted(unknown)}; known are {sorted(FAULTS)}")
 
@@ -52,6 +56,9 @@ class Plan:
             return self.always
         for marker, fault in self.markers.items():
             if marker in text:
+                return fault
+        for marker, fault in self.once.items():
+            if marker in text and not seen:
                 return fault
         for fault, count in self.first.items():
             if nth < count:
@@ -114,6 +121,9 @@ class Service:
 
     def decide(self, exchange: Exchange, digest: str) -> tuple[str, Fault]:
         """The fault's name and the fault, by path and plan."""
+        bearer = exchange.headers.get(b"authorization", b"").decode().removeprefix("Bearer ")
+        if self.plan.keys and bearer not in self.plan.keys:
+            return "401", FAULTS["401"]
         if self.plan.always:
             return self.plan.always, FAULTS[self.plan.always]
         if exchange.path == MODELS and exchange.method == "GET":

@@ -17,7 +17,10 @@ from tests.faultserver import Server, serve
 from tests.faultserver.faults import FAULTS, HUGE
 
 READ, BROKEN, SILENT = "read", "broken", "silent"
-UNREAD = {"reset": BROKEN, "cut": BROKEN, "hang": SILENT, "slowloris": SILENT}
+UNREAD = {
+    **dict.fromkeys(["reset", "cut", "half_head", "cut_chunks"], BROKEN),
+    **dict.fromkeys(["hang", "slowloris", "late_reset", "endless"], SILENT),
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +70,12 @@ def test_odd_answers_are_still_json(server: Server, fault: str, content: str) ->
     assert json.loads(body)["choices"][0]["message"]["content"] == content
 
 
-@pytest.mark.parametrize("fault", ["truncated", "html", "bad_utf8", "gzip_bomb"])
+@pytest.mark.parametrize("fault", ["truncated", "html", "bad_utf8", "gzip_bomb", "trailing", "utf16", "deep"])
 def test_broken_bodies_are_not_json(server: Server, fault: str) -> None:
     _, status, body = asyncio.run(post(server, f"<{fault}>"))
     assert status == 200
-    with pytest.raises(ValueError):
-        json.loads(body)
+    with pytest.raises((ValueError, RecursionError)):
+        json.loads(body.decode())
 
 
 def test_the_key_comes_back_in_the_error(server: Server) -> None:
@@ -99,6 +102,34 @@ def test_first_counts_requests_and_a_new_plan_keeps_the_ledger() -> None:
         server.replan({"always": "401"})
         asyncio.run(post(server, "row-1"))
         assert [line["fault"] for line in server.ledger()] == ["ok", "503", "503", "ok", "401"]
+
+
+def test_a_fault_may_come_once_and_a_connection_may_be_forgotten() -> None:
+    async def main(server: Server) -> list[tuple[str, int]]:
+        async with aiohttp.ClientSession() as session:
+            ends = []
+            for text in ("<x>", "<x>", "<y>", "<z>"):
+                body = {"messages": [{"role": "user", "content": text}]}
+                try:
+                    async with session.post(f"{server.url}/chat/completions", json=body) as reply:
+                        ends.append((text, reply.status))
+                        await reply.read()
+                except aiohttp.ClientError:
+                    ends.append((text, 0))
+            return ends
+
+    with serve(plan={"once": {"<x>": "500", "<y>": "forget"}}) as server:
+        assert asyncio.run(main(server)) == [("<x>", 500), ("<x>", 200), ("<y>", 200), ("<z>", 0)]
+        assert [line["fault"] for line in server.ledger()] == ["500", "ok", "forget"], (
+            "what nobody read is in no ledger"
+        )
+
+
+def test_only_the_keys_of_the_plan_are_taken() -> None:
+    with serve(plan={"keys": ["k-2"]}) as server:
+        assert asyncio.run(post(server, "row-1"))[1] == 401
+        server.replan({"keys": ["k-1"]})
+        assert asyncio.run(post(server, "row-1"))[1] == 200
 
 
 def test_a_killed_client_has_still_asked() -> None:
