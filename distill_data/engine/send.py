@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class Sender:
     stopping: DistillError | None = None
     succeeded: set[str] = field(default_factory=set)
     """Roles whose teacher has answered in this process."""
-    refusals: int = 0
-    """Requests refused before any was answered: when they all are, the mistake is not in a row."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Requests that failed before any was answered, by reason: when they all do, the mistake is not in a row."""
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     settled: asyncio.Event | None = None
     """Made by who waits for a reserve to be given back; set, and taken away, when one is."""
@@ -189,13 +190,12 @@ class Sender:
         self.journal.give_up(call.prompt_tokens, call.completion_tokens)
 
     async def _fail(self, call: Call, verdict: Verdict) -> None:
-        self.refusals += 1
-        if not self.succeeded and self.refusals >= (
-            WEB_PAGE_LIMIT if verdict.reason == "web-page" else SAME_REFUSAL_LIMIT
-        ):
+        self.failures[verdict.reason] += 1
+        many = self.failures.total() >= SAME_REFUSAL_LIMIT or self.failures["web-page"] >= WEB_PAGE_LIMIT
+        if many and not self.succeeded:
             self.stop(
                 TeacherError(
-                    f"{_place(call)}: the first {self.refusals} requests all failed ({verdict.reason}: "
+                    f"{_place(call)}: the first {self.failures.total()} requests all failed ({verdict.reason}: "
                     f"{verdict.detail}), so the mistake is in the recipe, its settings or the address, not in a row."
                 )
             )
