@@ -33,6 +33,7 @@ def main() -> None:
 
     logging.getLogger("distill_data").addHandler(_Tell())
     task = read_task(sys.stdin.buffer.readline())
+    _tell("ready", True)
     threading.Thread(target=_follow, daemon=True).start()
     gc.freeze()
     try:

@@ -98,10 +98,10 @@ def generate(
             in_process = not all(map(is_batched, profiles.values()))
             task = Task(command, seeds, recipe, str(path), options, in_process)
 
-            def plan(seeds: Seeds, stored: Mapping[str, Any]) -> Job:
-                return _plan(loop, made, seeds, path, options, prepare, say, stored, probe=bool(stored))
+            def look(seeds: Seeds, stored: Mapping[str, Any], probe: bool) -> Summary | None:
+                return _unchanged(_plan(loop, made, seeds, path, options, prepare, say, stored, probe=probe))
 
-            summary = run_shards(loop, task, found, lambda *known: _unchanged(plan(*known)), say)
+            summary = run_shards(loop, task, found, look, say)
             return _put_out(path, summary) if output == "-" else summary
         run.claim()
         try:

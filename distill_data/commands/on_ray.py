@@ -20,11 +20,13 @@ from distill_data.commands.running import GRACE_SECONDS
 from distill_data.commands.task import End, Task, add_up, read_task, run_to_end
 from distill_data.commands.workers import MOST_STARTS
 from distill_data.data.shard import Shard
-from distill_data.errors import UsageError
+from distill_data.errors import LockedError, UsageError
 from distill_data.reporting import Progress
 
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 0.2
+LOCK_SECONDS = 120.0
+"""How long a shard that is started again waits for the lock of a machine that died: a server of files takes a while."""
 STORE_BYTES = 100 << 20
 """Of a Ray that is started here: nothing but lines of progress passes through it."""
 
@@ -67,7 +69,10 @@ def _follow(
     ray: Any, task: Task, shards: list[Shard], show: Callable[[Mapping[str, Any]], None], received: list[int]
 ) -> dict[Shard, End]:
     """Start the tasks, show how they go, hand signals on."""
-    board = ray.remote(num_cpus=0)(Board).remote()
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
     gpus = 1 if task.in_process and ray.cluster_resources().get("GPU") else 0  # Ray hides those that are not asked for
     work = ray.remote(max_retries=MOST_STARTS - 1, num_gpus=gpus)(work_on)
     place = os.getcwd()  # noqa: PTH109 - a text for another machine
@@ -89,13 +94,14 @@ def _follow(
 
 
 def _end_of(ray: Any, task: Any) -> End:
-    """How a task ended. A bug in it is raised here, with its traceback."""
+    """How a task ended."""
     try:
         return End(*ray.get(task))
     except ray.exceptions.TaskCancelledError:
         return End(128 + signal.SIGINT, "stopped. What is done is kept: the same command goes on from here.")
-    except ray.exceptions.RayTaskError:
-        raise
+    except ray.exceptions.RayTaskError as error:
+        LOG.error("%s", error)
+        return End(1, "what it said above is a bug")
     except ray.exceptions.RayError as error:
         again = "What is done is kept: the same command goes on from here."
         return End(1, f"Ray gave it up after {MOST_STARTS} starts ({type(error).__name__}). {again}")
@@ -108,8 +114,12 @@ def work_on(spec: bytes, place: str, board: Any) -> tuple[Any, ...]:
     except OSError as error:
         return End(2, f"{place}: {error.strerror} on this machine of the cluster; all must share the storage.")
     task = read_task(spec)
-    name = str(task.options.shard)
-    return tuple(run_to_end(task, lambda progress: board.write.remote(name, asdict(progress))))
+    name, since = str(task.options.shard), time.monotonic()
+    while True:
+        end = run_to_end(task, lambda progress: board.write.remote(name, asdict(progress)))
+        if end.code != LockedError.exit_code or time.monotonic() - since > LOCK_SECONDS:
+            return end
+        time.sleep(1)
 
 
 class Board:

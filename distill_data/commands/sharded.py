@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from distill_data.commands.shards import folder_of, run_of
 from distill_data.commands.task import End, Task
 from distill_data.commands.workers import run_workers
 from distill_data.data.shard import Shard
+from distill_data.engine.publish import files_of
 from distill_data.engine.rundir import RunDirectory
 from distill_data.errors import ShardError, UsageError
 from distill_data.reporting import Progress
@@ -51,8 +52,9 @@ def with_shards(output: Path, options: Options) -> Options:
     return replace(options, reuse=(*options.reuse, *runs))
 
 
-Look = Callable[[Seeds, Mapping[str, Any]], Summary | None]
-"""From seeds, and what is known about the models, to the summary of an output that is whole; None where it isn't.
+Look = Callable[[Seeds, Mapping[str, Any], bool], Summary | None]
+"""From seeds, what is known about the models, and whether they may be asked what they can, to the summary of an output
+that is whole; None where it isn't.
 
 Checks all that can be checked without asking, so that a mistake is told once and not by every shard.
 """
@@ -72,7 +74,8 @@ def run_shards(
         if seeds is None:
             seeds = find_seeds(task.source, task.options, folder)
             task = task._replace(source=str(seeds.file.path))
-        if (done := look(seeds, stored)) and stored:
+        # With nothing there that could be whole, the shards ask, and once is enough for each.
+        if done := look(seeds, stored, bool(stored) or files_of(path).manifest.is_file()):
             return done
     if task.options.engine:
         from distill_data.commands.on_ray import run_on_ray
@@ -85,6 +88,8 @@ def _close(task: Task, ends: Mapping[Shard, End]) -> Summary:
     unfinished = {shard: end for shard, end in ends.items() if end.code}
     for shard, end in unfinished.items():
         if end.history is None and end.code < 128:
+            with suppress(OSError):  # something is in it
+                folder_of(Path(task.output)).rmdir()
             raise ShardError(f"Shard {shard}: {end.message}", end.code)
     worst = next(((f"Shard {shard}: {end.message}", end.code) for shard, end in unfinished.items()), None)
     try:

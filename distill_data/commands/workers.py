@@ -17,6 +17,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -44,6 +45,8 @@ class _Crew:
     at_work: dict[Shard, Process] = field(default_factory=dict)
     progress: dict[Shard, Progress] = field(default_factory=dict)
     warned: set[str] = field(default_factory=set)
+    ready: set[Process] = field(default_factory=set)
+    """Those that know what to do with a signal."""
     stopping: int = 0
     """The signal that asked all to stop."""
 
@@ -52,9 +55,10 @@ class _Crew:
         self.stopping = number
         for process in self.at_work.values():
             with suppress(ProcessLookupError):
-                process.send_signal(number)
+                process.send_signal(number if process in self.ready else signal.SIGTERM)
 
     def hear(self, shard: Shard, told: Mapping[str, Any]) -> None:
+        self.ready.add(self.at_work[shard])
         if "progress" in told:
             self.progress[shard] = Progress(**told["progress"])
             self.say(add_up(self.progress, self.items, time.monotonic() - self.started))
@@ -84,7 +88,7 @@ async def _see_to(task: Task, shard: Shard, crew: _Crew) -> End:
     """Run one shard to its end. Where its process dies it is started again: what it paid for is on disk."""
     for start in range(1, MOST_STARTS + 1):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "distill_data.cli.worker"), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES,
+            *(sys.executable, *_path(), "-m", "distill_data.cli.worker"), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES,
             start_new_session=True,  # a terminal's Ctrl-C would reach it beside ours, and be a second one
         )  # fmt: skip
         crew.at_work[shard] = process
@@ -107,6 +111,11 @@ async def _see_to(task: Task, shard: Shard, crew: _Crew) -> End:
     return End(CRASHED, f"its process ended with {code}, and what it said above is a bug")
 
 
+def _path() -> tuple[str, ...]:
+    """Keep modules of the working directory out, unless the package itself is imported from there."""
+    return () if Path.cwd() == Path(__file__).parents[2] else ("-P",)
+
+
 async def _listen(process: Process, task: Task, shard: Shard, crew: _Crew) -> End | None:
     """Hand the task over, and hear the process until it ends; None where it did not say how."""
     assert process.stdin is not None
@@ -115,9 +124,9 @@ async def _listen(process: Process, task: Task, shard: Shard, crew: _Crew) -> En
     with suppress(ConnectionError, RuntimeError):  # uvloop's word for a pipe whose reader died at once
         process.stdin.write(task.to_json() + b"\n")
         await process.stdin.drain()
-    if crew.stopping:
+    if crew.stopping:  # the others have heard of it
         with suppress(ProcessLookupError):
-            process.send_signal(crew.stopping)
+            process.terminate()
     async for line in process.stdout:
         told = orjson.loads(line)
         if "end" in told:

@@ -27,6 +27,8 @@ from distill_data.engine.outcomes import WITH_ARRAYS
 from distill_data.errors import DamageError
 
 BLOCK_BYTES = 1 << 16
+ORDER_BYTES = 1 << 13
+"""Of an order, whose lines are short: as objects they take many times the block."""
 AMONG_REJECTS = b"-"
 
 
@@ -73,8 +75,9 @@ def unite(parts: Sequence[Part], items: int, *, whole: bool) -> Iterator[bytes]:
 
 def _outcomes(part: Part) -> Iterator[tuple[int, bytes]]:
     """Position in the plan and blob of each outcome of a shard, in order."""
-    order, rejects, *datasets = (
-        _read_lines(part.paths[name], part.result["files"].get(name)) for name in ("order", "rejects", *part.kinds)
+    order = _read_lines(part.paths["order"], part.result["files"]["order"], ORDER_BYTES)
+    rejects, *datasets = (
+        _read_lines(part.paths[name], part.result["files"].get(name), BLOCK_BYTES) for name in ("rejects", *part.kinds)
     )
     wrap = _make_wrap(part)
     for line in order:
@@ -111,13 +114,15 @@ def _make_wrap(part: Part) -> Callable[[Sequence[bytes], Sequence[bytes]], bytes
     return with_arrays
 
 
-def _read_lines(path: Path, described: Mapping[str, Any] | None) -> Iterator[bytes]:
-    """The lines of a file without their ends; none where the manifest has no such file. Raises DamageError at the end
-    of a file that is not what its manifest says."""
+def _read_lines(path: Path, described: Mapping[str, Any] | None, least: int) -> Iterator[bytes]:
+    """The lines of a file without their ends, read `least` bytes at once; none where the manifest has no such file.
+
+    Raises DamageError at the end of a file that is not what its manifest says.
+    """
     if described is None:
         return
     content = hashlib.sha256()
-    offset, size, rest = 0, BLOCK_BYTES, b""
+    offset, size, rest = 0, least, b""
     while True:
         try:
             with path.open("rb") as stream:
@@ -130,7 +135,7 @@ def _read_lines(path: Path, described: Mapping[str, Any] | None) -> Iterator[byt
         offset += len(block)
         content.update(block)
         *lines, rest = (rest + block).split(b"\n")
-        size = BLOCK_BYTES if lines else 2 * size  # a line of many blocks is not put together once for each
+        size = least if lines else 2 * size  # a line of many blocks is not put together once for each
         yield from lines
     if content.hexdigest() != described["sha256"]:
         raise DamageError(f"{path}: is not what its manifest says; it was changed since. Run the shard again.")

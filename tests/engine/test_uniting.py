@@ -49,6 +49,7 @@ def test_outcomes_come_back_in_the_order_of_the_plan(
     tmp_path: Path, of: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uniting, "BLOCK_BYTES", block)
+    monkeypatch.setattr(uniting, "ORDER_BYTES", block)
     parts = parts_of(tmp_path, 30, of)
     got = [blob.replace(b"failed", b"rejected") for blob in unite(parts, 30, whole=True)]
     assert got == [blob_of(place).replace(b"failed", b"rejected") for place in range(30)]

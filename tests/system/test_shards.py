@@ -17,7 +17,9 @@ import pytest
 
 from tests.faultserver import Server, serve
 from tests.system.command import (
+    DISTILL,
     Output,
+    environment,
     finish,
     label,
     marked,
@@ -130,6 +132,18 @@ def test_every_shard_killed_and_gone_on_with(slow_server: Server, seeds: Path, o
     assert sum(often.values()) - ROWS <= CONCURRENCY
     run("publish", out.path).ended(0)
     is_the_whole(out, seeds, slow_server.url, tmp_path)
+
+
+def test_piped_seeds_are_copied_once_and_the_whole_goes_to_stdout(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('a module of the working directory')\n")
+    rows = b"".join(b'{"instruction": "say %d words"}\n' % n for n in range(9))
+    job = [*DISTILL[:1], "-P", *DISTILL[1:], "label", "-", "-r", "answer", "-t", "echo", "-o", "-"]
+    whole, cut = (
+        subprocess.run([*job, *more], cwd=tmp_path, env=environment(), input=rows, capture_output=True, timeout=60)
+        for more in ([], ["--shards", "2"])
+    )
+    assert (cut.returncode, cut.stdout) == (0, whole.stdout), cut.stderr
+    assert whole.stdout.count(b"\n") == 9
 
 
 def test_mistakes_are_told_once_and_nothing_is_left(server: Server, tmp_path: Path, out: Output) -> None:
