@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import distill_data
+from distill_data.data.transports import hush_transports
 from distill_data.errors import UsageError
 from distill_data.teachers import weights
-from distill_data.teachers.endpoint import base_url_of, hush_transport, proxy_of, read_credentials
+from distill_data.teachers.endpoint import base_url_of, proxy_of, read_credentials
 from distill_data.teachers.profiles import DEFAULT_TEACHER, ON_THE_WIRE, find_profile, load_profiles
 from distill_data.teachers.protocol import Profile
 
@@ -142,7 +143,7 @@ def _endpoint(profile: Profile) -> Finding:
     """Whether the server lists its models, and this one among them."""
     import openai
 
-    hush_transport()
+    hush_transports()
     try:
         base_url = base_url_of(profile)
         credentials = read_credentials(profile, base_url)

@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 from distill_data.data.addresses import is_loopback
 from distill_data.data.items import Row
 from distill_data.data.tables import rows_of_tables
+from distill_data.data.transports import hush_transports
 from distill_data.errors import SeedError
 
 HUB = "https://huggingface.co"
@@ -150,7 +151,8 @@ def _load(folder: Path) -> Any:
 
 
 def require_hub(what: str) -> None:
-    """Make sure that the library of the Hub is there, tells nobody about this machine, and draws no bars over ours.
+    """Make sure that the library of the Hub is there, tells nobody about this machine, draws no bars over ours and
+    logs no token.
 
     Raises SeedError, about `what`, where it is missing, and for what `hub_endpoint` refuses.
     """
@@ -162,6 +164,7 @@ def require_hub(what: str) -> None:
         raise _missing(what) from error
     constants.HF_HUB_DISABLE_TELEMETRY = True
     disable_progress_bars()
+    hush_transports()
 
 
 def _require_datasets(what: str) -> None:

@@ -192,12 +192,14 @@ def _scalar(node: yaml.Node, here: Field) -> str | bool | int | float | None:
     if kind == "bool":
         read_as = "true" if written.lower() in ("yes", "on") else "false"
         raise here.error(f'{written} is read as {read_as}; write "{written}" in quotes for the word, or {read_as}')
-    if kind == "int" and INTEGER.fullmatch(written) and abs(int(written)) < 1 << 53:
+    if kind == "int" and INTEGER.fullmatch(written) and len(written) < 20 and abs(int(written)) < 1 << 53:
         return int(written)
     if kind == "float" or (kind == "str" and node.style is None and NUMBER.fullmatch(written)):
         kind = "float"
         if NUMBER.fullmatch(written) and math.isfinite(float(written)):
             return float(written)
     if kind != "str":
-        raise here.error(f'{written} is read as {kind}, which recipes lack; write "{written}" in quotes for the text')
+        raise here.error(
+            f'{written[:60]} is read as {kind}, which recipes lack; write "{written[:60]}" in quotes for the text'
+        )
     return str(written)

@@ -17,7 +17,8 @@ import orjson
 
 from distill_data import __version__
 from distill_data.data.exchange import Lost, Reply
-from distill_data.teachers.endpoint import Credentials, base_url_of, hush_transport, proxy_of, read_credentials
+from distill_data.data.transports import hush_transports
+from distill_data.teachers.endpoint import Credentials, base_url_of, proxy_of, read_credentials
 from distill_data.teachers.protocol import Profile
 
 WINDOW = "24h"
@@ -171,7 +172,7 @@ class BatchEndpoint:
         if self._client is None:
             import openai
 
-            hush_transport()
+            hush_transports()
             self._credentials = read_credentials(self._profile, self._base_url)
             secure = urlsplit(self._base_url).scheme == "https"
             timeout = self._profile.timeout

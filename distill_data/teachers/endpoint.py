@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
@@ -157,14 +156,6 @@ def read_credentials(profile: Profile, base_url: str) -> Credentials:
                 "another one with --api-key-env; for another server give --base-url."
             )
     return Credentials(headers, secrets)
-
-
-def hush_transport() -> None:
-    """Keep the packages that carry our requests from logging them: at debug level they write headers out, and what a
-    server says back of a key. To be called once `openai` is imported: its import heeds $OPENAI_LOG.
-    """
-    for name in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def may_take_ambient(profile: Profile, base_url: str) -> bool:

@@ -148,7 +148,8 @@ class OpenAITeacher:
         data = io.BytesIO(body) if len(body) > _LARGE else body
         hide = self._credentials
         with self._deadlines:
-            response = await session.post(self._urls[path], data=data, allow_redirects=False)
+            apart = hide.headers if self._proxy else None
+            response = await session.post(self._urls[path], data=data, headers=apart, allow_redirects=False)
             try:
                 content = await _read(response, cap, hide)  # to its end, which gives the connection back
             except BaseException:
@@ -163,6 +164,9 @@ class OpenAITeacher:
 
     def _connect(self) -> aiohttp.ClientSession:
         self._credentials = read_credentials(self._profile, self._base_url)
+        self._proxy = proxy_of(self._base_url)
+        # aiohttp sends a session's own headers to the proxy that it asks for a tunnel, the key as Proxy-Authorization.
+        secret = {} if self._proxy else self._credentials.headers
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT, socket_factory=_socket),
             # Half of a short total, so that a connection that never came is not taken for an answer that never came.
@@ -170,10 +174,10 @@ class OpenAITeacher:
             headers={
                 "Content-Type": "application/json",
                 "User-Agent": f"distill-data/{__version__}",
-                **self._credentials.headers,
+                **secret,
             },
             cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=proxy_of(self._base_url),
+            proxy=self._proxy,
         )
         return self._session
 
@@ -186,7 +190,8 @@ class OpenAITeacher:
         if fresh.headers == refused:
             return False
         self._credentials = fresh
-        session.headers.update(fresh.headers)
+        if not self._proxy:
+            session.headers.update(fresh.headers)
         return True
 
 

@@ -116,7 +116,7 @@ def write_seeds(folder: Path, text: str, rows: int = 12) -> None:
 
 
 def warm_up() -> None:
-    """Import what commands import late, once and not in every fork."""
+    """Import what commands import late, once and not in every fork. Worth its second for more than a few commands."""
     for module in pkgutil.iter_modules(distill_data.commands.__path__):
         importlib.import_module(f"distill_data.commands.{module.name}")
     for name in ("openai", "regex", "uvloop", "distill_data.teachers.batch", "distill_data.methods.feedback"):

@@ -41,23 +41,24 @@ def assert_harmless(ended: Ended) -> None:
 
 
 class Elements(HTMLParser):
-    """What a browser would make of a page: every element with its attributes."""
+    """What a browser would make of a page. `tests/reporting` knows each element that a page may have."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[str, tuple[str, ...]]] = []
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: set[str] = set()
 
     def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found.append((name, tuple(key for key, _ in attributes)))
-
-
-@pytest.fixture(scope="module")
-def warm() -> None:
-    warm_up()
+        self.names.add(name)
+        self.attributes |= {key for key, _ in attributes}
+        self.links |= {str(value) for key, value in attributes if key == "href"}
 
 
 @pytest.fixture
-def place(tmp_path: Path, warm: None) -> Path:
+def place(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    if request.node.get_closest_marker("slow"):
+        warm_up()
     write_seeds(tmp_path, HOSTILE)
     return tmp_path
 
@@ -73,17 +74,17 @@ def test_the_corpus_is_unsafe_and_the_pattern_lets_plain_text_through() -> None:
     assert not UNSAFE.search("tab\there\nText, größer, 面包 \U0001f600 \u00a0")
 
 
-@pytest.mark.parametrize("how", ["said", "refused", pytest.param("unknown", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["said", "refused", pytest.param("busy", marks=pytest.mark.slow)])
 def test_label_commands_no_terminal(how: str, echoes: Echoes, place: Path) -> None:
     ended = forked(asking("label", echoes.url(how), "--limit", "3"), place)
     assert_harmless(ended)
-    assert ended.code == (0 if how == "said" else 4), ended.err
+    assert ended.code == {"said": 0, "refused": 4, "busy": 3}[how], ended.err
     if how == "refused":
         assert rb"\x1b]52;c;" in ended.err, "it is shown, so that the attack is seen"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["said", "busy"])
+@pytest.mark.parametrize("how", ["said", "refused"])
 @pytest.mark.parametrize("name", [*sorted(set(ASK) - {"label"}), "doctor"])
 def test_no_command_that_asks_does(name: str, how: str, echoes: Echoes, place: Path) -> None:
     url = echoes.url(how)
@@ -106,13 +107,12 @@ def test_no_command_that_looks_does(echoes: Echoes, place: Path, dataset: Path) 
     for name in LOOK:
         for args in looking(name, str(dataset), "label.jsonl", str(recipe), echoes.root + "/refused"):
             assert_harmless(forked(args, place))
-    page, plain = Elements(), Elements()
+    page = Elements()
     page.feed((place / "page.html").read_text(encoding="utf-8"))
-    other = write_poisoned(place, "plain")
-    assert forked(("report", str(other), "-o", "plain.html"), place).code == 0
-    plain.feed((place / "plain.html").read_text(encoding="utf-8"))
-    assert set(page.found) <= set(plain.found), "an element or attribute that data made"
-    assert not [name for name, _ in page.found if name in ("script", "img", "iframe")]
+    assert {"table", "svg", "details"} <= page.names
+    assert not page.names & {"script", "img", "iframe", "object", "embed", "link", "base", "form", "input", "animate"}
+    assert not [key for key in page.attributes if key.startswith("on") or key in ("src", "srcdoc", "style", "action")]
+    assert all(link.startswith("#") for link in page.links)
 
 
 @pytest.mark.parametrize(
