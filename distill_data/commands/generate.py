@@ -33,7 +33,7 @@ from distill_data.commands.roles import FROM_STUDENTS, find_profiles
 from distill_data.commands.running import Run, rehearse, run_live, run_parked, run_replay
 from distill_data.commands.sharded import run_shards, with_shards
 from distill_data.commands.shards import cut_budget, cut_limits, refuse_other_cut, run_of
-from distill_data.commands.spending import prices_to_json, read_paid
+from distill_data.commands.spending import accounts_to_json, check_cap, prices_to_json, read_accounts
 from distill_data.commands.task import Task
 from distill_data.commands.work import Work
 from distill_data.data.items import Row, digest
@@ -194,11 +194,12 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             loop.run(rehearse(_pass(job, journal)))
         live = _pass(job, journal)
         refuse_open(job.options, live.batches)
-        live.paid_before = read_paid(stored)
+        live.before = read_accounts(stored)
+        check_cap(job.options.max_cost, live.accounts())
         if job.options.pilot is not None:
             live = live.pilot(job.options.pilot)
         facts = {**_facts(job), "prices": prices_to_json(live.prices)}
-        run.save({**facts, "paid": live.paid()})
+        run.save({**facts, "accounts": accounts_to_json(live.accounts())})
         journal.prepare()
         if job.options.lane == "online":
             spill = Spill(run.spill)
@@ -209,9 +210,8 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             live, spill, stopped = loop.run(run_batched(job, run, live))
         stopped = stopped or job.seeds.changed()
         journal.close()  # what still lands now is in the counts
-        if len(live.seats) > 1:
-            with contextlib.suppress(DiskError):  # without the note it counts as dear as it can have been
-                run.save({**facts, "paid": live.paid()})
+        with contextlib.suppress(DiskError):  # without the note it counts as dear as it can have been
+            run.save({**facts, "accounts": accounts_to_json(live.accounts())})
         return end_run(job, spill, live, stopped)
     finally:
         journal.close()
@@ -333,6 +333,7 @@ def _replay(
     job = _plan(loop, recipe, found, Path(output), options, prepare, say, {}, profiles=profiles, resolved=resolved)
     journal = Journal(source.journal)
     live = _pass(job, journal)
+    live.before = read_accounts(stored)
     with tempfile.TemporaryDirectory(prefix="distill-replay-") as scratch:
         spill = Spill(Path(scratch) / "spill")
         try:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from distill_data.data.items import Item
+from distill_data.data.items import Item, canonical
 from distill_data.errors import RecipeError, SeedError
 from distill_data.recipes import Recipe
 
 WINDOW = 4096
 """Rows that are looked at together."""
-WINDOW_CHARACTERS = 1 << 23
-"""Of their leading values."""
+WINDOW_BYTES = 1 << 23
+"""Of these rows as JSON."""
 LEAST_CHARACTERS = 256
 """A shorter text is not worth a change of order."""
 
@@ -37,18 +37,18 @@ def leading_column(recipe: Recipe) -> str:
 def group(items: Iterator[Item], column: str) -> Iterator[Item]:
     """The items, window by window: those whose value in the column is short at once, then, by their value, the rest."""
     groups: dict[str, list[Item]] = {}
-    rows = characters = 0
+    rows = size = 0
     for item in items:
         value = item.row.get(column)
         if not isinstance(value, str) or len(value) < LEAST_CHARACTERS:
             yield item
             continue
-        characters += len(value)
+        size += len(canonical(item.row))
         groups.setdefault(value, []).append(item)
         rows += 1
-        if rows == WINDOW or characters > WINDOW_CHARACTERS:
+        if rows == WINDOW or size > WINDOW_BYTES:
             for members in groups.values():
                 yield from members
-            groups, rows, characters = {}, 0, 0
+            groups, rows, size = {}, 0, 0
     for members in groups.values():
         yield from members

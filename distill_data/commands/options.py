@@ -101,7 +101,7 @@ def check_options(options: Options) -> None:
     }
     for name, bound in least.items():
         value = getattr(options, name)
-        if value is not None and value < bound:
+        if value is not None and not value >= bound:  # as NaN is neither
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least {bound}.")
     if options.pilot is not None and (options.dry_run or options.replay):
         raise UsageError("--pilot asks the teacher, so it can't be combined with --dry-run or --replay.")

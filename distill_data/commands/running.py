@@ -14,14 +14,14 @@ from typing import Any
 
 from distill_data.commands.options import Options
 from distill_data.commands.pilot import Meter
-from distill_data.commands.spending import Paid, Spent, join, prices_to_json, sum_up
+from distill_data.commands.spending import Account, Accounts, Spent, add_up, prices_to_json, sum_up
 from distill_data.commands.watching import make_watch, served_models
 from distill_data.commands.work import Work
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.ask import Miss, Parking, Seat, Tally, make_ask, make_park, make_refuse
 from distill_data.engine.batches import Ledger
 from distill_data.engine.budget import Budget
-from distill_data.engine.journal import Journal, Usage
+from distill_data.engine.journal import Journal
 from distill_data.engine.outcomes import encode_outcome
 from distill_data.engine.publish import Count
 from distill_data.engine.send import Sender
@@ -47,8 +47,8 @@ class Run:
     reuse: Sequence[Journal]
     options: Options
     batches: Ledger
-    paid_before: Paid = field(default_factory=dict)
-    """What earlier invocations are known to have paid to whom."""
+    before: Accounts = field(default_factory=dict)
+    """As earlier invocations left them."""
     meter: Meter | None = None
     """Of a pilot."""
     tally: Tally = field(default_factory=Tally)
@@ -79,13 +79,13 @@ class Run:
     def prices(self) -> dict[str, Price | None]:
         return {role: seat.price for role, seat in self.seats.items()}
 
-    def paid(self) -> dict[str, Usage]:
+    def accounts(self) -> dict[str, Account]:
         """Who is known to have been paid what, over all invocations."""
-        return join(self.paid_before, self.tally.paid)
+        return add_up(self.before, self.seats, self.tally.paid)
 
     def spent(self) -> Spent:
         """Over all invocations, what is in doubt included."""
-        return sum_up(self.journal.totals, self.prices, self.paid(), self.batches)
+        return sum_up(self.journal.totals, self.accounts(), self.batches)
 
     def history(self) -> dict[str, Any]:
         """What happened, as opposed to what came of it."""

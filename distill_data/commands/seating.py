@@ -124,6 +124,7 @@ def seat(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) -> d
             open_teacher(profile, resolved[role]),
             Limiter(bound_concurrency(profile, resolved[role]), profile.rpm, profile.tpm),
             profile.price,
+            " ".join(filter(None, (profile.model, resolved[role].identity.get("base_url")))),
         )
         for role, profile in profiles.items()
     }

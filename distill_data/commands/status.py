@@ -9,7 +9,7 @@ from typing import Any
 
 from distill_data.commands.options import Summary
 from distill_data.commands.shards import cuts_of, join_histories, path_of, run_of
-from distill_data.commands.spending import read_paid, read_prices, sum_up
+from distill_data.commands.spending import read_accounts, sum_up
 from distill_data.data.shard import Shard
 from distill_data.engine.batches import Ledger
 from distill_data.engine.journal import Journal
@@ -82,7 +82,7 @@ def _of_shards(output: Path, manifest: Mapping[str, Any] | None) -> Summary:
 def _counted(journal: Journal, facts: Mapping[str, Any], batches: Ledger) -> dict[str, Any]:
     """What the journal says now; in money by the prices that `run.json` keeps."""
     totals = journal.totals
-    tokens, cost, in_doubt = sum_up(totals, read_prices(facts), read_paid(facts), batches)
+    tokens, cost, in_doubt = sum_up(totals, read_accounts(facts), batches)
     return {
         "answers": len(journal),
         "in_doubt": totals.doubt.requests + batches.doubt.requests,
@@ -92,6 +92,6 @@ def _counted(journal: Journal, facts: Mapping[str, Any], batches: Ledger) -> dic
         "prompt_tokens": totals.prompt_tokens,
         "completion_tokens": totals.completion_tokens,
         "cached_tokens": totals.cached_tokens,
-        **({"tokens": tokens, "cost": cost, "cost_in_doubt": in_doubt} if "prices" in facts else {}),
+        **({"tokens": tokens, "cost": cost, "cost_in_doubt": in_doubt} if "accounts" in facts else {}),
         **batches.to_json(),
     }

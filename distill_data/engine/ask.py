@@ -46,6 +46,8 @@ class Seat:
     teacher: Teacher
     limiter: Limiter
     price: Price | None = None
+    account: str = ""
+    """Under which its answers are paid for, whatever the role: its model, and where that is."""
 
 
 class Call(NamedTuple):

@@ -48,6 +48,7 @@ class Draft:
     """A file of requests that is being written."""
 
     role: str
+    account: str
     url: str
     path: Path
     stream: BinaryIO
@@ -135,7 +136,7 @@ class Collector:
         if draft is not None and (draft.requests >= MOST_LINES or draft.size + len(line) > MOST_BYTES):
             self._seal(self._drafts.pop((call.role, url)))
             draft = None
-        draft = draft or self._start(call.role, url)
+        draft = draft or self._start(call.role, call.seat.account, url)
         draft.stream.write(line)
         draft.keys.write(b"%s %s %d %d\n" % (
             call.key.encode("ascii"), call.owner.encode("ascii"), call.prompt_tokens, call.completion_tokens,
@@ -147,7 +148,7 @@ class Collector:
         draft.completion_tokens += call.completion_tokens
         self.written += 1
 
-    def _start(self, role: str, url: str) -> Draft:
+    def _start(self, role: str, account: str, url: str) -> Draft:
         directory = self.ledger.directory
         if not directory.is_dir():
             directory.mkdir(mode=0o700)
@@ -155,7 +156,7 @@ class Collector:
         number = len(self.ledger.shards) + len(self._sealed) + len(self._drafts)
         path = directory / f"draft-{number}"
         digest = hashlib.sha256(f"{self.ledger.run} {number} {role}\n".encode())
-        draft = Draft(role, url, path, _create(path), _create(path.with_suffix(".keys")), digest)
+        draft = Draft(role, account, url, path, _create(path), _create(path.with_suffix(".keys")), digest)
         self._drafts[role, url] = draft
         return draft
 
@@ -163,7 +164,7 @@ class Collector:
         """Bring a draft to the disk under its name."""
         shard = Shard(
             draft.digest.hexdigest(), draft.role, draft.url, draft.requests, draft.prompt_tokens,
-            draft.completion_tokens,
+            draft.completion_tokens, account=draft.account,
         )  # fmt: skip
         directory = self.ledger.directory
         for stream, ending in ((draft.stream, "in"), (draft.keys, "keys")):

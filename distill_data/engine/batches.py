@@ -49,6 +49,8 @@ class Shard:
     state: bytes = INTENT
     file: str = ""
     batch: str = ""
+    account: str = ""
+    """Whose answers are paid for, as a `Seat` says."""
     fresh: bool = False
     """Whether this process took the last step, so that nothing can have happened after it."""
 
@@ -63,7 +65,7 @@ class Bought:
 
     answers: int = 0
     usage: dict[str, Usage] = field(default_factory=dict)
-    """Tokens of these answers, by role."""
+    """Tokens of these answers, by account."""
     odd: dict[str, int] = field(default_factory=dict)
     """What was not as it should be: expired, missing, duplicate, unknown or unreadable lines."""
     doubt: Doubt = field(default_factory=Doubt)
@@ -119,7 +121,7 @@ class Ledger:
 
     def add(self, shard: Shard) -> None:
         """Record the intent to submit a shard, whose files are on disk. Raises DiskError."""
-        about = {"role": shard.role, "url": shard.url, "n": shard.requests}
+        about = {"role": shard.role, "url": shard.url, "n": shard.requests, "account": shard.account}
         self._record(INTENT, shard.name, (shard.prompt_tokens, shard.completion_tokens, 0), about)
 
     def advance(self, shard: Shard, state: bytes, usage: Usage = (0, 0, 0), **facts: Any) -> None:
@@ -139,7 +141,8 @@ class Ledger:
     def _apply(self, state: bytes, name: str, run: str, usage: Usage, facts: dict[str, Any]) -> None:
         self.run = run
         if state == INTENT:
-            self.shards[name] = Shard(name, facts["role"], facts["url"], facts["n"], *usage[:2])
+            account = facts.get("account", "")
+            self.shards[name] = Shard(name, facts["role"], facts["url"], facts["n"], *usage[:2], account=account)
             return
         shard = self.shards[name]
         shard.state, shard.fresh = state, False
@@ -147,8 +150,8 @@ class Ledger:
         if state == DONE:
             bought = self.bought
             bought.answers += facts["answers"]
-            before = bought.usage.get(shard.role, (0, 0, 0))
-            bought.usage[shard.role] = before[0] + usage[0], before[1] + usage[1], before[2] + usage[2]
+            before = bought.usage.get(shard.account, (0, 0, 0))
+            bought.usage[shard.account] = before[0] + usage[0], before[1] + usage[1], before[2] + usage[2]
             bought.doubt.add(*facts["doubt"])
             for what, count in facts["odd"].items():
                 bought.odd[what] = bought.odd.get(what, 0) + count

@@ -65,8 +65,12 @@ def test_windows_bound_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = "a" * 300, "b" * 300
     monkeypatch.setattr(grouping, "WINDOW", 4)
     assert order(group(items(a, b, a, b, a, b, a), "document")) == [0, 2, 1, 3, 4, 6, 5]
-    monkeypatch.setattr(grouping, "WINDOW_CHARACTERS", 500)
+    monkeypatch.setattr(grouping, "WINDOW_BYTES", 500)
     assert order(group(items(a, b, a, b, a), "document")) == [0, 1, 2, 3, 4]
+    monkeypatch.setattr(grouping, "WINDOW_BYTES", 700)
+    rows: list[dict[str, Any]] = [{"document": text, "more": ["x" * 300]} for text in (a, b, a)]
+    wide = (Item(n, f"{n:016x}", row, "", 0) for n, row in enumerate(rows))
+    assert order(group(wide, "document")) == [0, 1, 2], "what stands beside the value counts too"
 
 
 def test_the_leading_column_is_that_of_the_prompt(tmp_path: Path) -> None:

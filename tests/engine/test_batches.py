@@ -16,7 +16,9 @@ from distill_data.errors import DamageError
 def written(directory: Path) -> tuple[Path, list[tuple[bytes, ...]]]:
     """A ledger's file, and the states of its two shards after each record."""
     ledger, states = Ledger(directory), [()]
-    first, second = (Shard(letter * 64, "teacher", "/v1/chat/completions", 3, 30, 60) for letter in "ab")
+    first, second = (
+        Shard(letter * 64, "teacher", "/v1/chat/completions", 3, 30, 60, account="openai/x") for letter in "ab"
+    )
 
     def note() -> None:
         states.append(tuple(shard.state for shard in ledger.shards.values()))
@@ -41,7 +43,7 @@ def test_a_ledger_tells_what_is_open_bought_and_in_doubt(tmp_path: Path) -> None
     ledger = Ledger(tmp_path / "batch")
     first = ledger.shards["a" * 64]
     assert (first.file, first.batch, first.requests, first.fresh) == ("f", "b", 3, False)
-    assert (ledger.open, ledger.bought.answers, ledger.bought.usage) == ([], 2, {"teacher": (5, 7, 1)})
+    assert (ledger.open, ledger.bought.answers, ledger.bought.usage) == ([], 2, {"openai/x": (5, 7, 1)})
     assert (ledger.doubt.requests, ledger.doubt.prompt_tokens, ledger.doubt.completion_tokens) == (4, 40, 80)
     assert ledger.bought.odd == {"missing": 1}
     assert len({each.run for each in (ledger, Ledger(tmp_path / "batch"))}) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import time
@@ -16,6 +17,7 @@ import pytest
 from distill_data.commands.label import label
 from distill_data.commands.options import Options, Summary
 from distill_data.commands.status import status
+from distill_data.errors import UsageError
 from tests.provider import Provider, serve
 from tests.system.command import Output, marked, run, signal_all, start, write_seeds
 
@@ -62,6 +64,45 @@ def test_each_of_two_teachers_is_counted_at_its_own_price(tmp_path: Path, config
         assert done.exit_code == 0 and len(provider.ledger) == 24
         assert done.history["cost"] == pytest.approx(provider.bill(BOTH), rel=1e-9)
         assert status(str(out.path)).history["cost"] == pytest.approx(provider.bill(BOTH), rel=1e-9)
+
+
+def test_what_one_model_was_paid_stays_so_when_another_takes_its_role(
+    tmp_path: Path, config: Path, out: Output
+) -> None:
+    seeds = write_seeds(tmp_path / "seeds.jsonl", marked(12))
+    with serve() as provider:
+
+        def make(*teachers: str, **more: Any) -> Summary:
+            done = asked(seeds, out, options(config, provider, *teachers, **more))
+            bill = pytest.approx(provider.bill(BOTH), rel=1e-9)
+            assert done.history["cost"] == bill == status(str(out.path)).history["cost"]
+            return done
+
+        make("big", limit=6)
+        make("small", limit=6, accept_drift=True)
+        make("small", "big", limit=6)
+        make("small", limit=6)
+        bought = len(provider.ledger)
+        capped = make("small", max_cost=0.9 * provider.bill(BOTH))
+        assert capped.exit_code == 4 and len(provider.ledger) == bought == 12
+        replayed = replace(options(config, provider), limit=6, replay=out.run)
+        told = asked(seeds, Output(tmp_path / "again.jsonl"), replayed)
+        assert told.history["cost"] == pytest.approx(provider.bill(BOTH), rel=1e-9)
+
+
+def test_no_cap_on_what_an_unpriced_model_was_paid(tmp_path: Path, config: Path, out: Output) -> None:
+    seeds = write_seeds(tmp_path / "seeds.jsonl", marked(4))
+    with serve() as provider:
+        asked(seeds, out, options(config, provider, "openai/unpriced", limit=2))
+        with pytest.raises(UsageError, match="asked openai/unpriced"):
+            asked(seeds, out, options(config, provider, "big", max_cost=1.0, accept_drift=True))
+        assert len(provider.ledger) == 2
+        assert asked(seeds, out, options(config, provider, "big", accept_drift=True)).history["cost"] is None
+
+
+def test_a_cap_that_is_no_number_is_none() -> None:
+    with pytest.raises(UsageError, match="--max-cost nan"):
+        label("@sentiment", recipe="annotate", output="x.jsonl", options=Options(max_cost=math.nan))
 
 
 def test_a_cap_holds_with_sixty_four_in_flight(tmp_path: Path, config: Path, out: Output) -> None:
