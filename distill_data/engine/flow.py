@@ -53,12 +53,12 @@ class Window:
     Refusals that the load does not explain are told from those that it does by what a cut changes.
     """
 
-    __slots__ = ("_before", "_began", "_least", "_noise", "_share", "answered", "cut", "refused")
+    __slots__ = ("_before", "_began", "_least", "_noise", "_share", "answered", "cut", "cut_before", "refused")
 
     def __init__(self, now: float) -> None:
         self.answered = self.refused = 0
-        self.cut = False
-        """Whether this window began with a cut."""
+        self.cut = self.cut_before = False
+        """Whether this window began with a cut, and whether the one before it did."""
         self._began, self._least = now, SECONDS
         self._before = (0, 0.0)
         self._share = self._noise = 0.0
@@ -97,7 +97,7 @@ class Window:
             self._noise = min(self._noise, borne)
         elif borne <= NOISE:
             self._noise += LEARNED * (borne - self._noise)
-        self.cut = False
+        self.cut_before, self.cut = self.cut, False
         self._before = (self.answered, now - self._began)
         rate = self.answered / (now - self._began)
         self._begin(now, SECONDS)

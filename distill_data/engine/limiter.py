@@ -32,7 +32,7 @@ BELOW = 0.98
 """What a cut leaves of the rate at which successes came."""
 CREEP, FASTER, FASTEST = 0.005, 1.1, 0.05
 """Growth in the first window after a cut has shown where the edge is; each quiet window brings more of it."""
-STEP = 0.1
+STEP = 0.2
 """The least growth of the limit, so that a small one grows at all."""
 SPACE = 1.25
 """The pace, in rates of success, that merely spaces requests which would come in bursts."""
@@ -287,13 +287,14 @@ class Limiter:
         self._window = Window(self._clock())
 
     def _cut(self, now: float, wait: float) -> None:
-        """Less of what was full: if the limit was not, it was the pace."""
+        """Less of what was full: if the limit was not, or cutting that was no help, it was the pace."""
         self._searching = False
         self._creep = CREEP
         rate = self._window.rate(now)
-        if self.in_flight >= self.limit > 1:
+        full = self.in_flight >= self.limit > 1
+        if full:
             self._set_room(min(self._room, self.in_flight - 1))
-        elif self._pace is not None and rate:
+        if self._pace is not None and rate and (not full or self._window.cut_before):
             self._pace.change(min(BELOW * rate, self._pace.rate))
             self._spacing = False
         if self._pace is None and rate:
