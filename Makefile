@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow test-local test-data test-white-box test-reference test-browser test-ray check fix fixtures golden record gallery bench clean help
+.PHONY: run test test-slow mutations test-local test-data test-white-box test-reference test-browser test-ray check fix fixtures golden record gallery bench clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -30,6 +30,9 @@ test: $(VENV)/.test ## run the core suite, several tests at once
 
 test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not local and not datasets and not white_box and not reference and not browser and not ray" $(call marked,slow)
+
+mutations: $(VENV)/.test ## change the engine in one place after the other; each time a test must fail
+	$(BIN)/python -m tests.mutations
 
 test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
 	$(BIN)/distill-data models pull smollm2

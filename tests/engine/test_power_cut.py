@@ -26,8 +26,11 @@ from distill_data.commands import Options, label
 from distill_data.engine import appender, blobs, durable, publish
 from distill_data.engine.blobs import Blobs, blob_at, place_of
 from distill_data.engine.journal import Journal, Usage
+from distill_data.engine.publish import files_of
+from distill_data.engine.rundir import RunDirectory
 from distill_data.errors import DamageError
 from tests.engine.powercut import Disk, State, between, materialise
+from tests.engine.test_publish import publish_all
 from tests.faultserver import Server, serve
 from tests.system.command import marked, write_seeds
 
@@ -240,6 +243,31 @@ def test_a_batch_and_its_arrays_are_there_after_a_cut(tmp_path: Path, monkeypatc
         find_all(state, tmp_path / str(number))
 
 
+def test_published_files_and_run_json_are_old_or_new_after_a_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, published = tmp_path / "disk", list[dict[str, bytes]]()
+    root.mkdir()
+    disk = Disk(root)
+    with disk.recording(monkeypatch):
+        run = RunDirectory(root / "out.run")
+        run.claim()
+        for version, rows in (("1", range(4)), ("2", range(7))):
+            run.save({"version": version})
+            disk.promise(version)
+            publish_all(files_of(root / "out.jsonl"), rows, items=len(rows), version=version)
+            published.append(outputs(root))
+            disk.promise(f"published {version}")
+        run.release()
+    for number, state in enumerate(disk.states()):
+        check(state._replace(promised=frozenset()), Recorded([], published, {}), tmp_path / str(number))
+        saved = RunDirectory(tmp_path / str(number) / "out.run").load().get("version", "0")
+        assert saved in {"0", "1", "2"} and saved >= max({"0"} | state.promised & {"1", "2"}), state.after
+        whole = outputs(tmp_path / str(number))
+        for version in state.promised & {"published 1"}:
+            assert "out.manifest.json" in whole, f"{version} is gone after {state.after}"
+
+
 def test_arrays_that_were_not_synced_are_found_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blobs, "sync_data", lambda fd: None)
     states = cuts(tmp_path / "disk", monkeypatch).states()
@@ -253,7 +281,7 @@ def test_names_and_content_are_synced_before_an_answer_is_acknowledged(
 ) -> None:
     calls = [moment.call for moment in cuts(tmp_path / "disk", monkeypatch).moments]
     wanted = [
-        ["mkdir journal", "fsync run"],
+        ["mkdir journal", "fsync run", "mkdir blobs"],
         ["mkdir blobs", "open 000001.bin", "fsync blobs", "fsync run"],
         ["open 000001.jsonl", "open 000001.sent", "fsync journal", "write 000001.jsonl"],
         ["write 000001.bin", "fdatasync 000001.bin", "write 000001.jsonl", "fdatasync 000001.jsonl", "promise"],

@@ -163,6 +163,18 @@ def test_any_cut_of_the_facts_is_refused(tmp_path: Path) -> None:
     assert orjson.loads(data)["plan"] == "a"
 
 
+def test_facts_that_were_edited_are_refused_and_those_of_an_old_run_are_not(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.save({"plan": "a", "items": 3})
+    stored = orjson.loads((tmp_path / "run.json").read_bytes())
+    (tmp_path / "run.json").write_bytes(orjson.dumps({**stored, "items": 4}))
+    with pytest.raises(DamageError, match="was changed since it was written"):
+        run.load()
+    del stored["digest"]
+    (tmp_path / "run.json").write_bytes(orjson.dumps(stored))
+    assert run.load() == {"format": FORMAT, "plan": "a", "items": 3}
+
+
 def test_facts_that_are_no_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").mkdir()
     with pytest.raises(DiskError, match=r"run\.json"):
