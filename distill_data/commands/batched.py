@@ -22,7 +22,7 @@ from distill_data.engine.ask import Call, Miss, Parked
 from distill_data.engine.batch_input import Collector, Refusals, discard_files
 from distill_data.engine.batch_jobs import SELDOM, Jobs
 from distill_data.engine.batch_output import Ingested, Intake
-from distill_data.engine.batches import CREATED, DONE, LOST, Ledger, Shard
+from distill_data.engine.batches import CREATED, DONE, LOST, Ledger, Upload
 from distill_data.engine.retry import shown
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.send import SAME_REFUSAL_LIMIT, Sender
@@ -73,12 +73,12 @@ class Lane:
                 collector.discard()
                 return stopped
             self._check_drift(collector)
-            shards = collector.seal() if not self._goes_online(collector, rest) else []
+            uploads = collector.seal() if not self._goes_online(collector, rest) else []
             collector.discard()
-            if not shards and not self.jobs.ledger.open:
+            if not uploads and not self.jobs.ledger.open:
                 return await self._pass(self._online) if collector.written else collector.short
             before = self._progress()
-            stopped = await _until_signal(self._round(shards), self.jobs.ledger)
+            stopped = await _until_signal(self._round(uploads), self.jobs.ledger)
             if stopped is not None:
                 if self._progress() > before:
                     await self._pass(lambda _: _park)
@@ -131,7 +131,7 @@ class Lane:
         return miss
 
     def _check_drift(self, collector: Collector) -> None:
-        waiting = sum(shard.requests for shard in self.jobs.ledger.open)
+        waiting = sum(upload.requests for upload in self.jobs.ledger.open)
         if waiting and collector.written and not collector.awaited and not self.job.options.accept_drift:
             raise DriftError(
                 f"{self.job.output}: the recipe, its settings or the teacher changed since batches were submitted: "
@@ -141,35 +141,35 @@ class Lane:
 
     # Rounds
 
-    async def _round(self, shards: list[Shard]) -> None:
+    async def _round(self, uploads: list[Upload]) -> None:
         """Submit, wait for all that is open, and take in what it brings. Raises TeacherError and DiskError."""
         ledger, seen = self.jobs.ledger, len(self.found)
-        if self.broken and shards:
+        if self.broken and uploads:
             await asyncio.sleep(SELDOM)  # too much is waiting at the provider
         self.broken.clear()
         try:
-            for shard in ledger.open:
-                await self.jobs.submit(shard)
-            for shard in shards:
-                ledger.add(shard)
-                await self.jobs.submit(ledger.shards[shard.name])
+            for upload in ledger.open:
+                await self.jobs.submit(upload)
+            for upload in uploads:
+                ledger.add(upload)
+                await self.jobs.submit(ledger.uploads[upload.name])
             await self.jobs.wait(self._tell, self._take)
         finally:
             for endpoint in self.jobs.endpoints.values():
                 await endpoint.aclose()
         self._check_round(self.found[seen:])
 
-    async def _take(self, shard: Shard, batch: Batch) -> None:
+    async def _take(self, upload: Upload, batch: Batch) -> None:
         """Bring one batch's answers to the journal, and close it."""
         ledger = self.jobs.ledger
-        found = await self.intake.take(ledger.directory, shard)
-        found.doubt_missing(shard, batch.completed)
+        found = await self.intake.take(ledger.directory, upload)
+        found.doubt_missing(upload, batch.completed)
         self.found.append(found)
         ledger.advance(
-            shard, DONE, (found.usage[0], found.usage[1], found.usage[2]), status=batch.status,
+            upload, DONE, (found.usage[0], found.usage[1], found.usage[2]), status=batch.status,
             answers=found.answers, failed=found.failed, doubt=found.doubt, odd=dict(found.odd),
         )  # fmt: skip
-        discard_files(ledger.directory, shard)
+        discard_files(ledger.directory, upload)
         if batch.status == "failed":
             self.broken += batch.errors or [("failed", "and the server does not say why")]
 
@@ -204,7 +204,7 @@ class Lane:
 
     def _tell(self, states: Mapping[str, Batch | None]) -> None:
         done = sum(state.completed + state.failed for state in states.values() if state is not None)
-        requests = sum(self.jobs.ledger.shards[name].requests for name in states)
+        requests = sum(self.jobs.ledger.uploads[name].requests for name in states)
         text = f"{len(states)} batch{'es' * (len(states) > 1)} at the provider: {done:,} of {requests:,} done"
         self.job.say(replace(self.live.progress(), waiting=text))
 
@@ -252,8 +252,8 @@ async def _until_signal(work: Coroutine[Any, Any, None], ledger: Ledger) -> Dist
     except asyncio.CancelledError:
         if not heard:
             raise
-        away = [shard for shard in ledger.open if shard.state in (CREATED, LOST)]
-        there = f" {sum(shard.requests for shard in away)} requests in batches go on at the provider." if away else ""
+        away = [upload for upload in ledger.open if upload.state in (CREATED, LOST)]
+        there = f" {sum(upload.requests for upload in away)} requests in batches go on at the provider." if away else ""
         return Interrupted(f"Stopped by {heard[0].name}.{there}", heard[0])
     except (TeacherError, DiskError) as error:
         return error

@@ -37,7 +37,7 @@ def is_batched(profile: Profile) -> bool:
 def refuse_open(options: Options, ledger: Ledger) -> None:
     """Raise UsageError where a run would ask online what its batches are answering."""
     if options.lane == "online" and ledger.open:
-        requests = sum(shard.requests for shard in ledger.open)
+        requests = sum(upload.requests for upload in ledger.open)
         raise UsageError(
             f"batches of this run are open, with {requests} requests that are or will be paid for. Give --lane batch "
             "or --lane auto to fetch them first; once they are done, --lane online goes on with the rest."

@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 from distill_data.data.exchange import Answer
 from distill_data.engine.ask import Call, Parked
-from distill_data.engine.batches import Ledger, Shard
+from distill_data.engine.batches import Ledger, Upload
 from distill_data.engine.budget import Budget
 from distill_data.engine.durable import disk_error, sync_directory
 from distill_data.errors import AnswerFailed, BudgetError, DamageError
@@ -80,14 +80,14 @@ class Collector:
     _known: set[int] = field(default_factory=set)
     _open: set[int] = field(default_factory=set)
     _drafts: dict[tuple[str, str], Draft] = field(default_factory=dict)
-    _sealed: list[Shard] = field(default_factory=list)
+    _sealed: list[Upload] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Take note of what open batches are about, and clear away what a killed process was writing."""
-        directory, names = self.ledger.directory, {shard.name for shard in self.ledger.open}
-        for shard in self.ledger.open:
-            self.prompt_tokens[shard.role] += shard.prompt_tokens
-            self._open.update(int(key[:16], 16) for key, _ in read_asked(shard.path(directory, "keys")))
+        directory, names = self.ledger.directory, {upload.name for upload in self.ledger.open}
+        for upload in self.ledger.open:
+            self.prompt_tokens[upload.role] += upload.prompt_tokens
+            self._open.update(int(key[:16], 16) for key, _ in read_asked(upload.path(directory, "keys")))
         for path in [*directory.glob("*.in"), *directory.glob("*.keys"), *directory.glob("draft-*")]:
             if path.stem not in names:
                 path.unlink(missing_ok=True)
@@ -153,7 +153,7 @@ class Collector:
         if not directory.is_dir():
             directory.mkdir(mode=0o700)
             sync_directory(directory.parent)
-        number = len(self.ledger.shards) + len(self._sealed) + len(self._drafts)
+        number = len(self.ledger.uploads) + len(self._sealed) + len(self._drafts)
         path = directory / f"draft-{number}"
         digest = hashlib.sha256(f"{self.ledger.run} {number} {role}\n".encode())
         draft = Draft(role, account, url, path, _create(path), _create(path.with_suffix(".keys")), digest)
@@ -162,7 +162,7 @@ class Collector:
 
     def _seal(self, draft: Draft) -> None:
         """Bring a draft to the disk under its name."""
-        shard = Shard(
+        upload = Upload(
             draft.digest.hexdigest(), draft.role, draft.url, draft.requests, draft.prompt_tokens,
             draft.completion_tokens, account=draft.account,
         )  # fmt: skip
@@ -171,11 +171,11 @@ class Collector:
             stream.flush()
             os.fsync(stream.fileno())
             stream.close()
-            Path(stream.name).replace(shard.path(directory, ending))
+            Path(stream.name).replace(upload.path(directory, ending))
         sync_directory(directory)
-        self._sealed.append(shard)
+        self._sealed.append(upload)
 
-    def seal(self) -> list[Shard]:
+    def seal(self) -> list[Upload]:
         """All files of requests that were written, whole and on disk, in order; from here on they are the caller's.
         Raises DiskError."""
         try:
@@ -193,8 +193,8 @@ class Collector:
                 with suppress(OSError):
                     stream.close()
                 Path(stream.name).unlink(missing_ok=True)
-        for shard in self._sealed:
-            discard_files(self.ledger.directory, shard)
+        for upload in self._sealed:
+            discard_files(self.ledger.directory, upload)
         self._drafts, self._sealed = {}, []
 
 
@@ -205,7 +205,7 @@ def _create(path: Path) -> BinaryIO:
 
 
 def read_asked(path: Path) -> Iterator[tuple[str, Asked]]:
-    """What a shard asks, by key. Raises DamageError where that is gone."""
+    """What an upload asks, by key. Raises DamageError where that is gone."""
     try:
         with path.open("rb") as stream:
             for line in stream:
@@ -218,7 +218,7 @@ def read_asked(path: Path) -> Iterator[tuple[str, Asked]]:
         ) from None
 
 
-def discard_files(directory: Path, shard: Shard) -> None:
+def discard_files(directory: Path, upload: Upload) -> None:
     """Remove what was sent, once it is of no use any more; what came back stays."""
     for ending in ("in", "keys"):
-        shard.path(directory, ending).unlink(missing_ok=True)
+        upload.path(directory, ending).unlink(missing_ok=True)

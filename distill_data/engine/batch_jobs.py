@@ -3,7 +3,7 @@
     intent -> upload -> file id -> create -> batch id -> poll -> download both files
 
 Every arrow is recorded before the next one. What a killed process, or a broken connection, leaves unknown is looked up
-at the server by the shard's name, and done again only where two lookings find nothing. Knows files of requests and
+at the server by the upload's name, and done again only where two lookings find nothing. Knows files of requests and
 of results, and not what is in them.
 """
 
@@ -21,11 +21,11 @@ from typing import TypeVar
 
 from distill_data.data.exchange import Lost
 from distill_data.engine.batch_input import discard_files
-from distill_data.engine.batches import CREATED, GIVEN_UP, INTENT, LOST, UPLOADED, Ledger, Shard
+from distill_data.engine.batches import CREATED, GIVEN_UP, INTENT, LOST, UPLOADED, Ledger, Upload
 from distill_data.engine.durable import disk_error, sync_directory
 from distill_data.engine.retry import Verdict, backoff, judge, judge_lost, shown
 from distill_data.errors import TeacherError
-from distill_data.teachers.batch import RUN, SHARD, Batch, BatchEndpoint, Refused
+from distill_data.teachers.batch import RUN, UPLOAD, Batch, BatchEndpoint, Refused
 
 LOG = logging.getLogger(__name__)
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -38,7 +38,7 @@ MISSES = 3
 NOT_FOUND = 404
 T = TypeVar("T")
 Told = Callable[[Mapping[str, Batch | None]], None]
-"""Is told how far the batches are, by their shards' names; None is not known yet."""
+"""Is told how far the batches are, by their uploads' names; None is not known yet."""
 
 
 @dataclass(slots=True)
@@ -53,36 +53,36 @@ class Jobs:
     _misses: Counter[str] = field(default_factory=Counter)
     _troubled: bool = False
 
-    async def submit(self, shard: Shard) -> None:
-        """Have a shard's batch at the server, and its id in the ledger. Raises TeacherError and DiskError."""
-        endpoint, ledger = self.endpoints[shard.role], self.ledger
-        if shard.state == INTENT:
-            name = f"{shard.name}.jsonl"
-            path = shard.path(ledger.directory, "in")
+    async def submit(self, upload: Upload) -> None:
+        """Have an upload's batch at the server, and its id in the ledger. Raises TeacherError and DiskError."""
+        endpoint, ledger = self.endpoints[upload.role], self.ledger
+        if upload.state == INTENT:
+            name = f"{upload.name}.jsonl"
+            path = upload.path(ledger.directory, "in")
             file = await self._once(
-                shard, endpoint, lambda: endpoint.find_file(name), lambda: endpoint.upload(name, path)
+                upload, endpoint, lambda: endpoint.find_file(name), lambda: endpoint.upload(name, path)
             )
-            ledger.advance(shard, UPLOADED, file=file)
-        if shard.state == UPLOADED:
-            metadata = {RUN: ledger.run, SHARD: shard.name}
+            ledger.advance(upload, UPLOADED, file=file)
+        if upload.state == UPLOADED:
+            metadata = {RUN: ledger.run, UPLOAD: upload.name}
             batch = await self._once(
-                shard,
+                upload,
                 endpoint,
-                lambda: endpoint.find_batch(shard.file, shard.name),
-                lambda: endpoint.create(shard.file, shard.url, metadata),
+                lambda: endpoint.find_batch(upload.file, upload.name),
+                lambda: endpoint.create(upload.file, upload.url, metadata),
             )
-            ledger.advance(shard, CREATED, batch=batch.id)
-            LOG.info("%s: batch %s is submitted, %d requests", endpoint.name, batch.id, shard.requests)
+            ledger.advance(upload, CREATED, batch=batch.id)
+            LOG.info("%s: batch %s is submitted, %d requests", endpoint.name, batch.id, upload.requests)
 
     async def _once(
         self,
-        shard: Shard,
+        upload: Upload,
         endpoint: BatchEndpoint,
         find: Callable[[], Awaitable[T | None]],
         make: Callable[[], Awaitable[T]],
     ) -> T:
         """What is made once: found, where it may be there already, else made."""
-        absent, tries = shard.fresh, 0
+        absent, tries = upload.fresh, 0
         while True:
             try:
                 if not absent:
@@ -99,7 +99,7 @@ class Jobs:
                 verdict = judge_lost(error, True)
                 absent = not error.sent
             except OSError as error:
-                raise disk_error(error, shard.path(self.ledger.directory, "in")) from error
+                raise disk_error(error, upload.path(self.ledger.directory, "in")) from error
             tries += 1
             if verdict.reason == "no-such-model":
                 raise TeacherError(
@@ -128,46 +128,46 @@ class Jobs:
             return None
         return found
 
-    async def wait(self, told: Told, fetched: Callable[[Shard, Batch], Awaitable[None]]) -> None:
+    async def wait(self, told: Told, fetched: Callable[[Upload, Batch], Awaitable[None]]) -> None:
         """Wait for all open batches; each is given to `fetched` once its files are on disk.
 
         Trouble with the server is waited out. Raises TeacherError where the key is refused, and at last where a batch
         is lost and was not to be bought again.
         """
-        waiting = {shard.name: shard for shard in self.ledger.open}
+        waiting = {upload.name: upload for upload in self.ledger.open}
         states: dict[str, Batch | None] = dict.fromkeys(waiting)
         pause = SOON
         while waiting:
-            for shard in [*waiting.values()]:
-                batch = await self._poll(shard)
+            for upload in [*waiting.values()]:
+                batch = await self._poll(upload)
                 if batch is not None:
-                    pause = pause if batch == states[shard.name] else SOON
-                    states[shard.name] = batch
-                    if batch.status in ENDED and await self._fetch(shard, batch):
-                        del waiting[shard.name]
-                        await fetched(shard, batch)
-                if self._misses[shard.name] >= MISSES:
-                    self._lose(waiting.pop(shard.name))
+                    pause = pause if batch == states[upload.name] else SOON
+                    states[upload.name] = batch
+                    if batch.status in ENDED and await self._fetch(upload, batch):
+                        del waiting[upload.name]
+                        await fetched(upload, batch)
+                if self._misses[upload.name] >= MISSES:
+                    self._lose(waiting.pop(upload.name))
                 told(states)
             if waiting:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, SELDOM)
-        lost = [shard for shard in self.ledger.open if shard.state == LOST]
+        lost = [upload for upload in self.ledger.open if upload.state == LOST]
         if lost:
             raise TeacherError(
-                f"the server does not know {', '.join(shard.batch for shard in lost)} any more, with "
-                f"{sum(shard.requests for shard in lost)} requests. They may have been paid for: ask the provider; "
+                f"the server does not know {', '.join(upload.batch for upload in lost)} any more, with "
+                f"{sum(upload.requests for upload in lost)} requests. They may have been paid for: ask the provider; "
                 "the same command looks again, and with --rebuy-lost their requests are asked once more."
             )
 
-    async def _poll(self, shard: Shard) -> Batch | None:
+    async def _poll(self, upload: Upload) -> Batch | None:
         """How a batch is; None where that is not to be known now."""
-        endpoint = self.endpoints[shard.role]
+        endpoint = self.endpoints[upload.role]
         try:
-            batch = await endpoint.retrieve(shard.batch)
+            batch = await endpoint.retrieve(upload.batch)
         except Refused as error:
             if error.reply.status == NOT_FOUND:
-                self._misses[shard.name] += 1
+                self._misses[upload.name] += 1
                 return None
             self._bear(endpoint, judge(error.reply))
             return None
@@ -176,7 +176,7 @@ class Jobs:
             return None
         self._troubled = False
         if batch.status not in ENDED:
-            self._misses[shard.name] = 0
+            self._misses[upload.name] = 0
         return batch
 
     def _bear(self, endpoint: BatchEndpoint, verdict: Verdict) -> None:
@@ -189,28 +189,28 @@ class Jobs:
             LOG.warning("%s: the batches cannot be looked at now, which is tried on. %s", endpoint.name, verdict.detail)
         self._troubled = True
 
-    def _lose(self, shard: Shard) -> None:
+    def _lose(self, upload: Upload) -> None:
         if self.rebuy_lost:
-            LOG.warning("batch %s is lost and given up; its requests are asked again", shard.batch)
-            self.ledger.advance(shard, GIVEN_UP)
-            discard_files(self.ledger.directory, shard)
-        elif shard.state != LOST:
-            self.ledger.advance(shard, LOST)
+            LOG.warning("batch %s is lost and given up; its requests are asked again", upload.batch)
+            self.ledger.advance(upload, GIVEN_UP)
+            discard_files(self.ledger.directory, upload)
+        elif upload.state != LOST:
+            self.ledger.advance(upload, LOST)
 
-    async def _fetch(self, shard: Shard, batch: Batch) -> bool:
+    async def _fetch(self, upload: Upload, batch: Batch) -> bool:
         """Bring both files of a batch that has ended to the disk; whether they are there."""
-        endpoint, directory = self.endpoints[shard.role], self.ledger.directory
+        endpoint, directory = self.endpoints[upload.role], self.ledger.directory
         files = (("out", batch.output_file, batch.completed), ("err", batch.error_file, 0))
         try:
             for ending, file, lines in files:
-                path = shard.path(directory, ending)
+                path = upload.path(directory, ending)
                 if file and not path.exists():
-                    await self._download(shard, file, path, lines)
+                    await self._download(upload, file, path, lines)
                 elif lines and not file:
-                    self._doubt_short(shard, 0, lines)
+                    self._doubt_short(upload, 0, lines)
         except Refused as error:
             if error.reply.status == NOT_FOUND:
-                self._misses[shard.name] += 1
+                self._misses[upload.name] += 1
             else:
                 self._bear(endpoint, judge(error.reply))
             return False
@@ -219,27 +219,27 @@ class Jobs:
             return False
         return True
 
-    async def _download(self, shard: Shard, file: str, path: Path, lines: int) -> None:
+    async def _download(self, upload: Upload, file: str, path: Path, lines: int) -> None:
         """A file as it is, whole under its name or not at all."""
         temporary = path.with_suffix(".part")
         try:
             with temporary.open("wb") as stream:
                 temporary.chmod(0o600)
-                found = await self.endpoints[shard.role].download(file, stream)
+                found = await self.endpoints[upload.role].download(file, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            self._doubt_short(shard, found, lines)
+            self._doubt_short(upload, found, lines)
             temporary.replace(path)
             sync_directory(path.parent)
         except OSError as error:
             raise disk_error(error, path) from error
 
-    def _doubt_short(self, shard: Shard, found: int, lines: int) -> None:
+    def _doubt_short(self, upload: Upload, found: int, lines: int) -> None:
         """Raise Lost for a file with fewer lines than were counted, unless it comes like that again and again."""
         if found >= lines:
             return
-        key = f"{shard.name} short"
+        key = f"{upload.name} short"
         self._misses[key] += 1
         if self._misses[key] < MISSES:
-            raise Lost(f"the results of {shown(shard.batch)} have {found} lines, and {lines} were counted", sent=True)
-        LOG.warning("the results of %s have %d lines, and %d were counted", shown(shard.batch), found, lines)
+            raise Lost(f"the results of {shown(upload.batch)} have {found} lines, and {lines} were counted", sent=True)
+        LOG.warning("the results of %s have %d lines, and %d were counted", shown(upload.batch), found, lines)

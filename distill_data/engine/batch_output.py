@@ -20,7 +20,7 @@ import orjson
 from distill_data.data.exchange import Answer, Reply
 from distill_data.engine.ask import Tally
 from distill_data.engine.batch_input import Asked, Refusals, read_asked
-from distill_data.engine.batches import Shard
+from distill_data.engine.batches import Upload
 from distill_data.engine.journal import Journal
 from distill_data.engine.retry import Verdict
 from distill_data.engine.send import HTTP_ERROR, weigh
@@ -45,7 +45,7 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Ingested:
-    """What came of one shard."""
+    """What came of one upload."""
 
     answers: int = 0
     usage: list[int] = field(default_factory=lambda: [0, 0, 0])
@@ -60,11 +60,11 @@ class Ingested:
         """Requests that have come to their end."""
         return self.answers + self.failed
 
-    def doubt_missing(self, shard: Shard, completed: int) -> None:
+    def doubt_missing(self, upload: Upload, completed: int) -> None:
         """Lines that the server counts and did not give: they are billed, and asked again."""
         lost = min(self.odd["missing"], completed - self.answers - self.doubt[0])
         if lost > 0:
-            each = (shard.prompt_tokens // shard.requests, shard.completion_tokens // shard.requests)
+            each = (upload.prompt_tokens // upload.requests, upload.completion_tokens // upload.requests)
             _add(self.doubt, (lost, lost * each[0], lost * each[1]))
 
 
@@ -77,11 +77,11 @@ class Intake:
     refusals: Refusals
     tries: Counter[str] = field(default_factory=Counter)
 
-    async def take(self, directory: Path, shard: Shard) -> Ingested:
-        """Bring a shard's answers and refusals to the journal. Raises DiskError. Doing it again changes nothing."""
-        asked = dict(read_asked(shard.path(directory, "keys")))
+    async def take(self, directory: Path, upload: Upload) -> Ingested:
+        """Bring an upload's answers and refusals to the journal. Raises DiskError. Doing it again changes nothing."""
+        asked = dict(read_asked(upload.path(directory, "keys")))
         found, seen = Ingested(), set[str]()
-        lines = _lines(directory, shard, found.odd)
+        lines = _lines(directory, upload, found.odd)
         while some := list(islice(lines, AT_ONCE)):
             mine = []
             for line in some:
@@ -131,10 +131,10 @@ class Intake:
         self.tally.count(usage)
 
 
-def _lines(directory: Path, shard: Shard, odd: Counter[str]) -> Iterator[Line]:
+def _lines(directory: Path, upload: Upload, odd: Counter[str]) -> Iterator[Line]:
     """What can be read of both files."""
     for ending in ("out", "err"):
-        path = shard.path(directory, ending)
+        path = upload.path(directory, ending)
         if not path.exists():
             continue
         with path.open("rb") as stream:

@@ -8,7 +8,7 @@
     bx  given up   what it may have cost stays in doubt, and its requests are asked again
 
 Lines are those of a journal's segments, in segments of their own: one for each process that writes, none reopened. A
-shard's name is a digest of its run, its number and its requests, so that a server can be asked for it. Knows no
+upload's name is a digest of its run, its number and its requests, so that a server can be asked for it. Knows no
 network, and nothing about what a request says.
 """
 
@@ -34,7 +34,7 @@ MAY_COST = (UPLOADED, CREATED, LOST, GIVEN_UP)
 
 
 @dataclass(slots=True)
-class Shard:
+class Upload:
     """One file of requests, and the batch that answers it."""
 
     name: str
@@ -73,12 +73,12 @@ class Bought:
 
 
 class Ledger:
-    """All shards of one run, in the order of their intents."""
+    """All uploads of one run, in the order of their intents."""
 
     def __init__(self, directory: Path) -> None:
         """Read what there is; nothing is written. Raises DamageError and DiskError as a journal does."""
         self.directory = directory
-        self.shards: dict[str, Shard] = {}
+        self.uploads: dict[str, Upload] = {}
         self.bought = Bought()
         self.run = ""
         names = [path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii()]
@@ -90,43 +90,43 @@ class Ledger:
         self._appender = Appender(directory, paths)
 
     @property
-    def open(self) -> list[Shard]:
+    def open(self) -> list[Upload]:
         """Those that may still bring answers."""
-        return [shard for shard in self.shards.values() if shard.state not in CLOSED]
+        return [upload for upload in self.uploads.values() if upload.state not in CLOSED]
 
     @property
     def doubt(self) -> Doubt:
         """What may have been billed, or will be, and has brought no answer yet."""
         found = Doubt(self.bought.doubt.requests, self.bought.doubt.prompt_tokens, self.bought.doubt.completion_tokens)
-        for shard in self.shards.values():
-            if shard.state in MAY_COST:
-                found.add(shard.requests, shard.prompt_tokens, shard.completion_tokens)
+        for upload in self.uploads.values():
+            if upload.state in MAY_COST:
+                found.add(upload.requests, upload.prompt_tokens, upload.completion_tokens)
         return found
 
     def to_json(self) -> dict[str, Any]:
         """What a manifest's history says; nothing where there were no batches."""
-        if not self.shards:
+        if not self.uploads:
             return {}
-        states = [shard.state for shard in self.shards.values()]
+        states = [upload.state for upload in self.uploads.values()]
         told = {
             "answers": self.bought.answers,
             "done": states.count(DONE),
             "open": len(self.open),
-            "open_requests": sum(shard.requests for shard in self.open),
+            "open_requests": sum(upload.requests for upload in self.open),
             "lost": states.count(LOST),
             "given_up": states.count(GIVEN_UP),
             "odd": dict(sorted(self.bought.odd.items())),
         }
         return {"batches": told}
 
-    def add(self, shard: Shard) -> None:
-        """Record the intent to submit a shard, whose files are on disk. Raises DiskError."""
-        about = {"role": shard.role, "url": shard.url, "n": shard.requests, "account": shard.account}
-        self._record(INTENT, shard.name, (shard.prompt_tokens, shard.completion_tokens, 0), about)
+    def add(self, upload: Upload) -> None:
+        """Record the intent to submit an upload, whose files are on disk. Raises DiskError."""
+        about = {"role": upload.role, "url": upload.url, "n": upload.requests, "account": upload.account}
+        self._record(INTENT, upload.name, (upload.prompt_tokens, upload.completion_tokens, 0), about)
 
-    def advance(self, shard: Shard, state: bytes, usage: Usage = (0, 0, 0), **facts: Any) -> None:
-        """Record that a shard is a step further. Raises DiskError."""
-        self._record(state, shard.name, usage, facts)
+    def advance(self, upload: Upload, state: bytes, usage: Usage = (0, 0, 0), **facts: Any) -> None:
+        """Record that an upload is a step further. Raises DiskError."""
+        self._record(state, upload.name, usage, facts)
 
     def _record(self, state: bytes, name: str, usage: Usage, facts: dict[str, Any]) -> None:
         line = segments.frame(state, name, self.run, usage, orjson.dumps(facts))
@@ -136,22 +136,22 @@ class Ledger:
         except OSError as error:
             raise disk_error(error, self.directory) from error
         self._apply(state, name, self.run, usage, orjson.loads(orjson.dumps(facts)))
-        self.shards[name].fresh = True
+        self.uploads[name].fresh = True
 
     def _apply(self, state: bytes, name: str, run: str, usage: Usage, facts: dict[str, Any]) -> None:
         self.run = run
         if state == INTENT:
             account = facts.get("account", "")
-            self.shards[name] = Shard(name, facts["role"], facts["url"], facts["n"], *usage[:2], account=account)
+            self.uploads[name] = Upload(name, facts["role"], facts["url"], facts["n"], *usage[:2], account=account)
             return
-        shard = self.shards[name]
-        shard.state, shard.fresh = state, False
-        shard.file, shard.batch = facts.get("file", shard.file), facts.get("batch", shard.batch)
+        upload = self.uploads[name]
+        upload.state, upload.fresh = state, False
+        upload.file, upload.batch = facts.get("file", upload.file), facts.get("batch", upload.batch)
         if state == DONE:
             bought = self.bought
             bought.answers += facts["answers"]
-            before = bought.usage.get(shard.account, (0, 0, 0))
-            bought.usage[shard.account] = before[0] + usage[0], before[1] + usage[1], before[2] + usage[2]
+            before = bought.usage.get(upload.account, (0, 0, 0))
+            bought.usage[upload.account] = before[0] + usage[0], before[1] + usage[1], before[2] + usage[2]
             bought.doubt.add(*facts["doubt"])
             for what, count in facts["odd"].items():
                 bought.odd[what] = bought.odd.get(what, 0) + count

@@ -23,7 +23,7 @@ from distill_data.teachers.protocol import Profile
 
 WINDOW = "24h"
 """The only time frame that there is."""
-RUN, SHARD = "distill_data_run", "distill_data_shard"
+RUN, UPLOAD = "distill_data_run", "distill_data_upload"
 """Keys of a batch's metadata."""
 PAGE = 100
 LONG = 64 * 2**20
@@ -84,12 +84,12 @@ class BatchEndpoint:
         )
         return _read_batch(made)
 
-    async def find_batch(self, file: str, shard: str) -> Batch | None:
-        """The batch of this shard, by its metadata or by its file, since not every server keeps metadata."""
+    async def find_batch(self, file: str, upload: str) -> Batch | None:
+        """The batch of this upload, by its metadata or by its file, since not every server keeps metadata."""
         async for each in self._list("batches"):
             metadata = each.get("metadata")
-            told = metadata.get(SHARD) if isinstance(metadata, dict) else None
-            if told == shard or each.get("input_file_id") == file:
+            told = metadata.get(UPLOAD) if isinstance(metadata, dict) else None
+            if told == upload or each.get("input_file_id") == file:
                 return _read_batch(each)
         return None
 

@@ -85,8 +85,8 @@ def test_what_stands_in_a_batch_and_its_metadata(server: Server) -> None:
     lines = server.requests("batch_1")
     assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
     assert {len(line["custom_id"]) for line in lines} == {64}
-    shard = server.batches["batch_1"]["metadata"]["distill_data_shard"]
-    assert server.files["file-1"][0] == f"{shard}.jsonl"
+    upload = server.batches["batch_1"]["metadata"]["distill_data_upload"]
+    assert server.files["file-1"][0] == f"{upload}.jsonl"
     assert len(server.batches["batch_1"]["metadata"]["distill_data_run"]) == 16
     keys = {json.loads(line)["k"] for line in Path("o.run/journal/000001.jsonl").read_bytes().split(b"\n") if line}
     assert keys == {line["custom_id"] for line in lines}

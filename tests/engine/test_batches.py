@@ -9,30 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_data.engine.batch_output import read_line
-from distill_data.engine.batches import CREATED, DONE, GIVEN_UP, UPLOADED, Ledger, Shard
+from distill_data.engine.batches import CREATED, DONE, GIVEN_UP, UPLOADED, Ledger, Upload
 from distill_data.errors import DamageError
 
 
 def written(directory: Path) -> tuple[Path, list[tuple[bytes, ...]]]:
-    """A ledger's file, and the states of its two shards after each record."""
+    """A ledger's file, and the states of its two uploads after each record."""
     ledger, states = Ledger(directory), [()]
     first, second = (
-        Shard(letter * 64, "teacher", "/v1/chat/completions", 3, 30, 60, account="openai/x") for letter in "ab"
+        Upload(letter * 64, "teacher", "/v1/chat/completions", 3, 30, 60, account="openai/x") for letter in "ab"
     )
 
     def note() -> None:
-        states.append(tuple(shard.state for shard in ledger.shards.values()))
+        states.append(tuple(upload.state for upload in ledger.uploads.values()))
 
     ledger.add(first)
     note()
     for state, facts in ((UPLOADED, {"file": "f"}), (CREATED, {"batch": "b"})):
-        ledger.advance(ledger.shards["a" * 64], state, **facts)
+        ledger.advance(ledger.uploads["a" * 64], state, **facts)
         note()
     ledger.add(second)
     note()
-    ledger.advance(ledger.shards["a" * 64], DONE, (5, 7, 1), answers=2, failed=1, doubt=[1, 10, 20], odd={"missing": 1})
+    ledger.advance(
+        ledger.uploads["a" * 64], DONE, (5, 7, 1), answers=2, failed=1, doubt=[1, 10, 20], odd={"missing": 1}
+    )
     note()
-    ledger.advance(ledger.shards["b" * 64], GIVEN_UP)
+    ledger.advance(ledger.uploads["b" * 64], GIVEN_UP)
     note()
     ledger.close()
     return directory / "000001.jsonl", states
@@ -41,7 +43,7 @@ def written(directory: Path) -> tuple[Path, list[tuple[bytes, ...]]]:
 def test_a_ledger_tells_what_is_open_bought_and_in_doubt(tmp_path: Path) -> None:
     written(tmp_path / "batch")
     ledger = Ledger(tmp_path / "batch")
-    first = ledger.shards["a" * 64]
+    first = ledger.uploads["a" * 64]
     assert (first.file, first.batch, first.requests, first.fresh) == ("f", "b", 3, False)
     assert (ledger.open, ledger.bought.answers, ledger.bought.usage) == ([], 2, {"openai/x": (5, 7, 1)})
     assert (ledger.doubt.requests, ledger.doubt.prompt_tokens, ledger.doubt.completion_tokens) == (4, 40, 80)
@@ -56,7 +58,7 @@ def test_a_ledger_cut_anywhere_is_what_it_was_before(tmp_path: Path) -> None:
     for end in range(0, len(whole), 3):
         path.write_bytes(whole[:end])
         found = Ledger(path.parent)
-        assert tuple(shard.state for shard in found.shards.values()) == states[whole[:end].count(b"\n")]
+        assert tuple(upload.state for upload in found.uploads.values()) == states[whole[:end].count(b"\n")]
 
 
 def test_a_torn_record_is_followed_by_a_new_file(tmp_path: Path) -> None:
@@ -64,10 +66,10 @@ def test_a_torn_record_is_followed_by_a_new_file(tmp_path: Path) -> None:
     torn = path.read_bytes()[:-9]
     path.write_bytes(torn)
     again = Ledger(path.parent)
-    again.advance(again.shards["b" * 64], UPLOADED, file="g")
+    again.advance(again.uploads["b" * 64], UPLOADED, file="g")
     again.close()
     assert path.read_bytes() == torn
-    assert Ledger(path.parent).shards["b" * 64].file == "g"
+    assert Ledger(path.parent).uploads["b" * 64].file == "g"
 
 
 def test_a_ledger_that_is_harmed_is_not_believed(tmp_path: Path) -> None:
