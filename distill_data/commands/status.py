@@ -38,7 +38,7 @@ def status(output: str, run: Path | None = None) -> Summary:
     if stopped is not None:
         finished = None
     manifest = finished or stopped
-    if not facts and cuts_of(path):
+    if cuts_of(path) and (not facts or "shards" in (manifest or {}).get("history", {})):
         return _of_shards(path, finished)
     if manifest is None and not facts:
         raise UsageError(f"{output}: there is no such output, and no run at {directory.path}.")

@@ -596,6 +596,16 @@ def test_answers_of_batches_cost_half_and_the_sums_hold_over_invocations(server:
     assert done.history["cost_in_doubt"] == 0
 
 
+def test_what_batches_brought_keeps_its_price_when_another_model_goes_on(server: Server) -> None:
+    Path("distill.toml").write_text(
+        PRICED + PRICED.replace("big", "small").replace("1000.0", "1.0").replace("/m", "/n")
+    )
+    run(server, teachers=("big",), limit=4)
+    done = run(server, teachers=("small",), limit=6, lane="online", accept_drift=True)
+    each = (7 + 9) * 1e-6
+    assert done.history["cost"] == pytest.approx(4 * 1000 * each / 2 + 6 * each)
+
+
 @pytest.mark.slow
 def test_what_an_open_batch_may_cost_is_in_doubt_until_it_is_fetched(server: Server) -> None:
     Path("distill.toml").write_text(PRICED)

@@ -149,6 +149,21 @@ def test_a_pilot_of_what_works_in_rounds_is_the_beginning_of_the_run(tmp_path: P
     assert len(asked) >= 0.8 * forecast["whole"]["requests"]["expected"]
 
 
+@pytest.mark.slow
+def test_shards_take_along_what_a_pilot_paid(tmp_path: Path, config: Path, out: Output) -> None:
+    seeds = write_seeds(tmp_path / "seeds.jsonl", marked(12))
+    with serve(uneven) as provider:
+        job: list[str | Path] = ["label", seeds, "-r", "answer", "-t", "big", "--config", config]
+        job += ["--base-url", provider.url, "-o", out.path]
+        run(*job, "--pilot", "4").ended(0)
+        paid = provider.bill(PRICE)
+        assert f"--reuse {out.run}" in run(*job, "--shards", "2").ended(5).err.replace("\n", " ")
+        run(*job, "--shards", "2", "--reuse", out.run).ended(0)
+        assert len(provider.ledger) == 12 and not out.partial.path.exists()
+        told = json.loads(run("status", out.path, "--json").ended(0).out)
+        assert told["cost"] == out.manifest()["history"]["cost"] == pytest.approx(provider.bill(PRICE) - paid, rel=1e-9)
+
+
 def test_a_pilot_is_no_dry_run(tmp_path: Path, out: Output) -> None:
     for other in ({"dry_run": True}, {"replay": tmp_path}, {"lane": "batch"}, {"shards": 2}):
         with pytest.raises(UsageError, match="--pilot"):
