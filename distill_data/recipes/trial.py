@@ -20,8 +20,8 @@ WALL_SECONDS = 60.0
 """Much more than the CPU seconds, because a machine may be busy; a template has no way to wait."""
 BYTES = 1 << 30
 """Memory beyond what this process has already."""
-OUT_OF_MEMORY = 77
-"""An exit status that nothing else gives."""
+SURVIVED, NO_MEMORY = b"survived", b"memory"
+"""What the child says at the end, if it comes to it."""
 
 
 def on_trial(work: Callable[[], object], name: str) -> None:
@@ -37,38 +37,43 @@ def on_trial(work: Callable[[], object], name: str) -> None:
     ours, theirs = os.pipe()  # the child holds the other end: it closes when the child ends, however that comes
     child = os.fork()
     if child == 0:
-        _do(work)
+        _do(work, theirs)
     os.close(theirs)
-    status = None
+    said = b"late"
     try:
-        ended, _, _ = select.select([ours], [], [], WALL_SECONDS)
-        if ended:
-            status = os.waitpid(child, 0)[1]
+        waiting = select.poll()
+        waiting.register(ours, select.POLLIN)
+        if waiting.poll(WALL_SECONDS * 1000):
+            said = os.read(ours, 8)
     finally:
         os.close(ours)
-        if status is None:
+        if said == b"late":
             os.kill(child, signal.SIGKILL)
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored, nobody has to wait
             os.waitpid(child, 0)
-    problem = "took too long" if status is None else _problem(status)
-    if problem:
+    if said != SURVIVED:
+        problem = "took too much memory" if said == NO_MEMORY else "took too long, or crashed"
         raise RecipeError(
             f"{name}: reading and rendering it {problem}, so it is not used. The limits are {CPU_SECONDS} CPU-seconds "
             f"and {BYTES >> 20} MiB; shorten its loops and what it writes out, or check where it comes from."
         )
 
 
-def _do(work: Callable[[], object]) -> None:
+def _do(work: Callable[[], object], tell: int) -> None:
     """In the child. Does not return, whatever happens: two processes would go on where one was meant to."""
-    status = 0
+    said = SURVIVED
     try:
         _limit()
         work()
     except MemoryError:
-        status = OUT_OF_MEMORY
+        said = NO_MEMORY
     except RecipeError as error:
-        status = OUT_OF_MEMORY if isinstance(error.__context__, MemoryError) else 0
-    finally:
-        os._exit(status)  # what is raised is raised again in the parent
+        said = NO_MEMORY if isinstance(error.__context__, MemoryError) else SURVIVED
+    finally:  # whatever else is raised is raised again in the parent
+        try:
+            os.write(tell, said)
+        finally:
+            os._exit(0)
 
 
 def _limit() -> None:
@@ -86,12 +91,3 @@ def _limit() -> None:
         hard = resource.getrlimit(what)[1]
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (least, hard))
-
-
-def _problem(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    if code == OUT_OF_MEMORY:
-        return "took too much memory"
-    if code == -signal.SIGXCPU:
-        return "took too long"
-    return "" if code == 0 else f"ended a process by {signal.Signals(-code).name}" if code < 0 else f"ended in {code}"

@@ -224,8 +224,8 @@ def crash() -> None:
         pytest.param(lambda: [b"x" * (1 << 20) for _ in range(3000)], {}, "too much memory", marks=pytest.mark.slow),
         pytest.param(forever, {"CPU_SECONDS": 1}, "took too long", marks=pytest.mark.slow),
         (lambda: time.sleep(60), {"WALL_SECONDS": 0.2}, "took too long"),
-        (crash, {}, "ended a process by SIGKILL"),
-        (lambda: os._exit(3), {}, "ended in 3"),
+        (crash, {}, "took too long, or crashed"),
+        (lambda: os._exit(3), {}, "took too long, or crashed"),
     ],
     ids=["at once", "bit by bit", "time", "waiting", "a crash", "an exit"],
 )
@@ -248,6 +248,16 @@ def test_what_a_child_says_and_raises_is_not_heard(capfd: pytest.CaptureFixture[
 
     on_trial(work, "x")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_program_that_waits_for_no_child_is_served_too() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        on_trial(lambda: None, "x")
+        with pytest.raises(RecipeError, match="took too much memory"):
+            on_trial(lambda: bytearray(3 << 30), "x")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_a_file_without_an_end_is_refused() -> None:

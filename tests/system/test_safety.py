@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import ssl
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from distill_data.recipes import trial
+from distill_data.recipes.sandbox import Rendering
 from tests.system.command import Output, label, run
 from tests.system.echoes import Echoes, completion, echoing
 from tests.system.every_command import FRONT, Ended, asking, forked, write_seeds
@@ -108,6 +110,22 @@ def test_a_recipe_that_eats_time_is_stopped_in_a_child(command: str, echoes: Ech
     ended = forked(args if command == "label" else (command, "stranger.jinja"), place, before=little_time)
     assert ended.code == 2
     assert b"stranger.jinja: reading and rendering it took too long" in ended.out + ended.err
+    assert echoes.ledger() == []
+
+
+def no_bounds() -> None:
+    """As if somebody found a way around what a render may spend."""
+    little_time()
+    Rendering.steps = 1 << 60
+
+
+@pytest.mark.slow
+def test_the_first_row_is_tried_in_a_child_too(echoes: Echoes, place: Path) -> None:
+    loops = "".join("{% for " + name + " in row.xs|default([1]) %}" for name in "abcd") + "x" + "{% endfor %}" * 4
+    (place / "stranger.jinja").write_text(FRONT + loops)
+    (place / "seeds.jsonl").write_text(json.dumps({"instruction": "x", "xs": list(range(1000))}) + "\n")
+    ended = forked(asking("label", echoes.url("ok"), "-r", "./stranger.jinja"), place, before=no_bounds)
+    refused(ended, "stranger.jinja: reading and rendering it took too long")
     assert echoes.ledger() == []
 
 
