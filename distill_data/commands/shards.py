@@ -17,6 +17,8 @@ from typing import Any
 
 from distill_data.commands.options import Options
 from distill_data.data.shard import Shard
+from distill_data.engine.batches import Ledger
+from distill_data.engine.rundir import RunDirectory
 from distill_data.errors import DriftError
 from distill_data.teachers.protocol import Profile
 
@@ -88,7 +90,7 @@ def shard_facts(output: Path, shard: Shard, kinds: Mapping[str, Path]) -> dict[s
 
 
 def join_histories(histories: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The shards' histories as one: sums, unknown where one is, the longest time, and tables that all share."""
+    """The shards' histories as one: sums, unknown where one is, the longest time, and the prices that all have."""
     united: dict[str, Any] = {}
     for name in dict.fromkeys(name for history in histories for name in history):
         told: list[Any] = [history[name] for history in histories if name in history]
@@ -96,8 +98,10 @@ def join_histories(histories: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             united[name] = None
         elif all(type(each) in (int, float) for each in told):
             united[name] = max(told) if name == "seconds" else sum(told)
-        elif all(isinstance(each, Mapping) and each == told[0] for each in told):
+        elif name == "prices":
             united[name] = told[0]
+        elif all(isinstance(each, Mapping) for each in told):
+            united[name] = join_histories(told)
     return united
 
 
@@ -113,6 +117,12 @@ def refuse_other_cut(output: Path, options: Options) -> None:
     for run in runs:
         found = _NAME.fullmatch(run.name) if run.parent == folder_of(output) else None
         cut = int(found[2]) if found else 0
+        if cut != mine and Ledger(RunDirectory(run).batches).open:
+            how = f"as one of {cut} shards" if cut else "without --shard and --shards"
+            raise DriftError(
+                f"{run}: batches of the same output are open, and what is in them would be bought again. Fetch them "
+                f"first, {how}, or give --accept-drift."
+            )
         if cut != mine and run.resolve() not in taken and any((run / "journal").glob("*.jsonl")):
             others.append(run)
     if not others:
