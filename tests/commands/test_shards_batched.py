@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -48,10 +49,16 @@ def test_batches_of_shards_give_the_bytes_of_one_online_run(server: Server) -> N
 
 
 def test_an_open_batch_is_not_bought_again_by_another_cut(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def stop(work: Coroutine[Any, Any, None], _: Ledger) -> Interrupted:
-        work.close()
+    async def stop(work: Coroutine[Any, Any, None], ledger: Ledger) -> Interrupted:
+        task = asyncio.ensure_future(work)
+        while not server.created:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        assert ledger.open
         return Interrupted("Stopped by SIGINT.", signal.SIGINT)
 
+    server.polls = 60  # more than it takes to be stopped
     with monkeypatch.context() as patch:
         patch.setattr(batched, "_until_signal", stop)
         assert run(server, "o.jsonl", Shard(1, 2)).exit_code == 130
@@ -59,3 +66,4 @@ def test_an_open_batch_is_not_bought_again_by_another_cut(server: Server, monkey
         with pytest.raises(DriftError, match=r"batches of the same output are open.* as one of 2 shards"):
             run(server, "o.jsonl", other)
     assert run(server, "o.jsonl", Shard(1, 2)).exit_code == 0
+    assert set(server.paid.values()) == {1}
