@@ -52,7 +52,7 @@ def replies_of(run: Path, owner: str = "") -> Iterator[Reply]:
                 if (not owner or line[_OWNER] == wanted) and segments.intact(line):
                     head = segments.head_of(line)
                     key = line[_KEY].decode("ascii")
-                    yield Reply(head.owner, head.failed, head.usage, segments.body_of(line, key) or b"")
+                    yield Reply(segments.owner_of(line), head.failed, head.usage, segments.body_of(line, key) or b"")
         except OSError:
             return
 

@@ -16,8 +16,10 @@ import asyncio
 import json
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -110,13 +112,10 @@ class Journal:
         self.directory = directory
         self.blobs = directory.with_name("blobs")
         self.totals = Totals()
-        self.owned: dict[int, int] = {}
-        """Answers found on disk at the start, by their item."""
-        self._index: dict[int, int] = {}
-        self._failures: dict[int, int] = {}
-        self._readers: dict[int, int] = {}
+        self._index, self._failures, self._readers = dict[int, int](), dict[int, int](), dict[int, int]()
         names = [path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii()]
         self._segments = sorted(names, key=lambda path: int(path.stem))
+        self._found = len(self._segments)
         waiting: dict[int, list[int]] = {}
         for number, segment in enumerate(self._segments):
             try:
@@ -126,8 +125,7 @@ class Journal:
         for count, prompt_tokens, completion_tokens in waiting.values():
             self.totals.doubt.add(count, count * prompt_tokens, count * completion_tokens)
         self._appender = Appender(directory, self._segments)
-        self._notes: list[Pending] = []
-        self._queue: list[Pending] = []
+        self._notes, self._queue = list[Pending](), list[Pending]()
         self._flight: Flight | None = None
         self._gathering: asyncio.AbstractEventLoop | None = None
         self._crowded = False  # the last batch held several lines
@@ -159,9 +157,6 @@ class Journal:
                 )
             head = segments.head_of(line)
             if not head.failed:
-                if head.key not in self._index:
-                    owner = int(head.owner, 16)
-                    self.owned[owner] = self.owned.get(owner, 0) + 1
                 answered.append(head.key)
             self._admit(head.key, None if head.failed else head.usage, segments.pack(number, offset))
         return answered
@@ -174,6 +169,11 @@ class Journal:
         if self._index.setdefault(key, place) != place:
             self.totals.bought_twice += 1
         self.totals.add(usage)
+
+    @cached_property
+    def owned(self) -> Mapping[int, int]:
+        """Answers found on disk at the start, by their item. Read once more, by the few who want to know."""
+        return segments.count_owners(self._segments[: self._found], self._index)
 
     def find(self, key: str) -> Entry | None:
         """The answer to a key, or None."""
@@ -195,7 +195,7 @@ class Journal:
         if not segments.intact(line):
             raise DamageError(f"{self._segments[number]}: the line at byte {offset} changed while the run was open.")
         body = segments.body_of(line, key)
-        return None if body is None else Entry(segments.head_of(line).owner, body, self.blobs)
+        return None if body is None else Entry(segments.owner_of(line), body, self.blobs)
 
     def _reader(self, number: int) -> int:
         fd = self._readers.get(number)

@@ -13,7 +13,7 @@ import os
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ OK, ERR = b"ok", b"er"
 FIRST_READ = 4096
 SECTOR = 512
 _KEY = slice(6, 70)
+_SHORT = slice(6, 21)
 _TYPE = slice(77, 79)
 _OWNER = slice(86, 102)
 _USAGE = 109
@@ -30,11 +31,10 @@ _SEAM = re.compile(rb',"c":"([0-9a-f]{8})"\}.\{"k":"', re.DOTALL)
 
 
 class Line(NamedTuple):
-    """What stands in a line's head. The body is taken out by `body_of`, when somebody wants it."""
+    """What an index keeps of a line's head. Owner and body are taken out when somebody wants them."""
 
     key: int
     """The beginning of the request's key, as `short_key` gives it."""
-    owner: str
     failed: bool
     usage: tuple[int, int, int]
 
@@ -91,7 +91,17 @@ def head_of(line: bytes) -> Line:
     """The head of an intact line."""
     prompt, completion, cached = line[_USAGE : line.index(b"]", _USAGE)].split(b",")
     usage = (int(prompt), int(completion), int(cached))
-    return Line(int(line[_KEY][:15], 16), line[_OWNER].decode("ascii"), line[_TYPE] == ERR, usage)
+    return Line(key_of(line), line[_TYPE] == ERR, usage)
+
+
+def key_of(line: bytes) -> int:
+    """The beginning of an intact line's key."""
+    return int(line[_SHORT], 16)
+
+
+def owner_of(line: bytes) -> str:
+    """The item that an intact line belongs to."""
+    return line[_OWNER].decode("ascii")
 
 
 def body_of(line: bytes, key: str) -> bytes | None:
@@ -119,15 +129,25 @@ def unpack(place: int) -> tuple[int, int]:
     return place >> 40, place & (1 << 40) - 1
 
 
+def count_owners(paths: Sequence[Path], index: Mapping[int, int]) -> Counter[int]:
+    """How many of the lines that an index leads to belong to each item, in segments numbered from 0."""
+    owned: Counter[int] = Counter()
+    for number, path in enumerate(paths):
+        for offset, line, _ in read_lines(path):
+            if intact(line) and index.get(key_of(line)) == pack(number, offset):
+                owned[int(owner_of(line), 16)] += 1
+    return owned
+
+
 def line_at(fd: int, offset: int) -> bytes:
     """The line that begins at an offset."""
     line = os.pread(fd, FIRST_READ, offset)
-    while b"\n" not in line:
+    while not (end := line.find(b"\n") + 1):
         more = os.pread(fd, 16 * FIRST_READ, offset + len(line))
         if not more:
             return line
         line += more
-    return line[: line.index(b"\n") + 1]
+    return line[:end]
 
 
 def sent_line(key: str, prompt_tokens: int, completion_tokens: int) -> bytes:
