@@ -104,14 +104,20 @@ def assembled(pieces: Iterable[str]) -> str:
     parts = list(pieces)
     if sum(map(len, parts)) > CHARACTERS:
         raise too_long()
-    forwards = range(len(parts))
-    for order, trimmed in ((forwards, after_blank_lines), (reversed(forwards), before_blank_lines)):
-        for index in order:
-            if not isinstance(parts[index], Value):
-                parts[index] = trimmed(parts[index])
-            if parts[index]:
-                break
+    _trim(parts, after_blank_lines)
+    parts.reverse()
+    _trim(parts, before_blank_lines)
+    parts.reverse()
     return "".join(parts)
+
+
+def _trim(parts: list[str], trimmed: Callable[[str], str]) -> None:
+    """Trim what stands first, up to the first that is left or came from a value."""
+    for index, part in enumerate(parts):
+        if part and not isinstance(part, Value):
+            part = parts[index] = trimmed(part)  # noqa: PLW2901
+        if part:
+            return
 
 
 def after_blank_lines(text: str) -> str:

@@ -50,17 +50,18 @@ def read_answer(body: bytes) -> Answer:
         raise BadReply("bad-shape", "the choice has no message")
     text, reasoning, finish = _read_message(message, choice.get("finish_reason"))
     usage = _table(data.get("usage"))
+    details = usage.get("prompt_tokens_details")
     model = data.get("model")
     return Answer(
-        text=text,
-        reasoning=encodable(reasoning),
-        finish=encodable(finish),
-        model=encodable(model) if isinstance(model, str) else "",
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_count(_table(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        logprobs=choice.get("logprobs"),
-        feature=_table(data.get("feature")) or None if data.get("object") == "feature" else None,
+        text,
+        encodable(reasoning),
+        encodable(finish),
+        encodable(model) if isinstance(model, str) else "",
+        _count(usage.get("prompt_tokens")),
+        _count(usage.get("completion_tokens")),
+        _count(_table(details).get("cached_tokens")) if details else 0,
+        choice.get("logprobs"),
+        _table(data.get("feature")) or None if data.get("object") == "feature" else None,
     )
 
 
@@ -130,9 +131,10 @@ def _read_message(message: dict[str, Any], said: Any) -> tuple[str, str, str]:
     if message.get("tool_calls"):
         finish = "tool_calls"
     for name in ("reasoning_content", "reasoning"):
-        if isinstance(message.get(name), str) and message[name]:
-            return text, message[name], finish
-    if text.lstrip().startswith("<think>"):
+        thought = message.get(name)
+        if thought and isinstance(thought, str):
+            return text, thought, finish
+    if "<think>" in text and text.lstrip().startswith("<think>"):
         return _cut_thinking(text, finish)
     return text, "", finish
 
