@@ -50,6 +50,8 @@ class Sender:
     settled: asyncio.Event | None = None
     """Made by who waits for a reserve to be given back; set, and taken away, when one is."""
     draw: Callable[[], float] = random.random
+    landing: int = 0
+    """Answers that are here and not yet on disk."""
     blobs: Blobs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,21 +88,17 @@ class Sender:
                 await self._wait(backoff(len(tries) - 1, verdict.floor, self.draw()), awaken)
 
     async def _attempt(self, call: Call) -> Answer | Verdict:
-        """One sending, from the limiter to the journal."""
-        limiter, expected = call.seat.limiter, call.prompt_tokens + call.completion_tokens
+        """One sending, from the limiter to the journal.
+
+        A reply frees its place at the server, except where as many as the limit are on their way to the disk already:
+        a disk that hangs must not be outrun.
+        """
+        limiter, expected, inside = call.seat.limiter, call.prompt_tokens + call.completion_tokens, True
         entered = await limiter.enter(expected)
         if call.posts > 1:
             limiter.charge(call.posts - 1)
         try:
-            cost = call.cost
-            while not self._reserve(call, expected):
-                self.settled = self.settled or asyncio.Event()
-                await self.settled.wait()
-            await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
-            if self.stopping is not None:
-                self.journal.note_unpaid(call.key)
-                self._settle(expected, cost, 0, 0.0)
-                raise Stopped
+            await self._depart(call, expected)
             outcome: Verdict | Answer
             try:
                 reply = await call.seat.teacher.send(call.body)
@@ -111,16 +109,32 @@ class Sender:
                 self._doubt(call)
                 raise
             if isinstance(outcome, Verdict):
-                self._settle_unanswered(call, outcome, expected, cost)
+                self._settle_unanswered(call, outcome, expected, call.cost)
                 return outcome
             limiter.succeeded(reply.headers, entered)
+            self.succeeded.add(call.role)
+            if self.landing < limiter.limit:
+                inside = False
+                limiter.leave()
             return await self._keep(call, reply, outcome, expected)
         except Unwanted:
             limiter.charge(-call.posts)
             limiter.correct(expected, 0)
             raise
         finally:
-            limiter.leave()
+            if inside:
+                limiter.leave()
+
+    async def _depart(self, call: Call, expected: int) -> None:
+        """Reserve, and say that it leaves. Raises Stopped and Unwanted where it must not."""
+        while not self._reserve(call, expected):
+            self.settled = self.settled or asyncio.Event()
+            await self.settled.wait()
+        await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)
+        if self.stopping is not None:
+            self.journal.note_unpaid(call.key)
+            self._settle(expected, call.cost, 0, 0.0)
+            raise Stopped
 
     async def _keep(self, call: Call, reply: Reply, answer: Answer, expected: int) -> Answer:
         """Settle and count an answer, and bring it to the disk. Raises DiskError."""
@@ -128,6 +142,7 @@ class Sender:
         used = answer.prompt_tokens + answer.completion_tokens
         call.seat.limiter.correct(expected, used)
         self._settle(expected, call.cost, used, cost_of(call.seat.price, usage))
+        self.landing += 1
         try:
             if reply.blob:
                 reply, answer = await self._keep_blob(reply, answer)
@@ -135,7 +150,8 @@ class Sender:
         except (DiskError, MemoryError):
             self._doubt(call)
             raise
-        self.succeeded.add(call.role)
+        finally:
+            self.landing -= 1
         self.tally.add(usage, call.role)
         return answer
 

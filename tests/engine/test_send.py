@@ -489,14 +489,14 @@ def break_disk(monkeypatch: pytest.MonkeyPatch, start: bytes, code: int) -> None
 @pytest.mark.parametrize(
     ("reply", "start", "sendings", "doubt"),
     [
-        (good(), b'{"k":', {1}, 1),  # paid and lost: the disk can't keep the answer
+        (good(), b'{"k":', {1, 2}, None),  # paid and lost: the disk can't keep them; one may be on its way meanwhile
         (error(400), b'{"k":', {1, 2, 3}, 0),  # the others may leave before the disk says so
         (good(), b"S ", {0}, 0),
         (error(500), b"E ", {1}, 1),
     ],
 )
 def test_a_disk_that_fails_stops_the_run_and_never_reaches_a_method(
-    shop: Open, monkeypatch: pytest.MonkeyPatch, reply: Reply, start: bytes, sendings: set[int], doubt: int
+    shop: Open, monkeypatch: pytest.MonkeyPatch, reply: Reply, start: bytes, sendings: set[int], doubt: int | None
 ) -> None:
     made = shop(reply, width=1)
 
@@ -508,6 +508,7 @@ def test_a_disk_that_fails_stops_the_run_and_never_reaches_a_method(
     asyncio.run(main())
     assert isinstance(made.sender.stopping, DiskError) and "Input/output error" in str(made.sender.stopping)
     assert len(made.teacher.bodies) in sendings
+    doubt = len(made.teacher.bodies) if doubt is None else doubt
     assert made.seat.limiter.in_flight == 0
     assert doubt_on_disk(made).requests == doubt
     if start != b"E ":
