@@ -115,7 +115,7 @@ def _trim(parts: list[str], trimmed: Callable[[str], str]) -> None:
     """Trim what stands first, up to the first that is left or came from a value."""
     for index, part in enumerate(parts):
         if part and not isinstance(part, Value):
-            part = parts[index] = trimmed(part)  # noqa: PLW2901
+            part = parts[index] = trimmed(part)
         if part:
             return
 
