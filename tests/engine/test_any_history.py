@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -34,7 +34,14 @@ from tests.system.command import write_seeds
 
 ROWS = [f"row-{number}" for number in range(5)] + ["row-refuse1", "row-refuse2"]
 CONCURRENCY = 3
-EXAMPLES = int(os.environ.get("DISTILL_HISTORIES", "60"))
+MANY = int(os.environ.get("DISTILL_HISTORIES", "0"))
+HISTORIES = settings(
+    max_examples=MANY or 60,
+    stateful_step_count=15,
+    deadline=None,
+    # To make a failure small takes minutes, which is time where somebody asked for many.
+    phases=[phase for phase in Phase if MANY or phase not in (Phase.shrink, Phase.explain)],
+)
 
 
 @dataclass(frozen=True)
@@ -215,4 +222,4 @@ def read_back(content: str) -> Asked:
 def test_any_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "scripted", "tests.engine.scripted_backend")
     monkeypatch.setattr(send, "backoff", lambda attempt, floor, draw: 0.0)
-    run_state_machine_as_test(History, settings=settings(max_examples=EXAMPLES, stateful_step_count=15, deadline=None))
+    run_state_machine_as_test(History, settings=HISTORIES)
