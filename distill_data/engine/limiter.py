@@ -114,7 +114,7 @@ class Limiter:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled() and turn.exception() is None:
-                self._put(1, tokens)
+                self.put(1, tokens)
                 self.in_flight -= 1
             self._wake(early=True)
             raise
@@ -214,9 +214,10 @@ class Limiter:
         if self.in_flight > self._peak:
             self._peak = self.in_flight
         if self._paced:
-            self._put(-1, -tokens)
+            self.put(-1, -tokens)
 
-    def _put(self, requests: int, tokens: int) -> None:
+    def put(self, requests: int, tokens: int) -> None:
+        """Give back what `enter` took of the buckets for a request that is not sent; take it where negative."""
         for bucket, amount in ((self._requests, requests), (self._tokens, tokens), (self._pace, requests)):
             if bucket is not None:
                 bucket.put(amount)

@@ -118,7 +118,8 @@ class Sender:
                 limiter.leave()
             return await self._keep(call, reply, outcome, expected)
         except Unwanted:
-            limiter.charge(-call.posts)
+            limiter.charge(1 - call.posts)
+            limiter.put(1, 0)
             limiter.correct(expected, 0)
             raise
         finally:

@@ -114,6 +114,30 @@ def test_refusals_take_away_what_the_server_did_not_hold_and_then_it_creeps() ->
     assert seen == sorted(seen)
 
 
+def test_what_is_given_back_does_not_use_up_the_pace() -> None:
+    clock = Clock()
+    made = Limiter(1000, clock=clock)
+    clock.now += 2.0
+    round_of_successes(made)
+    for _ in range(8):
+        made.refused(2.0)
+        made.leave()
+    made.in_flight, clock.now = 0, clock.now + 60.0
+
+    def pass_through(back: int) -> int:
+        """How many of a thousand are let in, where so much of each is given back."""
+        for count in range(1000):
+            if made._delay(1):
+                return count
+            assert passes_at_once(made)
+            made.put(back, 0)
+            made.leave()
+        return 1000
+
+    assert pass_through(1) == 1000
+    assert 0 < pass_through(0) < 1000
+
+
 def test_a_lone_refusal_among_few_answers_takes_one_and_then_nothing_for_a_window() -> None:
     clock = Clock()
     made = Limiter(40, clock=clock)

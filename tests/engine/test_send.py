@@ -566,3 +566,22 @@ def test_what_is_no_longer_wanted_when_its_turn_comes_is_not_sent(shop: Open) ->
     assert len(made.teacher.bodies) == made.sender.tally.bought == 2
     assert made.sender.stopping is None
     settled(made, tokens=24, doubt=0)
+
+
+def test_who_is_called_off_takes_no_part_of_the_pace(shop: Open) -> None:
+    """Half a minute's worth of requests and tokens that are not sent, before one that is."""
+    made = shop(good())
+
+    async def main() -> Answer:
+        limiter = Limiter(2, rpm=60.0, tpm=60.0 * (PROMPT + COMPLETION))
+        seat = dataclasses.replace(made.seat, limiter=limiter)
+        calls = [made.call(number)._replace(seat=seat, posts=1 + number % 2) for number in range(31)]
+        for call in calls[1:]:
+            with pytest.raises(Unwanted):
+                await made.sender.send(call._replace(wanted=lambda: False))
+        async with asyncio.timeout(5):
+            answer = await made.sender.send(calls[0])
+        assert limiter.in_flight == 0
+        return answer
+
+    assert asyncio.run(main()).text
