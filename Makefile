@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow mutations test-local test-data test-white-box test-reference test-browser test-ray check fix fixtures golden record gallery bench clean help
+.PHONY: run test test-slow mutations soak test-local test-data test-white-box test-reference test-browser test-ray check fix fixtures golden record gallery bench clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -33,6 +33,10 @@ test-slow: $(VENV)/.test ## run the tests that take more than a few seconds
 
 mutations: $(VENV)/.test ## change the engine in one place after the other; each time a test must fail
 	$(BIN)/python -m tests.mutations
+
+soak: $(VENV)/.test ## kill small jobs at every call and 200 times at random, and fail every call in every way
+	$(BIN)/python -m tests.crash.soak
+	DISTILL_SOAK=1 $(BIN)/python -m pytest -n 0 -m slow tests/system/test_nth_failure.py
 
 test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded teacher
 	$(BIN)/distill-data models pull smollm2

@@ -164,6 +164,10 @@ class Server:
         """Every request so far, as it arrived: n, path, digest, row (`row-N` in the body, or empty), status, body."""
         return [json.loads(line) for line in self.ledger_path.read_bytes().split(b"\n") if line]
 
+    def asked(self) -> int:
+        """How many requests arrived so far."""
+        return self.ledger_path.read_bytes().count(b"\n")
+
 
 @contextlib.contextmanager
 def serve(ways: str = "prompt_logprobs", *, latency: float = 0.0, ledger: Path | None = None) -> Iterator[Server]:

@@ -16,7 +16,8 @@ from typing import Any
 
 from distill_data.commands.job import Job
 from distill_data.commands.lanes import is_batched
-from distill_data.commands.running import Run, heard_signals, run_live
+from distill_data.commands.loop import signals_to
+from distill_data.commands.running import Run, run_live
 from distill_data.data.exchange import Answer
 from distill_data.engine.ask import Call, Miss, Parked
 from distill_data.engine.batch_input import Collector, Refusals, discard_files
@@ -237,18 +238,16 @@ def _url_of(body: bytes) -> str:
 
 async def _until_signal(work: Coroutine[Any, Any, None], ledger: Ledger) -> DistillError | None:
     """Let it run to its end, a signal or what stops a run; which of the latter it was."""
-    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
     heard: list[signal.Signals] = []
 
     def receive(number: signal.Signals) -> None:
         heard.append(number)
         task.cancel()
 
-    numbers = heard_signals()
-    for number in numbers:
-        loop.add_signal_handler(number, receive, number)
     try:
-        await task
+        with signals_to(receive):
+            await task
     except asyncio.CancelledError:
         if not heard:
             raise
@@ -257,7 +256,4 @@ async def _until_signal(work: Coroutine[Any, Any, None], ledger: Ledger) -> Dist
         return Interrupted(f"Stopped by {heard[0].name}.{there}", heard[0])
     except (TeacherError, DiskError) as error:
         return error
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
     return None

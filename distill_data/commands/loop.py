@@ -1,13 +1,18 @@
-"""The event loop of a command. Knows nothing about what runs in it."""
+"""The event loop of a command, and the signals that ask it to stop. Knows nothing about what runs in it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 from distill_data.errors import UsageError
+
+GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
+"""How long requests in flight may still land; those who send SIGTERM tend to kill after 30 seconds."""
 
 
 @contextlib.contextmanager
@@ -22,3 +27,22 @@ def one_loop() -> Iterator[asyncio.Runner]:
         from uvloop import new_event_loop as factory
     with asyncio.Runner(loop_factory=factory) as runner:
         yield runner
+
+
+@contextlib.contextmanager
+def signals_to(receive: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """For the length of a block, what asks to stop goes to `receive`; afterwards to whom it went before.
+
+    Elsewhere than in the main thread signals are somebody else's, and nohup wants one not heard.
+    """
+    loop, ours = asyncio.get_running_loop(), threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in GRACE_SECONDS if ours}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        loop.add_signal_handler(number, receive, number)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler or signal.SIG_DFL)

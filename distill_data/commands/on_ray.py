@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from distill_data.commands.running import GRACE_SECONDS
+from distill_data.commands.loop import GRACE_SECONDS
 from distill_data.commands.task import End, Task, add_up, read_task, run_to_end
 from distill_data.commands.workers import MOST_STARTS
 from distill_data.data.shard import Shard

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
-import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from distill_data.commands.loop import GRACE_SECONDS, signals_to
 from distill_data.commands.options import Options
 from distill_data.commands.pilot import Meter
 from distill_data.commands.spending import Account, Accounts, Spent, add_up, prices_to_json, sum_up
@@ -31,8 +32,6 @@ from distill_data.reporting import Progress
 from distill_data.teachers.prices import Price
 
 LOG = logging.getLogger(__name__)
-GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
-"""How long requests in flight may still land; those who send SIGTERM tend to kill after 30 seconds."""
 PROGRESS_SECONDS = 0.2
 REPLAY_WIDTH = 1
 
@@ -158,7 +157,7 @@ async def run_live(
     work = asyncio.ensure_future(run.work.run(ask_for, finish, width, sender.stopped.is_set, sender.stop))
     ticking = asyncio.ensure_future(_tick(run, say))
     try:
-        with _Signals(sender, work):
+        with _stopped_by_signals(sender, work):
             await work
     except asyncio.CancelledError:
         if sender.stopping is None:
@@ -234,42 +233,28 @@ async def _tick(run: Run, say: Callable[[Progress], None]) -> None:
         say(progress)
 
 
-def heard_signals() -> list[signal.Signals]:
-    """The signals that stop a run: elsewhere than in the main thread they are somebody else's, and nohup wants one not
-    heard."""
-    ours = threading.current_thread() is threading.main_thread()
-    return [each for each in GRACE_SECONDS if ours and signal.getsignal(each) is not signal.SIG_IGN]
-
-
-class _Signals:
+@contextlib.contextmanager
+def _stopped_by_signals(sender: Sender, work: asyncio.Future[None]) -> Iterator[None]:
     """The first signal stops sending and lets what is in flight land; a second one, or the grace's end, lets it go."""
+    timers: list[asyncio.TimerHandle] = []
 
-    def __init__(self, sender: Sender, work: asyncio.Future[None]) -> None:
-        self._sender, self._work = sender, work
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._heard = heard_signals()
-
-    def __enter__(self) -> None:
-        for number in self._heard:
-            self._loop.add_signal_handler(number, self._receive, number)
-
-    def __exit__(self, *_: object) -> None:
-        for number in self._heard:
-            self._loop.remove_signal_handler(number)
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _receive(self, number: signal.Signals) -> None:
-        if self._timer is not None:
-            self._work.cancel()
+    def receive(number: signal.Signals) -> None:
+        if timers:
+            work.cancel()
             return
-        self._sender.stop(Interrupted(f"Stopped by {number.name}.", number))
-        waiting = sum(seat.limiter.in_flight for seat in self._sender.seats)
+        sender.stop(Interrupted(f"Stopped by {number.name}.", number))
+        waiting = sum(seat.limiter.in_flight for seat in sender.seats)
         if waiting:
             LOG.warning(
                 "stopping: %d requests in flight may still land, for %.0f s; a second signal leaves them in doubt",
                 waiting,
                 GRACE_SECONDS[number],
             )
-        self._timer = self._loop.call_later(GRACE_SECONDS[number], self._work.cancel)
+        timers.append(asyncio.get_running_loop().call_later(GRACE_SECONDS[number], work.cancel))
+
+    try:
+        with signals_to(receive):
+            yield
+    finally:
+        for timer in timers:
+            timer.cancel()

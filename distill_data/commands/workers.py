@@ -11,7 +11,6 @@ import asyncio
 import logging
 import signal
 import sys
-import threading
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from distill_data.commands.running import GRACE_SECONDS
+from distill_data.commands.loop import signals_to
 from distill_data.commands.task import End, Task, add_up
 from distill_data.data.shard import Shard
 from distill_data.reporting import Progress
@@ -71,16 +70,8 @@ async def run_workers(task: Task, of: int, items: int, say: Callable[[Progress],
     """Run every shard of a task in a process of its own; how each ended. A signal to this process goes to all."""
     crew = _Crew(say, items)
     shards = [Shard(number, of) for number in range(1, of + 1)]
-    loop = asyncio.get_running_loop()
-    ours = threading.current_thread() is threading.main_thread()
-    heard = [each for each in GRACE_SECONDS if ours and signal.getsignal(each) is not signal.SIG_IGN]
-    for number in heard:
-        loop.add_signal_handler(number, crew.stop, number)
-    try:
+    with signals_to(crew.stop):
         ends = await asyncio.gather(*(_see_to(task.part(shard), shard, crew) for shard in shards))
-    finally:
-        for number in heard:
-            loop.remove_signal_handler(number)
     return dict(zip(shards, ends, strict=True))
 
 

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import functools
 import importlib
-import inspect
 import io
 import os
 import re
@@ -33,6 +32,8 @@ PROGRAM = {
 }
 """Functions of the program by the names they have here: a segment is read, a teacher asked, an answer acknowledged, an
 outcome set aside, a file read back."""
+AWAITED = ("ask",)
+"""Those that are awaited: each is two steps, `ask begun` and `ask ended`."""
 
 OF_PATHS = ("mkdir", "rmdir", "unlink", "chmod")
 """Functions of `os` that take a path first."""
@@ -194,7 +195,7 @@ class Calls:
         return wrapped
 
     def _of_program(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        if not inspect.iscoroutinefunction(real):
+        if name not in AWAITED:
             return lambda *args, **options: self.step(name, functools.partial(real, *args, **options))
 
         async def wrapped(*args: Any, **options: Any) -> Any:

@@ -6,6 +6,7 @@ Knows how to run a job and what it promises, but neither where it dies nor what 
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import signal
 import time
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from distill_data.engine.journal import Journal
 from tests.crash import Ending, Fault, Fork
@@ -20,6 +22,15 @@ from tests.faultserver import Line, Server
 from tests.system.command import Output
 
 Args = Sequence[str | Path]
+
+
+class Asked(Protocol):
+    """A loopback server and its account of what it was asked."""
+
+    @property
+    def url(self) -> str: ...
+    def asked(self) -> int: ...
+    def ledger(self) -> list[Line]: ...
 
 
 def row_of(line: Line) -> str:
@@ -32,7 +43,7 @@ class Job:
     """One command and where it writes."""
 
     fork: Fork
-    server: Server
+    server: Asked
     args: Args
     out: Output
     concurrency: int
@@ -41,6 +52,9 @@ class Job:
     row_of: Callable[[Line], str] = row_of
     """Which of these a line of the ledger bought; empty for none."""
     started: int = 0
+    deaths: int = 0
+    calls: tuple[str, ...] = ()
+    """Of a run that was not interrupted."""
     bought_again: int = 0
     """Answers paid and lost, so far."""
 
@@ -60,6 +74,7 @@ class Job:
 
     def die_while_asked(self, requests: int) -> None:
         """Kill it once the server has been asked so often more, and gives no answer."""
+        assert isinstance(self.server, Server)
         self.server.replan({"always": "hang"})
         ending = self._killed_after(requests)
         self.server.replan({})
@@ -106,7 +121,25 @@ class Job:
         return Counter(row for line in self.server.ledger()[since:] if (row := self.row_of(line)))
 
 
+def compare(job: Job, whole: Job) -> None:
+    """Check that a job came to what one did that was never interrupted, byte for byte, and left nothing behind."""
+    here, there = job.out.path.parent, whole.out.path.parent
+    assert files_of(here) == files_of(there)
+    for name in files_of(there):
+        if not name.startswith("out.run/"):
+            assert without_history(here / name) == without_history(there / name), name
+    result = job.out.manifest()["result"]
+    assert result["items"] == result["kept"] + result["rejected"] + result["failed"]
+    assert result["pending"] == 0
+
+
+def without_history(path: Path) -> bytes:
+    """A file's bytes; of a manifest, the part that is a function of the answers."""
+    data = path.read_bytes()
+    return json.dumps(json.loads(data)["result"]).encode() if path.name.endswith("manifest.json") else data
+
+
 def files_of(directory: Path) -> set[str]:
-    """All files below a directory. Segments of the journal count as one."""
+    """All files below a directory, but for those of which every process makes a new one: segments and blobs."""
     found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
-    return {name for name in found if "/journal/0" not in name}
+    return {name for name in found if not name.startswith(("out.run/journal/0", "out.run/blobs/0"))}

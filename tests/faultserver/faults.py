@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import gzip
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def response(status: int, body: bytes, *headers: str, kind: str = "application/j
 
 
 def completion(exchange: Exchange, **choice: Any) -> dict[str, Any]:
-    """The right answer, a function of the request's body alone. `choice` changes parts of its only choice."""
+    """The right answer, a function of the request's body alone, whose digest is its id. `choice` changes its choice."""
     content = "answer to " + exchange.text[:60]
     first: dict[str, Any] = {
         "index": 0,
@@ -69,7 +70,7 @@ def completion(exchange: Exchange, **choice: Any) -> dict[str, Any]:
     }
     prompt_tokens, completion_tokens = len(exchange.text) // 4 + 1, len(content) // 4 + 1
     return {
-        "id": "chatcmpl-loopback",
+        "id": hashlib.sha256(exchange.body).hexdigest(),
         "object": "chat.completion",
         "created": 0,
         "model": exchange.payload.get("model", ""),

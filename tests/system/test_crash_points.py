@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash import Ending, Fault, Fork
-from tests.crash.deaths import Job, files_of
+from tests.crash.deaths import Job, compare, files_of
+from tests.crash.scenes import SCENES
 from tests.faultserver import serve
 from tests.system.command import Output, label, marked, write_seeds
 
@@ -122,6 +123,40 @@ UNCHANGED = {
 STEPS = {**START, **COMMIT, **RESCUE, **RECOVERY, **LANDING, **PARTIAL, **PUBLISH, **UNCHANGED}
 
 
+ARRAYS = {
+    "the directory of arrays is made": kill("mkdir out.run/blobs"),
+    "the reserve of arrays is begun": kill("open out.run/blobs/reserve"),
+    "the reserve of arrays is there": kill("posix_fallocate out.run/blobs/reserve"),
+    "a file of arrays is begun": kill("open out.run/blobs/*.bin"),
+    "the directory of arrays is synced": kill("fsync out.run/blobs"),
+    "an array is half written": kill("write out.run/blobs/*.bin", "half"),
+    "an array is written": kill("write out.run/blobs/*.bin"),
+    "an array is synced and no line names it": kill("fdatasync out.run/blobs/*.bin"),
+    "a line that names an array is half written": kill("write out.run/journal/*.jsonl", "half"),
+    "a line that names an array is synced": kill("fdatasync out.run/journal/*.jsonl"),
+    "the directory of side files is made": kill("mkdir out.features"),
+    "a side file is begun": kill("open out.features/.tmp"),
+    "a side file is half written": kill("write out.features/.tmp", "half"),
+    "a side file is synced": kill("fsync out.features/.tmp"),
+    "a side file has its name": kill("replace out.features/*"),
+    "the dataset that points at it has its name": kill("replace out.jsonl"),
+}
+KINDS = {
+    "another kind is begun": kill("open .preference.jsonl.tmp"),
+    "another kind is half written": kill("write .preference.jsonl.tmp", "half"),
+    "another kind is verified": kill("verify", nth=2),
+    "a last kind has its name": kill("replace unpaired.jsonl"),
+    "a first kind has its name": kill("replace preference.jsonl"),
+    "all kinds have their names": kill("replace out.jsonl"),
+}
+GROWTH = {
+    "a proposal is written": kill("fdatasync out.run/journal/*.jsonl"),
+    "the last proposal is acknowledged": kill("count", nth=2),
+    "an answer to a proposal is written": kill("fdatasync out.run/journal/*.jsonl", nth=2),
+    "an answer to a proposal is acknowledged": kill("count", nth=3),
+}
+
+
 def unnamed(ending: Ending) -> set[str]:
     """Calls of a run that no step names."""
     return {call for call in ending.calls if not any(fnmatchcase(call, step.at) for step in STEPS.values())}
@@ -161,3 +196,15 @@ def test_killed_at_every_step_of_a_run(fork: Fork, tmp_path: Path) -> None:
     assert out.manifest()["result"] == whole.manifest()["result"]
     assert files_of(out.path.parent) == files_of(whole.path.parent)
     assert unnamed(done) | unnamed(again) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scene", "steps"), [("feature", ARRAYS), ("kinds", KINDS), ("expand", GROWTH)])
+def test_killed_at_the_steps_of_other_runs(fork: Fork, tmp_path: Path, scene: str, steps: dict[str, Fault]) -> None:
+    with SCENES[scene].serve() as server:
+        job, whole = (SCENES[scene].new_job(fork, server, tmp_path / name) for name in ("killed", "whole"))
+        for fault in steps.values():
+            job.die(fault)
+        job.run().ended(0)
+        whole.run().ended(0)
+        compare(job, whole)
