@@ -19,7 +19,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import aiohttp  # noqa: F401 - this and the next so that forks need not import them
+import uvloop  # noqa: F401
+
 import distill_data.commands
+import distill_data.commands.label
 import distill_data.teachers.openai
 from distill_data.cli import main
 from distill_data.cli.app import COMMANDS
@@ -28,14 +32,15 @@ from tests.system.command import environment
 
 NAMES = sorted([*(name for group in COMMANDS.values() for name, *_ in group), "models"])
 MODEL = "openai/test-model"
+FEW = ("--limit", "2")
 ASK = {
     "label": ("label", "seeds.jsonl", "-r", "answer"),
     "expand": ("expand", "seeds.jsonl", "-r", "self-instruct", "--rows", "1", "--max-candidates", "8"),
     "curate": ("curate", "seeds.jsonl", "-r", "topics", "--rows", "1", "--max-candidates", "8"),
-    "feature": ("feature", "seeds.jsonl", "-r", "sampled"),
-    "feedback": ("feedback", "seeds.jsonl", "-r", "rate", "-s", MODEL),
-    "self-knowledge": ("self-knowledge", "seeds.jsonl", "-r", "majority", "-s", MODEL),
-    "score": ("score", "seeds.jsonl", "-r", "quality"),
+    "feature": ("feature", "seeds.jsonl", "-r", "sampled", *FEW),
+    "feedback": ("feedback", "seeds.jsonl", "-r", "rate", "-s", MODEL, *FEW),
+    "self-knowledge": ("self-knowledge", "seeds.jsonl", "-r", "majority", "-s", MODEL, *FEW),
+    "score": ("score", "seeds.jsonl", "-r", "quality", *FEW),
 }
 """Commands that ask a model, without their teacher and output."""
 LOOK: dict[str, tuple[tuple[str, ...], ...]] = {

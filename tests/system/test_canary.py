@@ -16,7 +16,19 @@ import pytest
 from distill_data.engine.journal import Journal
 from tests.poison import write_poisoned
 from tests.system.echoes import Echoes, echoing
-from tests.system.every_command import ASK, LOOK, NAMES, Ended, asking, doctor, forked, looking, warm_up, write_seeds
+from tests.system.every_command import (
+    ASK,
+    FEW,
+    LOOK,
+    NAMES,
+    Ended,
+    asking,
+    doctor,
+    forked,
+    looking,
+    warm_up,
+    write_seeds,
+)
 
 RANDOM = "Q7XvZ2kWq9Jx4VbZ8QyXm3Kz"
 KEY = f"sk-CANARY-{RANDOM}"
@@ -85,7 +97,8 @@ def echoes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echoes]:
 def ask(name: str, echoes: Echoes, how: str, place: Path, before: Callable[[], None] = debug) -> Ended:
     """Run a command that asks, twice where it left something behind: a resumed run reads what the first one wrote."""
     url = "http://127.0.0.1:1/v1" if how == "nowhere" else echoes.url(how)
-    args = doctor(url, *WITH_HEADER) if name == "doctor" else asking(name, url, *WITH_HEADER)
+    few = FEW if name == "label" else ()
+    args = doctor(url, *WITH_HEADER) if name == "doctor" else asking(name, url, *WITH_HEADER, *few)
     ended = forked(args, place, SECRETS, before)
     assert_clean(place, ended)
     return ended

@@ -66,7 +66,6 @@ def refused(ended: Ended, *words: str, code: int = 2) -> None:
 RECIPES = {
     "a power": (FRONT + "{{ 'a' * 1000000000 }}", "stranger.jinja:8: templates have no operator *"),
     "str.format": (FRONT + "{{ '{:1000000000}'.format(1) }}", "stranger.jinja:8: templates call nothing but range"),
-    "its globals": (FRONT + "{{ cycler.__init__.__globals__ }}", "stranger.jinja:8: 'cycler' is undefined"),
     "a file": (FRONT + "{% include '/etc/passwd' %}", "stranger.jinja:8: templates have no include"),
     "long loops": (
         FRONT + "{% for a in range(999999) %}{% for b in range(999999) %}x{% endfor %}{% endfor %}",
@@ -75,10 +74,7 @@ RECIPES = {
     "a null": (FRONT + "{{ row.nothing }}", "stranger.jinja:8: this value is null"),
     "a server": (FRONT.replace("parser:", "base_url: https://evil.example\nparser:") + "x", "base_url: unknown key"),
     "a key": (FRONT.replace("parser:", "api_key_env: HOME\nparser:") + "x", "api_key_env: unknown key"),
-    "a header": (FRONT.replace("parser:", "headers: {X: HOME}\nparser:") + "x", "headers: unknown key"),
-    "a model": (FRONT.replace("parser:", "teacher: openai/x\nparser:") + "x", "teacher: unknown key"),
     "a tag": (FRONT.replace("about: X.", "about: !!python/object:os.system x") + "x", "tags (!) are not allowed"),
-    "an alias": (FRONT.replace("about: X.", "about: &a [x, x]\npaper: *a") + "x", "aliases (*)"),
     "a key twice": (FRONT.replace("parser: text", "parser: text\nparser: json") + "x", "parser: stands here twice"),
     "a long number": (FRONT.replace("8}", "9" * 5000 + "}") + "x", "which recipes lack"),
 }
@@ -228,7 +224,7 @@ def test_a_proxy_sees_the_host_and_not_the_key(place: Path) -> None:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("umask", [0, 0o077])
+@pytest.mark.parametrize("umask", [0, pytest.param(0o077, marks=pytest.mark.slow)])
 def test_a_run_is_its_owners_alone_whatever_the_umask(umask: int, echoes: Echoes, place: Path) -> None:
     ended = forked(asking("label", echoes.url("ok")), place, before=lambda: os.umask(umask) and None)
     assert ended.code == 0, ended.err

@@ -120,13 +120,9 @@ def test_no_command_that_looks_does(echoes: Echoes, place: Path, dataset: Path) 
     [
         ("label", "\x1b]0;x\x07.jsonl", "-r", "answer", "-o", "o.jsonl"),
         ("label", "seeds.jsonl", "-r", "\x1b[31mx", "-o", "o.jsonl"),
-        ("label", "seeds.jsonl", "-r", "./\x9b31m.jinja", "-o", "o.jsonl"),
         ("label", "seeds.jsonl", "-r", "answer", "-t", "\x1b[31m/x", "-o", "o.jsonl"),
-        ("label", "seeds.jsonl", "-r", "answer", "-o", "\x1b[31m.txt"),
         ("label", "seeds.jsonl", "-r", "answer", "-t", "echo", "-o", "\x1b[31m\u202e.jsonl"),
         ("label", "seeds.jsonl", "-r", "answer", "--set", "\x1b[31m=1", "-o", "o.jsonl"),
-        ("label", "seeds.jsonl", "-r", "answer", "--map", "\x1b[31m=\x1b[31m", "-o", "o.jsonl"),
-        ("filter", "seeds.jsonl", "-c", "\x1b[31m", "-o", "o.jsonl"),
         ("filter", "seeds.jsonl", "-c", "regex:(\x1b[31m", "-o", "o.jsonl"),
         ("\x1b[31mlabel",),
         ("label", "--\x1b[31m"),
