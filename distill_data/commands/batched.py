@@ -23,7 +23,7 @@ from distill_data.engine.ask import Call, Miss, Parked
 from distill_data.engine.batch_input import Collector, Refusals, discard_files
 from distill_data.engine.batch_jobs import SELDOM, Jobs
 from distill_data.engine.batch_output import Ingested, Intake
-from distill_data.engine.batches import CREATED, DONE, LOST, Ledger, Upload
+from distill_data.engine.batches import CREATED, DONE, INTENT, LOST, Ledger, Upload
 from distill_data.engine.retry import shown
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.send import SAME_REFUSAL_LIMIT, Sender
@@ -67,6 +67,10 @@ class Lane:
     async def run(self) -> DistillError | None:
         """Round after round; why the last pass was not the last one by right, or None."""
         idle, rest = 0, False
+        stopped = await _until_signal(self._settle(), self.jobs.ledger)
+        if stopped is not None:
+            await self._pass(lambda _: _park)
+            return stopped
         while True:
             collector = self.collector = self._collector()
             stopped = await self._pass(self._parking(collector))
@@ -132,15 +136,29 @@ class Lane:
         return miss
 
     def _check_drift(self, collector: Collector) -> None:
-        waiting = sum(upload.requests for upload in self.jobs.ledger.open)
-        if waiting and collector.written and not collector.awaited and not self.job.options.accept_drift:
+        """Raise DriftError where an item asks something new, and what it asked before is being paid for."""
+        if not collector.written or self.job.options.accept_drift:
+            return
+        unused = [owner for key, owner in collector.unasked() if self.live.journal.find(key) is None]
+        if unused and (not collector.awaited or not collector.owners.isdisjoint(unused)):
             raise DriftError(
                 f"{self.job.output}: the recipe, its settings or the teacher changed since batches were submitted: "
-                f"{waiting} requests in them would be paid for and not used, and {collector.written} new ones be sent. "
-                "Give --accept-drift to go on, another -o to keep both, or undo the change."
+                f"{len(unused)} requests in them would be paid for and not used, and {collector.written} new ones be "
+                "sent. Give --accept-drift to go on, another -o to keep both, or undo the change."
             )
 
     # Rounds
+
+    async def _settle(self) -> None:
+        """Know of each batch whether it is there. Raises TeacherError and DiskError."""
+        try:
+            await self.jobs.settle()
+        finally:
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        for endpoint in self.jobs.endpoints.values():
+            await endpoint.aclose()
 
     async def _round(self, uploads: list[Upload]) -> None:
         """Submit, wait for all that is open, and take in what it brings. Raises TeacherError and DiskError."""
@@ -149,15 +167,18 @@ class Lane:
             await asyncio.sleep(SELDOM)  # too much is waiting at the provider
         self.broken.clear()
         try:
-            for upload in ledger.open:
-                await self.jobs.submit(upload)
             for upload in uploads:
                 ledger.add(upload)
                 await self.jobs.submit(ledger.uploads[upload.name])
             await self.jobs.wait(self._tell, self._take)
         finally:
-            for endpoint in self.jobs.endpoints.values():
-                await endpoint.aclose()
+            await self._hang_up()
+            for upload in [each for each in ledger.open if each.state == INTENT]:
+                ledger.forget(upload)
+            begun = {each.name for each in ledger.open}
+            for upload in uploads:
+                if upload.name not in begun:
+                    discard_files(ledger.directory, upload)
         self._check_round(self.found[seen:])
 
     async def _take(self, upload: Upload, batch: Batch) -> None:

@@ -193,7 +193,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             refuse_other_cut(job.output, job.options)
             loop.run(rehearse(_pass(job, journal)))
         live = _pass(job, journal)
-        refuse_open(job.options, live.batches)
+        refuse_open(job.options, live.batches, live.addresses)
         live.before = read_accounts(stored)
         check_cap(job.options.max_cost, live.accounts())
         if job.options.pilot is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from distill_data.commands.options import Options
 from distill_data.commands.seating import needs_of
@@ -34,13 +34,21 @@ def is_batched(profile: Profile) -> bool:
     return profile.model.partition("/")[0] in ON_THE_WIRE
 
 
-def refuse_open(options: Options, ledger: Ledger) -> None:
-    """Raise UsageError where a run would ask online what its batches are answering."""
+def refuse_open(options: Options, ledger: Ledger, addresses: Collection[str]) -> None:
+    """Raise UsageError where a run would ask online what its batches are answering, or none of the servers that it
+    asks has them."""
     if options.lane == "online" and ledger.open:
         requests = sum(upload.requests for upload in ledger.open)
         raise UsageError(
             f"batches of this run are open, with {requests} requests that are or will be paid for. Give --lane batch "
             "or --lane auto to fetch them first; once they are done, --lane online goes on with the rest."
+        )
+    away = [upload for upload in ledger.open if upload.at not in addresses]
+    if away:
+        raise UsageError(
+            f"batches of this run are open at {away[0].at}, with {sum(upload.requests for upload in away)} requests "
+            "that are or will be paid for, and no model there is asked now. Name the models and the --base-url that "
+            "they were submitted with, or another -o."
         )
 
 

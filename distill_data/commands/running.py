@@ -20,6 +20,7 @@ from distill_data.commands.watching import make_watch, served_models
 from distill_data.commands.work import Work
 from distill_data.data.items import Item, Outcome
 from distill_data.engine.ask import Miss, Parking, Seat, Tally, make_ask, make_park, make_refuse
+from distill_data.engine.batch_input import find_awaited
 from distill_data.engine.batches import Ledger
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Journal
@@ -77,6 +78,11 @@ class Run:
     @property
     def prices(self) -> dict[str, Price | None]:
         return {role: seat.price for role, seat in self.seats.items()}
+
+    @property
+    def addresses(self) -> set[str]:
+        """Of the servers that are asked."""
+        return {seat.teacher.identity.get("base_url", "") for seat in self.seats.values()}
 
     def accounts(self) -> dict[str, Account]:
         """Who is known to have been paid what, over all invocations."""
@@ -180,7 +186,7 @@ async def run_parked(run: Run, *, watch: bool, known: Collection[str] | None = N
     among the `known` ones, unless these are None: what waits for their answers was not looked at. What works in rounds
     drifts as a whole.
     """
-    parking, drifted = Parking(), 0
+    parking, drifted = Parking(awaited=find_awaited(run.batches)), 0
     ask_for = make_ask(
         run.seats, run.journal, run.reuse, make_park(parking), run.tally, watch=watch, known=known, final=run.final
     )

@@ -285,15 +285,19 @@ class Parking:
     completion_tokens: int = 0
     cost: float | None = 0.0
     first_body: bytes = b""
+    awaited: Collection[int] = ()
+    """What batches are answering, by the beginnings of the keys: it is not sent again."""
 
 
 def make_park(parking: Parking) -> Miss:
     """Sending is off: count the request once and stop its item."""
 
     async def park(call: Call) -> Answer:
+        name = int(call.key[:16], 16)
+        if name in parking.awaited:
+            raise Parked
         if not call.extends:
             parking.owners.add(call.item)
-        name = int(call.key[:16], 16)
         if name not in parking.keys:
             parking.keys.add(name)
             parking.first_body = parking.first_body or call.body

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from distill_data.data.exchange import Answer
-from distill_data.engine.ask import Call, Parked
+from distill_data.engine.ask import NOBODY, Call, Parked
 from distill_data.engine.batches import Ledger, Upload
 from distill_data.engine.budget import Budget
-from distill_data.engine.durable import disk_error, sync_directory
+from distill_data.engine.durable import disk_error, make_directory, sync_directory
 from distill_data.errors import AnswerFailed, BudgetError, DamageError
 from distill_data.teachers.prices import BATCH, cost_of
 
@@ -77,6 +77,8 @@ class Collector:
     """Whether some were parked and not written, for want of room or money."""
     short: BudgetError | None = None
     """Why no more is written, where the budget is too small."""
+    owners: set[str] = field(default_factory=set)
+    """Items that asked what no batch answers yet, while there are open ones."""
     _known: set[int] = field(default_factory=set)
     _open: set[int] = field(default_factory=set)
     _drafts: dict[tuple[str, str], Draft] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Collector:
         directory, names = self.ledger.directory, {upload.name for upload in self.ledger.open}
         for upload in self.ledger.open:
             self.prompt_tokens[upload.role] += upload.prompt_tokens
-            self._open.update(int(key[:16], 16) for key, _ in read_asked(upload.path(directory, "keys")))
+        self._open = find_awaited(self.ledger)
         for path in [*directory.glob("*.in"), *directory.glob("*.keys"), *directory.glob("draft-*")]:
             if path.stem not in names:
                 path.unlink(missing_ok=True)
@@ -110,7 +112,16 @@ class Collector:
                     raise disk_error(error, self.ledger.directory) from error
             else:
                 self.left = True
+            if self._open and call.owner != NOBODY:
+                self.owners.add(call.owner)
         raise Parked
+
+    def unasked(self) -> Iterator[tuple[str, str]]:
+        """Key and owner of each request that an open batch answers and that was not asked in this pass."""
+        for upload in self.ledger.open if self._open else ():
+            for key, asked in read_asked(upload.path(self.ledger.directory, "keys")):
+                if int(key[:16], 16) in self._open:
+                    yield key, asked.owner
 
     def _fits(self, call: Call) -> bool:
         waiting, limit = self.prompt_tokens[call.role], self.limits.get(call.role)
@@ -150,9 +161,7 @@ class Collector:
 
     def _start(self, role: str, account: str, url: str) -> Draft:
         directory = self.ledger.directory
-        if not directory.is_dir():
-            directory.mkdir(mode=0o700)
-            sync_directory(directory.parent)
+        make_directory(directory)
         number = len(self.ledger.uploads) + len(self._sealed) + len(self._drafts)
         path = directory / f"draft-{number}"
         digest = hashlib.sha256(f"{self.ledger.run} {number} {role}\n".encode())
@@ -216,6 +225,12 @@ def read_asked(path: Path) -> Iterator[tuple[str, Asked]]:
             f"{path}: who asked the requests of an open batch cannot be read: {error}. Restore the file from a copy; "
             "or use another output, and fetch the results from the provider yourself."
         ) from None
+
+
+def find_awaited(ledger: Ledger) -> set[int]:
+    """What open batches are answering, by the beginnings of the keys. Raises DamageError as `read_asked` does."""
+    paths = [upload.path(ledger.directory, "keys") for upload in ledger.open]
+    return {int(key[:16], 16) for path in paths for key, _ in read_asked(path)}
 
 
 def discard_files(directory: Path, upload: Upload) -> None:

@@ -16,12 +16,13 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from distill_data.data.exchange import Lost
 from distill_data.engine.batch_input import discard_files
-from distill_data.engine.batches import CREATED, GIVEN_UP, INTENT, LOST, UPLOADED, Ledger, Upload
+from distill_data.engine.batches import CREATED, GIVEN_UP, LOST, UPLOADED, WITHDRAWN, Ledger, Upload
 from distill_data.engine.durable import disk_error, sync_directory
 from distill_data.engine.retry import Verdict, backoff, judge, judge_lost, shown
 from distill_data.errors import TeacherError
@@ -33,12 +34,19 @@ LOOK_AGAIN = 2.0
 """Seconds between two lookings for what may be there: a list may lag behind."""
 SOON, SELDOM = 0.5, 60.0
 """Seconds between two polls, at first and at last."""
-MISSES = 3
-"""How often in a row a batch is not found, or a file is too short, before that is believed."""
+GONE = 8
+"""How often a batch or its results are not found before that is believed: over a minute, as pauses grow."""
+SHORT = 3
+"""How often a file has too few lines before it is taken as it is."""
 NOT_FOUND = 404
+NO_LIST = (NOT_FOUND, 405, 501)
 T = TypeVar("T")
 Told = Callable[[Mapping[str, Batch | None]], None]
 """Is told how far the batches are, by their uploads' names; None is not known yet."""
+
+
+class _Unlisted(Exception):
+    """The server has no list to look something up in."""
 
 
 @dataclass(slots=True)
@@ -51,53 +59,85 @@ class Jobs:
     rebuy_lost: bool
     draw: Callable[[], float] = random.random
     _misses: Counter[str] = field(default_factory=Counter)
-    _troubled: bool = False
+    _troubled: set[str] = field(default_factory=set)
+
+    async def settle(self) -> None:
+        """Find what an earlier process may have created; what it did not is as if it had not been meant. Raises
+        TeacherError and DiskError."""
+        for upload in [each for each in self.ledger.open if each.state == UPLOADED]:
+            endpoint = self._endpoint(upload)
+            find = partial(endpoint.find_batch, upload.file, upload.name)
+            try:
+                batch = await self._once(upload, endpoint, find, None)
+            except _Unlisted:
+                self._doubt_unlisted(upload)
+                continue
+            if batch is None:
+                self.ledger.forget(upload)
+            else:
+                self.ledger.advance(upload, CREATED, batch=batch.id)
 
     async def submit(self, upload: Upload) -> None:
-        """Have an upload's batch at the server, and its id in the ledger. Raises TeacherError and DiskError."""
-        endpoint, ledger = self.endpoints[upload.role], self.ledger
-        if upload.state == INTENT:
-            name = f"{upload.name}.jsonl"
-            path = upload.path(ledger.directory, "in")
+        """Have the batch of what was just meant at the server, and its id in the ledger. Raises TeacherError, after
+        which it is known or looked up whether there is a batch, and DiskError."""
+        endpoint, ledger = self._endpoint(upload), self.ledger
+        name, path = f"{upload.name}.jsonl", upload.path(ledger.directory, "in")
+        metadata = {RUN: ledger.run, UPLOAD: upload.name}
+        try:
             file = await self._once(
-                upload, endpoint, lambda: endpoint.find_file(name), lambda: endpoint.upload(name, path)
+                upload, endpoint, lambda: _find_file(endpoint, name), lambda: endpoint.upload(name, path)
             )
-            ledger.advance(upload, UPLOADED, file=file)
-        if upload.state == UPLOADED:
-            metadata = {RUN: ledger.run, UPLOAD: upload.name}
+            ledger.advance(upload, UPLOADED, at=endpoint.address, file=file)
             batch = await self._once(
                 upload,
                 endpoint,
                 lambda: endpoint.find_batch(upload.file, upload.name),
                 lambda: endpoint.create(upload.file, upload.url, metadata),
             )
-            ledger.advance(upload, CREATED, batch=batch.id)
-            LOG.info("%s: batch %s is submitted, %d requests", endpoint.name, batch.id, upload.requests)
+        except TeacherError:
+            if upload.state == UPLOADED and upload.fresh:
+                ledger.advance(upload, WITHDRAWN)
+            raise
+        except _Unlisted:
+            self._doubt_unlisted(upload)
+            return
+        assert batch is not None
+        ledger.advance(upload, CREATED, batch=batch.id)
+        LOG.info("%s: batch %s is submitted, %d requests", endpoint.name, batch.id, upload.requests)
+
+    def _endpoint(self, upload: Upload) -> BatchEndpoint:
+        """Who has an upload, or is to have it."""
+        own = self.endpoints.get(upload.role)
+        if own is not None and upload.at in ("", own.address):
+            return own
+        return next(each for each in self.endpoints.values() if each.address == upload.at)
 
     async def _once(
         self,
         upload: Upload,
         endpoint: BatchEndpoint,
         find: Callable[[], Awaitable[T | None]],
-        make: Callable[[], Awaitable[T]],
-    ) -> T:
-        """What is made once: found, where it may be there already, else made."""
-        absent, tries = upload.fresh, 0
+        make: Callable[[], Awaitable[T]] | None,
+    ) -> T | None:
+        """What is made once: found, where it may be there already, else made. `upload.fresh` tells whether it is known
+        not to be there. Raises TeacherError and _Unlisted."""
+        tries = 0
         while True:
+            looking = not upload.fresh
             try:
-                if not absent:
-                    found = await self._look(find)
-                    if found is not None:
+                if looking:
+                    found = await _look(find)
+                    if found is not None or make is None:
                         return found
-                    absent = True
-                absent = False
+                assert make is not None
+                looking = upload.fresh = False
                 return await make()
             except Refused as error:
                 verdict = judge(error.reply)
-                absent = error.reply.status < 500  # a refusal is sure, and trouble is not
+                upload.fresh = not looking and error.reply.status < 500  # a refusal is sure, and trouble is not
             except Lost as error:
                 verdict = judge_lost(error, True)
-                absent = not error.sent
+                upload.fresh = not looking and not error.sent
             except OSError as error:
                 raise disk_error(error, upload.path(self.ledger.directory, "in")) from error
             tries += 1
@@ -110,23 +150,19 @@ class Jobs:
                 raise TeacherError(f"{endpoint.name}: a batch could not be submitted. {verdict.detail}")
             await asyncio.sleep(backoff(tries - 1, verdict.floor, self.draw()))
 
-    async def _look(self, find: Callable[[], Awaitable[T | None]]) -> T | None:
-        """Look twice. A server that has no list is believed to have nothing only where that was allowed."""
-        try:
-            found = await find()
-            if found is None:
-                await asyncio.sleep(LOOK_AGAIN)
-                found = await find()
-        except Refused as error:
-            if error.reply.status not in (NOT_FOUND, 405, 501):
-                raise
-            if not self.rebuy_lost:
-                raise TeacherError(
-                    "a batch may have been submitted before this run was stopped, and the server has no list to look "
-                    "it up in. --rebuy-lost submits it anew, and may pay for it twice."
-                ) from None
-            return None
-        return found
+    def _doubt_unlisted(self, upload: Upload) -> None:
+        """There may be a batch, and the server has no list to look it up in."""
+        if not self.rebuy_lost:
+            raise TeacherError(
+                "a batch may have been submitted before this run was stopped, and the server has no list to look "
+                "it up in. --rebuy-lost submits it anew, and may pay for it twice."
+            )
+        self._give_up(upload)
+
+    def _give_up(self, upload: Upload) -> None:
+        LOG.warning("a batch of %d requests is given up; they are asked again", upload.requests)
+        self.ledger.advance(upload, GIVEN_UP)
+        discard_files(self.ledger.directory, upload)
 
     async def wait(self, told: Told, fetched: Callable[[Upload, Batch], Awaitable[None]]) -> None:
         """Wait for all open batches; each is given to `fetched` once its files are on disk.
@@ -141,12 +177,13 @@ class Jobs:
             for upload in [*waiting.values()]:
                 batch = await self._poll(upload)
                 if batch is not None:
-                    pause = pause if batch == states[upload.name] else SOON
+                    before = states[upload.name]
+                    pause = pause if before and before.status == batch.status else SOON
                     states[upload.name] = batch
                     if batch.status in ENDED and await self._fetch(upload, batch):
                         del waiting[upload.name]
                         await fetched(upload, batch)
-                if self._misses[upload.name] >= MISSES:
+                if self._misses[upload.name] >= GONE:
                     self._lose(waiting.pop(upload.name))
                 told(states)
             if waiting:
@@ -162,7 +199,7 @@ class Jobs:
 
     async def _poll(self, upload: Upload) -> Batch | None:
         """How a batch is; None where that is not to be known now."""
-        endpoint = self.endpoints[upload.role]
+        endpoint = self._endpoint(upload)
         try:
             batch = await endpoint.retrieve(upload.batch)
         except Refused as error:
@@ -174,7 +211,7 @@ class Jobs:
         except Lost as error:
             self._bear(endpoint, judge_lost(error, True))
             return None
-        self._troubled = False
+        self._troubled.discard(endpoint.name)
         if batch.status not in ENDED:
             self._misses[upload.name] = 0
         return batch
@@ -185,21 +222,19 @@ class Jobs:
             raise TeacherError(
                 f"{endpoint.name}: {verdict.detail} The batches go on at the provider, and nothing is lost."
             )
-        if not self._troubled:
+        if endpoint.name not in self._troubled:
             LOG.warning("%s: the batches cannot be looked at now, which is tried on. %s", endpoint.name, verdict.detail)
-        self._troubled = True
+        self._troubled.add(endpoint.name)
 
     def _lose(self, upload: Upload) -> None:
         if self.rebuy_lost:
-            LOG.warning("batch %s is lost and given up; its requests are asked again", upload.batch)
-            self.ledger.advance(upload, GIVEN_UP)
-            discard_files(self.ledger.directory, upload)
+            self._give_up(upload)
         elif upload.state != LOST:
             self.ledger.advance(upload, LOST)
 
     async def _fetch(self, upload: Upload, batch: Batch) -> bool:
         """Bring both files of a batch that has ended to the disk; whether they are there."""
-        endpoint, directory = self.endpoints[upload.role], self.ledger.directory
+        endpoint, directory = self._endpoint(upload), self.ledger.directory
         files = (("out", batch.output_file, batch.completed), ("err", batch.error_file, 0))
         try:
             for ending, file, lines in files:
@@ -225,7 +260,7 @@ class Jobs:
         try:
             with temporary.open("wb") as stream:
                 temporary.chmod(0o600)
-                found = await self.endpoints[upload.role].download(file, stream)
+                found = await self._endpoint(upload).download(file, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
             self._doubt_short(upload, found, lines)
@@ -240,6 +275,30 @@ class Jobs:
             return
         key = f"{upload.name} short"
         self._misses[key] += 1
-        if self._misses[key] < MISSES:
+        if self._misses[key] < SHORT:
             raise Lost(f"the results of {shown(upload.batch)} have {found} lines, and {lines} were counted", sent=True)
         LOG.warning("the results of %s have %d lines, and %d were counted", shown(upload.batch), found, lines)
+
+
+async def _look(find: Callable[[], Awaitable[T | None]]) -> T | None:
+    """Look twice. Raises _Unlisted."""
+    try:
+        found = await find()
+        if found is None:
+            await asyncio.sleep(LOOK_AGAIN)
+            found = await find()
+    except Refused as error:
+        if error.reply.status in NO_LIST:
+            raise _Unlisted from None
+        raise
+    return found
+
+
+async def _find_file(endpoint: BatchEndpoint, name: str) -> str | None:
+    """A file's id; None also where there is no list, because a file that is there twice costs nothing."""
+    try:
+        return await endpoint.find_file(name)
+    except Refused as error:
+        if error.reply.status in NO_LIST:
+            return None
+        raise

@@ -155,8 +155,10 @@ def read_line(text: bytes) -> Line | None:
     if not isinstance(value, dict) or not isinstance(value.get("custom_id"), str):
         return None
     response, error = value.get("response"), value.get("error")
-    if isinstance(response, dict) and type(response.get("status_code")) is int:
-        return Line(value["custom_id"], Reply(response["status_code"], {}, _dumps(response.get("body"))))
+    if isinstance(response, dict):
+        status = response.get("status_code", HTTP_ERROR if error else 200)
+        if type(status) is int:
+            return Line(value["custom_id"], Reply(status, {}, _dumps(response.get("body"))))
     if isinstance(error, dict) and error.get("code") in UNDONE:
         return Line(value["custom_id"], None)
     return Line(value["custom_id"], Reply(HTTP_ERROR, {}, _dumps({"error": error})))

@@ -1,11 +1,14 @@
 """The ledger of batches: what was meant to be submitted, what was, and what came of it, on disk before each next step.
 
-    bi  intent     the file of requests is on disk under its name; nothing has left yet
-    bf  uploaded   the server's id of the file
-    bc  created    the server's id of the batch: from `bf` on it may be paid for
+    bi  intent     the file of requests is on disk under its name, and may be at the server; there is no batch
+    bf  uploaded   the server's id of the file: from here on there may be a batch, which is paid for
+    bc  created    the server's id of the batch
     bl  lost       the server no longer knows the batch; polled again by every run
     bd  done       its answers are in the journal; says how many, and their tokens
     bx  given up   what it may have cost stays in doubt, and its requests are asked again
+    bw  withdrawn  the server refused to create the batch: it costs nothing, and its requests may be asked again
+
+What a process leaves as an intent is forgotten, but for its name: the next one may want other requests.
 
 Lines are those of a journal's segments, in segments of their own: one for each process that writes, none reopened. A
 upload's name is a digest of its run, its number and its requests, so that a server can be asked for it. Knows no
@@ -28,8 +31,8 @@ from distill_data.engine.durable import disk_error
 from distill_data.engine.journal import Doubt, Usage
 from distill_data.errors import DamageError
 
-INTENT, UPLOADED, CREATED, LOST, DONE, GIVEN_UP = b"bi", b"bf", b"bc", b"bl", b"bd", b"bx"
-CLOSED = (DONE, GIVEN_UP)
+INTENT, UPLOADED, CREATED, LOST, DONE, GIVEN_UP, WITHDRAWN = b"bi", b"bf", b"bc", b"bl", b"bd", b"bx", b"bw"
+CLOSED = (DONE, GIVEN_UP, WITHDRAWN)
 MAY_COST = (UPLOADED, CREATED, LOST, GIVEN_UP)
 
 
@@ -47,6 +50,8 @@ class Upload:
     """Estimated, as the next."""
     completion_tokens: int
     state: bytes = INTENT
+    at: str = ""
+    """The address of the server that it went to."""
     file: str = ""
     batch: str = ""
     account: str = ""
@@ -81,11 +86,18 @@ class Ledger:
         self.uploads: dict[str, Upload] = {}
         self.bought = Bought()
         self.run = ""
+        self._meant: set[str] = set()
         names = [path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii()]
         paths = sorted(names, key=lambda path: int(path.stem))
         for path in paths:
             for record in _read(path):
+                if record["t"].encode() != INTENT and record["k"] not in self.uploads:
+                    raise DamageError(
+                        f"{path}: tells of a batch that no earlier line meant to submit, so a file of {directory} is "
+                        "missing. Restore it from a copy, or start anew with another output."
+                    )
                 self._apply(record["t"].encode(), record["k"], record["i"], tuple(record["u"]), record["a"])
+        self.uploads = {name: upload for name, upload in self.uploads.items() if upload.state != INTENT}
         self.run = self.run or secrets.token_hex(8)
         self._appender = Appender(directory, paths)
 
@@ -121,8 +133,16 @@ class Ledger:
 
     def add(self, upload: Upload) -> None:
         """Record the intent to submit an upload, whose files are on disk. Raises DiskError."""
+        fresh = upload.name not in self._meant
         about = {"role": upload.role, "url": upload.url, "n": upload.requests, "account": upload.account}
         self._record(INTENT, upload.name, (upload.prompt_tokens, upload.completion_tokens, 0), about)
+        self.uploads[upload.name].fresh = fresh
+
+    def forget(self, upload: Upload) -> None:
+        """Go back to where there was no batch, so that its requests may be asked in another way. Raises DiskError."""
+        if upload.state != INTENT:
+            self.add(upload)
+        del self.uploads[upload.name]
 
     def advance(self, upload: Upload, state: bytes, usage: Usage = (0, 0, 0), **facts: Any) -> None:
         """Record that an upload is a step further. Raises DiskError."""
@@ -141,12 +161,14 @@ class Ledger:
     def _apply(self, state: bytes, name: str, run: str, usage: Usage, facts: dict[str, Any]) -> None:
         self.run = run
         if state == INTENT:
+            self._meant.add(name)
             account = facts.get("account", "")
             self.uploads[name] = Upload(name, facts["role"], facts["url"], facts["n"], *usage[:2], account=account)
             return
         upload = self.uploads[name]
         upload.state, upload.fresh = state, False
-        upload.file, upload.batch = facts.get("file", upload.file), facts.get("batch", upload.batch)
+        upload.at, upload.file = facts.get("at", upload.at), facts.get("file", upload.file)
+        upload.batch = facts.get("batch", upload.batch)
         if state == DONE:
             bought = self.bought
             bought.answers += facts["answers"]

@@ -61,7 +61,7 @@ class BatchEndpoint:
     def __init__(self, profile: Profile) -> None:
         self.name = profile.name
         self._profile = profile
-        self._base_url = base_url_of(profile)
+        self.address = base_url_of(profile)
         self._client: Any = None
 
     async def upload(self, name: str, path: Path) -> str:
@@ -97,7 +97,7 @@ class BatchEndpoint:
         return _read_batch(await self._call("batches", "retrieve", batch_id=batch))
 
     async def download(self, file: str, target: BinaryIO) -> int:
-        """Write a file's bytes; how many lines they are. A last line without its end counts as none."""
+        """Write a file's bytes; how many lines they are. A last line that was cut counts as none."""
         lines = 0
         with self._told() as hide:
             streaming = self._connect().files.with_streaming_response
@@ -111,7 +111,7 @@ class BatchEndpoint:
                         target.write(hide.redact(rest))
                         rest = b""
                 target.write(hide.redact(rest))
-        return lines
+        return lines + _is_object(rest)
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
@@ -173,19 +173,19 @@ class BatchEndpoint:
             import openai
 
             hush_transports()
-            self._credentials = read_credentials(self._profile, self._base_url)
-            secure = urlsplit(self._base_url).scheme == "https"
+            self._credentials = read_credentials(self._profile, self.address)
+            secure = urlsplit(self.address).scheme == "https"
             timeout = self._profile.timeout
             self._client = openai.AsyncOpenAI(
                 api_key="see _sign",
-                base_url=self._base_url,
+                base_url=self.address,
                 max_retries=0,
                 timeout=timeout,
                 http_client=openai.DefaultAsyncHttpxClient(
                     follow_redirects=False,
                     trust_env=False,
                     verify=ssl.create_default_context() if secure else False,
-                    proxy=proxy_of(self._base_url),
+                    proxy=proxy_of(self.address),
                     timeout=timeout,
                     event_hooks={"request": [self._sign]},
                 ),
@@ -233,6 +233,14 @@ def _read_batch(found: Mapping[str, Any]) -> Batch:
             if isinstance(each, dict)
         ),
     )
+
+
+def _is_object(text: bytes) -> bool:
+    """Whether it is the whole of a JSON object, which no beginning of one is."""
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _text(value: Any) -> str:

@@ -192,6 +192,18 @@ def test_whatever_does_not_come_is_asked_again_and_nothing_else(
     assert Path("o.jsonl").read_bytes() == online(server)
 
 
+def test_results_without_a_last_newline_or_statuses_are_whole(server: Server) -> None:
+    def bare(outcome: Outcome) -> Outcome:
+        for line in outcome.output:
+            del line["response"]["status_code"]
+        outcome.raw, outcome.completed = json.dumps(outcome.output.pop()).encode(), ROWS
+        return outcome
+
+    server.script.append(bare)
+    assert run(server).exit_code == 0
+    assert (server.asked("GET", "/content$"), len(server.created)) == (1, 1)
+
+
 def test_refusals_of_rows_are_rejects_with_a_reason(server: Server) -> None:
     def some_refused(outcome: Outcome) -> Outcome:
         outcome.errors = [
@@ -324,14 +336,14 @@ def test_twenty_refusals_and_no_answer_are_no_matter_of_rows(server: Server) -> 
         Fault("POST", "/batches$", "cut"),
         Fault("GET", "/batches/batch_1$", 500, 9),
         Fault("GET", "/batches/batch_1$", 429),
-        Fault("GET", "/batches/batch_1$", 404, 2),
+        Fault("GET", "/batches/batch_1$", 404, 7),
         Fault("GET", "/batches/batch_1$", "drop", 9),
         Fault("GET", "/batches/batch_1$", "html", 2),
         Fault("GET", "/batches/batch_1$", "cut"),
         Fault("GET", "/content$", "cut", 2),
         Fault("GET", "/content$", "drop", 9),
         Fault("GET", "/content$", 500, 9),
-        Fault("GET", "/content$", 404, 2),
+        Fault("GET", "/content$", 404, 7),
     ],
     ids=lambda fault: f"{fault.method} {fault.path.strip('/$')} {fault.what}".replace("/", " "),
 )
@@ -377,13 +389,51 @@ def test_a_key_that_is_refused_while_polling_stops_the_run_and_not_the_batch(ser
     assert (len(server.created), server.paid.total()) == (1, ROWS)
 
 
+@pytest.mark.parametrize("what", [429, 503, "drop"])
+def test_a_list_that_is_refused_is_not_believed_to_be_empty(what: int | str, server: Server) -> None:
+    server.faults += [Fault("POST", "/batches$", "lose"), Fault("GET", "/batches\\?", what)]
+    assert run(server).exit_code == 0
+    assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
+@pytest.mark.parametrize("path", ["/files$", "/batches$"])
+def test_a_server_without_batches_is_asked_online_as_the_message_says(path: str, server: Server) -> None:
+    server.faults.append(Fault("POST", path, 404))
+    done = run(server)
+    assert done.exit_code == 4
+    assert "--lane online asks it" in done.message
+    assert (batches_of(done)["open"] if "batches" in done.history else 0, done.history["in_doubt"]) == (0, 0)
+    assert run(server, lane="online").exit_code == 0
+    assert (server.online.total(), server.created) == (ROWS, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/files$", "/batches$"])
+def test_what_was_not_begun_is_no_longer_meant_where_the_next_command_wants_less(path: str, server: Server) -> None:
+    server.faults.append(Fault("POST", path, 503, 99))
+    assert run(server).exit_code == 4
+    server.faults.clear()
+    assert run(server, limit=2).exit_code == 0
+    assert server.paid.total() == 2
+
+
+def test_a_batch_that_was_created_unseen_is_found_before_anything_else_is_done(server: Server) -> None:
+    server.faults += [Fault("POST", "/batches$", "lose"), Fault("GET", "/batches\\?", 401)]
+    done = run(server)
+    assert (done.exit_code, done.history["in_doubt"]) == (4, ROWS)
+    with pytest.raises(UsageError, match="are open, with 12 requests"):
+        run(server, lane="online")
+    assert run(server).exit_code == 0
+    assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
 # What is lost
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gone", ["/batches/batch_1$", "/content$"])
 def test_what_the_server_knows_no_more_is_bought_again_only_on_demand(gone: str, server: Server) -> None:
-    server.faults.append(Fault("GET", gone, 404, 6))
+    server.faults.append(Fault("GET", gone, 404, 16))
     done = run(server)
     assert (done.exit_code, done.status) == (4, "partial")
     assert "batch_1" in done.message
@@ -391,7 +441,7 @@ def test_what_the_server_knows_no_more_is_bought_again_only_on_demand(gone: str,
     assert (batches_of(done)["lost"], batches_of(done)["open"], done.history["in_doubt"]) == (1, 1, ROWS)
     assert run(server).exit_code == 4, "still gone"
     assert len(server.created) == 1
-    server.faults = [Fault("GET", gone, 404, 3)]
+    server.faults = [Fault("GET", gone, 404, 8)]
     again = run(server, rebuy_lost=True)
     assert (again.exit_code, len(server.created), server.paid.total()) == (0, 2, 2 * ROWS)
     assert (batches_of(again)["given_up"], again.history["in_doubt"]) == (1, ROWS)
@@ -399,7 +449,7 @@ def test_what_the_server_knows_no_more_is_bought_again_only_on_demand(gone: str,
 
 
 def test_a_batch_that_was_away_for_a_while_is_fetched_after_all(server: Server) -> None:
-    server.faults.append(Fault("GET", "/batches/batch_1$", 404, 3))
+    server.faults.append(Fault("GET", "/batches/batch_1$", 404, 8))
     assert run(server).exit_code == 4
     done = run(server)
     assert (done.exit_code, len(server.created), batches_of(done)["lost"], done.history["in_doubt"]) == (0, 1, 0, 0)
@@ -413,6 +463,12 @@ def test_a_server_without_lists_is_not_believed_to_have_nothing(server: Server) 
     assert "--rebuy-lost submits it anew" in done.message
     assert run(server).exit_code == 0, "it has a list now"
     assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
+def test_what_cannot_be_looked_up_is_given_up_on_demand_and_stays_in_doubt(server: Server) -> None:
+    server.faults += [Fault("POST", "/batches$", "lose"), Fault("GET", "/batches\\?", 404)]
+    done = run(server, rebuy_lost=True)
+    assert (done.exit_code, len(server.created), done.history["in_doubt"]) == (0, 2, ROWS)
 
 
 @pytest.mark.slow
@@ -451,6 +507,46 @@ def test_new_seeds_go_into_a_batch_of_their_own_while_another_is_open(server: Se
     assert run(server).exit_code == 0
     assert [len(server.requests(batch)) for batch in server.created] == [ROWS, 5]
     assert server.paid.total() == ROWS + 5
+
+
+def test_answers_that_were_taken_in_before_a_crash_are_no_drift(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Ingested, "doubt_missing", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(server)
+    write_seeds(ROWS + 5)
+    assert run(server).exit_code == 0
+    assert server.paid.total() == ROWS + 5
+
+
+def test_another_model_in_one_of_two_seats_is_drift(server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/", 401))
+    assert run(server, teachers=("openai/m", "openai/n")).exit_code == 4
+    with pytest.raises(DriftError, match="12 requests in them would be paid for and not used"):
+        run(server, teachers=("openai/m", "openai/k"))
+    assert len(server.created) == 2
+    assert run(server, teachers=("openai/n",)).exit_code == 0, "batches of who is gone are fetched all the same"
+    assert server.paid.total() == 2 * ROWS
+
+
+def test_batches_at_another_server_are_not_looked_for_here(server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/", 401))
+    assert run(server).exit_code == 4
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    with pytest.raises(UsageError, match=r"are open at .*, with 12 requests"):
+        run(server, base_url=elsewhere, accept_drift=True)
+    assert run(server).exit_code == 0
+    assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
+def test_a_dry_run_does_not_count_what_a_batch_is_answering(server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/", 401))
+    assert run(server).exit_code == 4
+    write_seeds(ROWS + 5)
+    planned = run(server, dry_run=True).history
+    assert (planned["to_send"], planned["in_doubt"]) == (5, ROWS)
 
 
 def test_another_question_while_a_batch_is_open_is_drift(server: Server) -> None:

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_data.engine.batch_output import read_line
-from distill_data.engine.batches import CREATED, DONE, GIVEN_UP, UPLOADED, Ledger, Upload
+from distill_data.engine.batches import CREATED, DONE, GIVEN_UP, INTENT, UPLOADED, Ledger, Upload
 from distill_data.errors import DamageError
 
 
 def written(directory: Path) -> tuple[Path, list[tuple[bytes, ...]]]:
-    """A ledger's file, and the states of its two uploads after each record."""
+    """A ledger's file, and the states of its two uploads after each record; of a mere intent nothing is known later."""
     ledger, states = Ledger(directory), [()]
     first, second = (
         Upload(letter * 64, "teacher", "/v1/chat/completions", 3, 30, 60, account="openai/x") for letter in "ab"
     )
 
     def note() -> None:
-        states.append(tuple(upload.state for upload in ledger.uploads.values()))
+        states.append(tuple(upload.state for upload in ledger.uploads.values() if upload.state != INTENT))
 
     ledger.add(first)
     note()
@@ -29,6 +29,14 @@ def written(directory: Path) -> tuple[Path, list[tuple[bytes, ...]]]:
         ledger.advance(ledger.uploads["a" * 64], state, **facts)
         note()
     ledger.add(second)
+    note()
+    ledger.advance(ledger.uploads["b" * 64], UPLOADED, file="g")
+    note()
+    ledger.forget(ledger.uploads["b" * 64])
+    note()
+    ledger.add(second)
+    note()
+    ledger.advance(ledger.uploads["b" * 64], UPLOADED, at="http://there", file="h")
     note()
     ledger.advance(
         ledger.uploads["a" * 64], DONE, (5, 7, 1), answers=2, failed=1, doubt=[1, 10, 20], odd={"missing": 1}
@@ -66,10 +74,31 @@ def test_a_torn_record_is_followed_by_a_new_file(tmp_path: Path) -> None:
     torn = path.read_bytes()[:-9]
     path.write_bytes(torn)
     again = Ledger(path.parent)
-    again.advance(again.uploads["b" * 64], UPLOADED, file="g")
+    again.advance(again.uploads["b" * 64], CREATED, batch="c")
     again.close()
     assert path.read_bytes() == torn
-    assert Ledger(path.parent).uploads["b" * 64].file == "g"
+    second = Ledger(path.parent).uploads["b" * 64]
+    assert (second.state, second.at, second.file, second.batch) == (CREATED, "http://there", "h", "c")
+
+
+def test_a_name_that_was_meant_before_may_be_at_the_server(tmp_path: Path) -> None:
+    ledger, upload = Ledger(tmp_path / "batch"), Upload("a" * 64, "teacher", "/v1/embeddings", 3, 30, 0)
+    ledger.add(upload)
+    assert ledger.uploads[upload.name].fresh
+    ledger.close()
+    again = Ledger(tmp_path / "batch")
+    assert not again.uploads
+    again.add(upload)
+    assert not again.uploads[upload.name].fresh
+    again.close()
+
+
+def test_a_ledger_that_lacks_a_file_is_not_believed(tmp_path: Path) -> None:
+    path, _ = written(tmp_path / "batch")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[1:]))
+    with pytest.raises(DamageError, match=r"a file of .* is missing"):
+        Ledger(path.parent)
 
 
 def test_a_ledger_that_is_harmed_is_not_believed(tmp_path: Path) -> None:
