@@ -90,7 +90,7 @@ MUTATIONS = [
     ),
     Mutation(
         "nobody says what was sent", "engine/send.py",
-        "            await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)\n", "",
+        "await self.journal.note_sent(call.key, call.prompt_tokens, call.completion_tokens)", "pass",
         "tests/engine/test_send.py",
     ),
     Mutation(

@@ -34,6 +34,8 @@ from tests.system.command import write_seeds
 
 ROWS = [f"row-{number}" for number in range(5)] + ["row-refuse1", "row-refuse2"]
 CONCURRENCY = 3
+AT_RISK = 2 * CONCURRENCY
+"""Requests that a kill may cost: those that are out, and as many answers on their way to the disk."""
 MANY = int(os.environ.get("DISTILL_HISTORIES", "0"))
 HISTORIES = settings(
     max_examples=MANY or 60,
@@ -132,8 +134,8 @@ class History(RuleBasedStateMachine):
         if script.end():
             there, doubt = self.on_disk()
             assert model.disk <= there <= model.disk | bought
-            assert bought <= wanted and len(bought - there) <= CONCURRENCY
-            assert len(bought - there) <= doubt - model.doubt <= CONCURRENCY
+            assert bought <= wanted and len(bought - there) <= AT_RISK
+            assert len(bought - there) <= doubt - model.doubt <= AT_RISK
             model.disk, model.begun, model.doubt = there, plan, doubt
             return
         assert bought == wanted
