@@ -23,7 +23,7 @@ from distill_data.engine.ask import Call, Miss, Parked
 from distill_data.engine.batch_input import Collector, Refusals, discard_files
 from distill_data.engine.batch_jobs import SELDOM, Jobs
 from distill_data.engine.batch_output import Ingested, Intake
-from distill_data.engine.batches import CREATED, DONE, INTENT, LOST, Ledger, Upload
+from distill_data.engine.batches import AWAY, DONE, INTENT, Ledger, Upload
 from distill_data.engine.retry import shown
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.send import SAME_REFUSAL_LIMIT, Sender
@@ -67,11 +67,11 @@ class Lane:
     async def run(self) -> DistillError | None:
         """Round after round; why the last pass was not the last one by right, or None."""
         idle, rest = 0, False
-        stopped = await _until_signal(self._settle(), self.jobs.ledger)
-        if stopped is not None:
-            await self._pass(lambda _: _park)
-            return stopped
         while True:
+            stopped = await _until_signal(self._settle(), self.jobs.ledger)
+            if stopped is not None:
+                await self._pass(lambda _: _park)
+                return stopped
             collector = self.collector = self._collector()
             stopped = await self._pass(self._parking(collector))
             if stopped is not None:
@@ -93,8 +93,8 @@ class Lane:
                 return self._in_vain()
 
     def _collector(self) -> Collector:
-        tokens = {role: profile.enqueued_tokens for role, profile in self.job.profiles.items()}
-        limits = {role: limit for role, limit in tokens.items() if limit is not None}
+        tokens = {self.live.seats[role].account: each.enqueued_tokens for role, each in self.job.profiles.items()}
+        limits = {account: limit for account, limit in tokens.items() if limit is not None}
         return Collector(self.jobs.ledger, _url_of, self.refusals, limits)
 
     def _goes_online(self, collector: Collector, rest: bool) -> bool:
@@ -161,15 +161,23 @@ class Lane:
             await endpoint.aclose()
 
     async def _round(self, uploads: list[Upload]) -> None:
-        """Submit, wait for all that is open, and take in what it brings. Raises TeacherError and DiskError."""
-        ledger, seen = self.jobs.ledger, len(self.found)
+        """Submit, wait for all that is open, and take in what it brings. Raises TeacherError and DiskError.
+
+        Where not all can be submitted, that may be for want of room: what is open makes some by and by.
+        """
+        ledger, seen, refused = self.jobs.ledger, len(self.found), None
         if self.broken and uploads:
             await asyncio.sleep(SELDOM)  # too much is waiting at the provider
         self.broken.clear()
         try:
-            for upload in uploads:
-                ledger.add(upload)
-                await self.jobs.submit(ledger.uploads[upload.name])
+            try:
+                for upload in uploads:
+                    ledger.add(upload)
+                    await self.jobs.submit(ledger.uploads[upload.name])
+            except TeacherError as error:
+                refused = error
+                if self.jobs.away:
+                    LOG.warning("%s What was submitted before is waited for.", error)
             await self.jobs.wait(self._tell, self._take)
         finally:
             await self._hang_up()
@@ -180,6 +188,8 @@ class Lane:
                 if upload.name not in begun:
                     discard_files(ledger.directory, upload)
         self._check_round(self.found[seen:])
+        if refused is not None and not sum(each.progress for each in self.found[seen:]):
+            raise refused
 
     async def _take(self, upload: Upload, batch: Batch) -> None:
         """Bring one batch's answers to the journal, and close it."""
@@ -272,7 +282,7 @@ async def _until_signal(work: Coroutine[Any, Any, None], ledger: Ledger) -> Dist
     except asyncio.CancelledError:
         if not heard:
             raise
-        away = [upload for upload in ledger.open if upload.state in (CREATED, LOST)]
+        away = [upload for upload in ledger.open if upload.state in AWAY]
         there = f" {sum(upload.requests for upload in away)} requests in batches go on at the provider." if away else ""
         return Interrupted(f"Stopped by {heard[0].name}.{there}", heard[0])
     except (TeacherError, DiskError) as error:

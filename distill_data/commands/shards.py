@@ -74,6 +74,7 @@ def cut_limits(profiles: Mapping[str, Profile], shard: Shard | None) -> dict[str
             concurrency=max(1, profile.concurrency // shard.of),
             rpm=None if profile.rpm is None else profile.rpm / shard.of,
             tpm=None if profile.tpm is None else profile.tpm / shard.of,
+            enqueued_tokens=profile.enqueued_tokens and max(1, profile.enqueued_tokens // shard.of),
         )
         for role, profile in profiles.items()
     }

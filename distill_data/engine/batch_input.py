@@ -62,7 +62,7 @@ class Draft:
 
 @dataclass(slots=True)
 class Collector:
-    """Parks requests. `limits` are a role's tokens in prompts that its provider lets wait in batches at once."""
+    """Parks requests. `limits` are the tokens in prompts that a provider lets wait at once, by `Seat.account`."""
 
     ledger: Ledger
     url_of: Callable[[bytes], str]
@@ -88,7 +88,7 @@ class Collector:
         """Take note of what open batches are about, and clear away what a killed process was writing."""
         directory, names = self.ledger.directory, {upload.name for upload in self.ledger.open}
         for upload in self.ledger.open:
-            self.prompt_tokens[upload.role] += upload.prompt_tokens
+            self.prompt_tokens[upload.account] += upload.prompt_tokens
         self._open = find_awaited(self.ledger)
         for path in [*directory.glob("*.in"), *directory.glob("*.keys"), *directory.glob("draft-*")]:
             if path.stem not in names:
@@ -124,7 +124,8 @@ class Collector:
                     yield key, asked.owner
 
     def _fits(self, call: Call) -> bool:
-        waiting, limit = self.prompt_tokens[call.role], self.limits.get(call.role)
+        account = call.seat.account
+        waiting, limit = self.prompt_tokens[account], self.limits.get(account)
         if self.written >= WAVE or self.short is not None:
             return False
         if limit is not None and waiting and waiting + call.prompt_tokens > limit:
@@ -135,7 +136,7 @@ class Collector:
         except BudgetError as error:
             self.short = error
             return False
-        self.prompt_tokens[call.role] += call.prompt_tokens
+        self.prompt_tokens[account] += call.prompt_tokens
         return True
 
     def _write(self, call: Call) -> None:

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from distill_data.data.exchange import Lost
 from distill_data.engine.batch_input import discard_files
-from distill_data.engine.batches import CREATED, GIVEN_UP, LOST, UPLOADED, WITHDRAWN, Ledger, Upload
+from distill_data.engine.batches import AWAY, CREATED, GIVEN_UP, LOST, UPLOADED, WITHDRAWN, Ledger, Upload
 from distill_data.engine.durable import disk_error, sync_directory
 from distill_data.engine.retry import Verdict, backoff, judge, judge_lost, shown
 from distill_data.errors import TeacherError
@@ -60,6 +60,11 @@ class Jobs:
     draw: Callable[[], float] = random.random
     _misses: Counter[str] = field(default_factory=Counter)
     _troubled: set[str] = field(default_factory=set)
+
+    @property
+    def away(self) -> list[Upload]:
+        """Whose batches are at a server."""
+        return [upload for upload in self.ledger.open if upload.state in AWAY]
 
     async def settle(self) -> None:
         """Find what an earlier process may have created; what it did not is as if it had not been meant. Raises
@@ -170,7 +175,7 @@ class Jobs:
         Trouble with the server is waited out. Raises TeacherError where the key is refused, and at last where a batch
         is lost and was not to be bought again.
         """
-        waiting = {upload.name: upload for upload in self.ledger.open}
+        waiting = {upload.name: upload for upload in self.away}
         states: dict[str, Batch | None] = dict.fromkeys(waiting)
         pause = SOON
         while waiting:

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,15 @@ LINE_TRIES = 3
 LINE_CAP = 32 * 2**20
 """Bytes; of a longer line no piece is an answer."""
 AT_ONCE = 1000
+
+
+_FOREIGN = Verdict(
+    "stop",
+    "foreign-results",
+    "no line of what a batch brought names a request of it, as a custom_id, so none can be used; they may have been "
+    "paid for, and the next ones would fare the same. Does this server speak the batch API? --lane online does not "
+    "need it.",
+)
 
 
 class Line(NamedTuple):
@@ -96,6 +105,8 @@ class Intake:
         missing = len(asked) - len(seen)
         if missing:
             found.odd["missing"] += missing
+        if not seen and found.odd["unknown"] + found.odd["unreadable"]:
+            found.stop = replace(_FOREIGN, detail=f"{upload.path(directory, 'out')}: {_FOREIGN.detail}")
         return found
 
     async def _settle(self, line: Line, asked: Asked, found: Ingested) -> None:

@@ -33,6 +33,7 @@ from distill_data.errors import DamageError
 
 INTENT, UPLOADED, CREATED, LOST, DONE, GIVEN_UP, WITHDRAWN = b"bi", b"bf", b"bc", b"bl", b"bd", b"bx", b"bw"
 CLOSED = (DONE, GIVEN_UP, WITHDRAWN)
+AWAY = (CREATED, LOST)
 MAY_COST = (UPLOADED, CREATED, LOST, GIVEN_UP)
 
 

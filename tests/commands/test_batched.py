@@ -204,6 +204,18 @@ def test_results_without_a_last_newline_or_statuses_are_whole(server: Server) ->
     assert (server.asked("GET", "/content$"), len(server.created)) == (1, 1)
 
 
+def test_results_of_nobodys_are_not_bought_again_and_again(server: Server) -> None:
+    def renamed(outcome: Outcome) -> Outcome:
+        for line in outcome.output:
+            line["custom_id"] = line["custom_id"][:32]
+        return outcome
+
+    server.script.append(renamed)
+    done = run(server)
+    assert (done.exit_code, len(server.created), done.history["in_doubt"]) == (4, 1, ROWS)
+    assert "names a request of it" in done.message
+
+
 def test_refusals_of_rows_are_rejects_with_a_reason(server: Server) -> None:
     def some_refused(outcome: Outcome) -> Outcome:
         outcome.errors = [
@@ -425,6 +437,22 @@ def test_a_batch_that_was_created_unseen_is_found_before_anything_else_is_done(s
         run(server, lane="online")
     assert run(server).exit_code == 0
     assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
+@pytest.mark.parametrize("what", [429, 400, 503])
+def test_where_no_more_can_be_submitted_what_is_there_makes_room(
+    what: int, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_input, "MOST_LINES", 8)
+
+    def full(number: int) -> None:
+        waiting = len(server.created) == 1 and not server.asked("GET", "/content$")
+        server.faults[:] = [Fault("POST", "/batches$", what)] if waiting else []
+
+    server.after = full
+    done = run(server)
+    assert done.exit_code == 0, done.message
+    assert ([len(server.requests(batch)) for batch in server.created], server.paid.total()) == ([8, 4], ROWS)
 
 
 # What is lost

@@ -198,7 +198,10 @@ def test_status_knows_a_shard(seeds: str) -> None:
 def test_what_all_may_spend_is_shared_out() -> None:
     options = cut_budget(Options(shard=Shard(1, 4), max_cost=2.0, max_tokens_total=10))
     assert (options.max_cost, options.max_tokens_total) == (0.5, 2)
-    limits = cut_limits({"teacher": Profile("m", "echo", concurrency=6, rpm=60, tpm=1000)}, Shard(1, 4))["teacher"]
+    limits = cut_limits(
+        {"teacher": Profile("m", "echo", concurrency=6, rpm=60, tpm=1000, enqueued_tokens=9)}, Shard(1, 4)
+    )["teacher"]
+    assert limits.enqueued_tokens == 2
     assert (limits.concurrency, limits.rpm, limits.tpm) == (1, 15, 250)
     assert cut_limits({"teacher": Profile("m", "echo", concurrency=2)}, Shard(3, 4))["teacher"].concurrency == 1
 
