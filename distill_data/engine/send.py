@@ -24,6 +24,8 @@ from distill_data.errors import AnswerFailed, BudgetError, DiskError, DistillErr
 from distill_data.teachers import BadReply, read_answer
 from distill_data.teachers.prices import cost_of
 
+LANDING = 4
+"""One in so many of the requests that may be at the server may be on its way to the disk beside them."""
 SAME_REFUSAL_LIMIT = 20
 WEB_PAGE_LIMIT = 3
 HTTP_ERROR = 500
@@ -90,8 +92,8 @@ class Sender:
     async def _attempt(self, call: Call) -> Answer | Verdict:
         """One sending, from the limiter to the journal.
 
-        A reply frees its place at the server, except where as many as the limit are on their way to the disk already:
-        a disk that hangs must not be outrun.
+        A reply frees its place at the server at once, unless a quarter of the limit is on its way to the disk already:
+        what a crash may cost stays at five quarters of the concurrency, and a disk that hangs is not outrun.
         """
         limiter, expected, inside = call.seat.limiter, call.prompt_tokens + call.completion_tokens, True
         entered = await limiter.enter(expected)
@@ -113,7 +115,7 @@ class Sender:
                 return outcome
             limiter.succeeded(reply.headers, entered)
             self.succeeded.add(call.role)
-            if self.landing < limiter.limit:
+            if self.landing < limiter.limit // LANDING:
                 inside = False
                 limiter.leave()
             return await self._keep(call, reply, outcome, expected)

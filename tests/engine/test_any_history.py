@@ -34,7 +34,7 @@ from tests.system.command import write_seeds
 
 ROWS = [f"row-{number}" for number in range(5)] + ["row-refuse1", "row-refuse2"]
 CONCURRENCY = 3
-AT_RISK = 2 * CONCURRENCY
+AT_RISK = CONCURRENCY * 5 // 4
 """Requests that a kill may cost: those that are out, and as many answers on their way to the disk."""
 MANY = int(os.environ.get("DISTILL_HISTORIES", "0"))
 HISTORIES = settings(

@@ -31,6 +31,8 @@ from tests.system.command import (
 )
 
 CONCURRENCY = 16
+AT_RISK = CONCURRENCY * 5 // 4
+"""Requests in flight, and up to a quarter more whose answers are on their way to the disk."""
 ROWS = [text[:9] for text in marked(300)]
 
 
@@ -88,7 +90,7 @@ def test_an_answer_counts_only_once_it_is_on_disk(slow_server: Server, seeds: Pa
     signal_all(process, signal.SIGKILL)
     process.communicate()
     on_disk, asked = out.on_disk(), slow_server.asked()
-    assert asked - len(on_disk) <= CONCURRENCY
+    assert asked - len(on_disk) <= AT_RISK
     assert status(out)["answers"] == len(on_disk)
     run(*job).ended(0)
     assert {line["row"] for line in slow_server.ledger()[asked:]} == set(ROWS) - on_disk
@@ -96,7 +98,7 @@ def test_an_answer_counts_only_once_it_is_on_disk(slow_server: Server, seeds: Pa
 
 def test_a_dead_process_loses_no_counted_answer(death: Death) -> None:
     assert death.counted == len(death.on_disk)
-    assert death.counted >= 150 - CONCURRENCY
+    assert death.counted >= 150 - AT_RISK
     assert death.on_disk <= death.out.on_disk()
     assert death.out.rows() == ROWS
 
@@ -109,13 +111,13 @@ def test_no_request_whose_answer_is_on_disk_is_sent_again(death: Death) -> None:
 def test_at_most_the_requests_in_flight_are_paid_twice(death: Death) -> None:
     paid = Counter(line["row"] for line in death.before + death.after if line["paid"])
     assert set(paid) == set(ROWS)
-    assert paid.total() - len(paid) <= CONCURRENCY
+    assert paid.total() - len(paid) <= AT_RISK
 
 
 def test_the_tool_says_how_many_may_have_been_paid_twice(death: Death) -> None:
     in_flight = len(death.before) - len(death.on_disk)
     history = death.out.manifest()["history"]
-    assert in_flight <= history["in_doubt"] <= CONCURRENCY
+    assert in_flight <= history["in_doubt"] <= AT_RISK
     assert str(history["in_doubt"]) in death.said
     assert "in doubt" in death.said
 
