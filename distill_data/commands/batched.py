@@ -107,6 +107,7 @@ class Lane:
             self.spill.close()
         self.live = replace(self.live, work=self.job.make_work())
         self.live.tally.reused = 0
+        self.live.tally.served.clear()  # each pass reads all answers
         self.spill = Spill(self.directory.spill)
         stopped = await run_live(self.live, self.spill, self.job.recipe.gold_by, self.job.say, policy)
         self.live.tally.reused = max(0, self.live.tally.reused - sum(each.answers for each in self.found))

@@ -189,6 +189,7 @@ def test_whatever_does_not_come_is_asked_again_and_nothing_else(
     assert batches_of(done)["odd"] == odd
     assert (batches_of(done)["open"], done.history["bought_twice"]) == (0, 0)
     assert (done.history["in_doubt"], done.history["bought"]) == (unusable, ROWS)
+    assert done.history["served"] == {"teacher": {"m": ROWS}}
     assert Path("o.jsonl").read_bytes() == online(server)
 
 
@@ -439,7 +440,7 @@ def test_a_batch_that_was_created_unseen_is_found_before_anything_else_is_done(s
     assert (len(server.created), server.paid.total()) == (1, ROWS)
 
 
-@pytest.mark.parametrize("what", [429, 400, 503])
+@pytest.mark.parametrize("what", [400, *(pytest.param(each, marks=pytest.mark.slow) for each in (429, 503))])
 def test_where_no_more_can_be_submitted_what_is_there_makes_room(
     what: int, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
