@@ -26,7 +26,7 @@ from distill_data.commands.grouping import leading_column
 from distill_data.commands.job import Job
 from distill_data.commands.lanes import check_lane, expected_cost, is_batched, refuse_open
 from distill_data.commands.loop import one_loop
-from distill_data.commands.options import Options, Summary, check_options
+from distill_data.commands.options import Options, Summary, check_arguments
 from distill_data.commands.places import output_path, refuse_overwriting, run_at
 from distill_data.commands.plan import Seeds, find_pool, find_seeds, plan_digest, questions_digest, read_recipe
 from distill_data.commands.roles import FROM_STUDENTS, find_profiles
@@ -42,7 +42,7 @@ from distill_data.engine.journal import Journal
 from distill_data.engine.publish import is_published, withdraw
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.spill import Spill
-from distill_data.errors import DiskError, DriftError, UsageError
+from distill_data.errors import DiskError, DistillError, DriftError, UsageError
 from distill_data.recipes import Recipe, try_row
 from distill_data.reporting import Progress
 from distill_data.teachers import Resolved
@@ -67,7 +67,7 @@ def generate(
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Run one generating command. Raises DistillError; ends otherwise in a Summary."""
-    check_options(options)
+    check_arguments(options, seeds, recipe, output)
     with one_loop() as loop:
         made = read_recipe(recipe, command, options)
         say = progress or (lambda _: None)
@@ -110,7 +110,7 @@ def generate(
                 loop, made, found, path, options, prepare, say, run.load().get("teachers", {}), profiles=profiles
             )
             summary = _run(loop, job, run)
-        except UsageError:
+        except DistillError:
             run.abandon()
             raise
         finally:

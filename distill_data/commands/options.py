@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import orjson
 
 from distill_data.data.shard import Shard
 from distill_data.errors import UsageError
@@ -91,6 +93,19 @@ class Options:
     """Whether the requests of batches that the provider no longer knows are asked again."""
     config: Path | None = None
     """`distill.toml`; by default the one in the working directory."""
+
+
+def check_arguments(options: Options, seeds: str, recipe: str, output: str) -> None:
+    """Raise UsageError for what cannot be, before anything is paid for: what the manifest could not say included."""
+    for name, value in {"SEEDS": seeds, "--recipe": recipe, "--output": output, **asdict(options)}.items():
+        option = name if name.startswith(("S", "-")) else f"--{name.replace('_', '-')}"
+        try:
+            orjson.dumps(value, default=str)
+        except TypeError:
+            raise UsageError(
+                f"{option} {ascii(value)[:80]}: numbers may have 64 bits, and names and texts must be UTF-8."
+            ) from None
+    check_options(options)
 
 
 def check_options(options: Options) -> None:

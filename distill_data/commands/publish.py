@@ -24,21 +24,24 @@ OF_A_SHARD = ("shard", "records", "features", "files")
 """What a shard's result says of itself, beside its sums."""
 
 
-def publish(output: str, *, partial: bool = False, max_failed: float = 0.01) -> Summary:
-    """Unite the shards of `output`; with `partial` those that are there, into `OUT.partial.jsonl`.
+def publish(output: str, *, partial: bool = False, max_failed: float = 0.01, of: int | None = None) -> Summary:
+    """Unite the shards of `output`; with `partial` those that are there, into `OUT.partial.jsonl` unless that is all.
 
     The bytes are those of a run in one piece. `max_failed` is the share of all items that may fail before the output
-    counts as partial. Raises UsageError where a shard is missing or unfinished, DriftError where shards are of
+    counts as partial. `of` is the number of shards, which must be given where there are several cuts. Raises UsageError where a shard is missing or unfinished, DriftError where shards are of
     different jobs, and DamageError where their files are not what they were.
     """
     path = Path(output)
     files_of(path)  # the name must be one
     if not 0 <= max_failed <= 1:
         raise UsageError(f"--max-failed {max_failed:g}: must be a share between 0 and 1.")
-    shards = _shards_of(path)
-    found = {shard: _find_part(path, shard, partial=partial) for shard in shards}
+    shards = _shards_of(path, of)
+    found = {shard: _find_part(path, shard, partial=False) for shard in shards}
+    missing = [shard for shard, part in found.items() if part is None]
     if not partial:
-        _refuse_unfinished(path, [shard for shard, part in found.items() if part is None])
+        _refuse_unfinished(path, missing)
+    partial = bool(missing)
+    found |= {shard: _find_part(path, shard, partial=True) for shard in missing}
     parts = {shard: part for shard, part in found.items() if part is not None}
     if not parts:
         raise UsageError(f"{folder_of(path)}: no shard has published anything yet, so there is nothing to unite.")
@@ -46,8 +49,8 @@ def publish(output: str, *, partial: bool = False, max_failed: float = 0.01) -> 
     return _write(path, list(parts.values()), facts, len(shards), partial=partial, max_failed=max_failed)
 
 
-def _shards_of(output: Path) -> list[Shard]:
-    cuts = cuts_of(output)
+def _shards_of(output: Path, of: int | None) -> list[Shard]:
+    cuts = cuts_of(output) if of is None else [of]
     if not cuts:
         raise UsageError(f"{output}: there are no shards of it, as {folder_of(output)} would hold them.")
     if len(cuts) > 1:
@@ -135,6 +138,7 @@ def _write(
     if whole:
         before = is_published(files, facts["plan"])
         if before and before["history"].get("shards") == history["shards"]:
+            withdraw(rest)
             return Summary("unchanged", 0, warnings_of(before["result"]), str(output), before["result"], history)
     facts = {**facts, **annotated(facts, count, outcomes())}
     result = write(outcomes(), files if whole else rest, count, facts, {**history, **stamp()})
@@ -152,7 +156,7 @@ def _ending(result: Mapping[str, Any], of: int, max_failed: float, *, partial: b
     if result["failed"] > max_failed * result["items"]:
         return 3, (
             f"{result['failed']} of {result['items']} items failed, more than --max-failed {max_failed:g} allows. Run "
-            "the shards again: only the failed are asked."
+            "the shards again with --retry-failed: only the failed are asked."
         )
     if result["kept"]:
         return 3, "No row came of it for the output itself, only rows of other kinds; these are in their partial files."

@@ -93,7 +93,7 @@ def _close(task: Task, ends: Mapping[Shard, End]) -> Summary:
             raise ShardError(f"Shard {shard}: {end.message}", end.code)
     worst = next(((f"Shard {shard}: {end.message}", end.code) for shard, end in unfinished.items()), None)
     try:
-        done = publish(task.output, partial=worst is not None, max_failed=task.options.max_failed)
+        done = publish(task.output, partial=worst is not None, max_failed=task.options.max_failed, of=len(ends))
     except UsageError as error:
         if worst is None:
             raise

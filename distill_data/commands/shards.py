@@ -41,9 +41,13 @@ def kinds_of(output: Path, shard: Shard, kinds: Mapping[str, Path]) -> dict[str,
 
 
 def cuts_of(output: Path) -> list[int]:
-    """Into how many shards an output was cut; several numbers where that was done more than once."""
+    """Into how many shards an output was cut; several numbers where that was done more than once.
+
+    A run without its `run.json` was stopped before it sent anything, and does not count.
+    """
     folder = folder_of(output)
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    names = [path.name for path in folder.glob("*.manifest.json")]
+    names += [path.parent.name for path in folder.glob("*.run/run.json")]
     return sorted({int(found[2]) for found in map(_NAME.fullmatch, names) if found})
 
 

@@ -71,7 +71,7 @@ class OverSeeds:
     async def run(self, ask_for: AskFor, finish: Finish, width: int, stopping: Callable[[], bool], halt: Halt) -> None:
         def items() -> Iterator[Item]:
             try:
-                items = islice(self.seeds.own_items(), self.first)
+                items = islice(self.seeds.own_items(), self.items)  # the file may have grown since it was surveyed
                 yield from group(items, self.seeds.leading) if self.seeds.leading else items
             except SeedError as error:
                 halt(error)
