@@ -26,7 +26,7 @@ from aiohttp import web
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.overhead import ENV  # noqa: E402
+from benchmarks.engine import ENV  # noqa: E402
 
 LATENCY = 0.2
 RATE, TOKENS, SLOTS = 100.0, 5_000.0, 16

@@ -20,10 +20,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(ROOT))
 
-from overhead import Cost, cost  # noqa: E402
-
+from benchmarks.engine import Cost, cost  # noqa: E402
 from distill_data.commands.shards import path_of, shard_facts  # noqa: E402
 from distill_data.data.shard import Shard  # noqa: E402
 from distill_data.engine.publish import Count, files_of, publish  # noqa: E402

@@ -28,8 +28,9 @@ def publish(output: str, *, partial: bool = False, max_failed: float = 0.01, of:
     """Unite the shards of `output`; with `partial` those that are there, into `OUT.partial.jsonl` unless that is all.
 
     The bytes are those of a run in one piece. `max_failed` is the share of all items that may fail before the output
-    counts as partial. `of` is the number of shards, which must be given where there are several cuts. Raises UsageError where a shard is missing or unfinished, DriftError where shards are of
-    different jobs, and DamageError where their files are not what they were.
+    counts as partial. `of` is the number of shards, which must be given where there are several cuts. Raises UsageError
+    where a shard is missing or unfinished, DriftError where shards are of different jobs, and DamageError where their
+    files are not what they were.
     """
     path = Path(output)
     files_of(path)  # the name must be one

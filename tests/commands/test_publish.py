@@ -13,6 +13,7 @@ import pytest
 
 from distill_data.cli import main
 from distill_data.commands import Options, Summary, label, publish, status
+from distill_data.commands.plan import Seeds
 from distill_data.commands.shards import cut_budget, cut_limits
 from distill_data.commands.task import Task, read_task
 from distill_data.data.shard import Shard, parse_shard
@@ -132,9 +133,39 @@ def test_what_is_missing_or_unfinished_is_named_and_partial_takes_the_rest(seeds
     there = Path("cut/o.partial.jsonl").read_bytes().split(b"\n")
     assert [line for line in whole if line in there] == there
     every(seeds, 3)
-    assert publish("cut/o.jsonl").status == "published"
+    assert publish("cut/o.jsonl", partial=True).status == "published", "all there is was the whole"
     assert same("jsonl")
     assert not Path("cut/o.partial.jsonl").exists()
+    Path("cut/o.partial.manifest.json").write_text("{}")
+    assert publish("cut/o.jsonl").status == "unchanged"
+    assert not Path("cut/o.partial.manifest.json").exists()
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 1)])
+def test_rows_that_come_while_others_are_worked_on_are_not_bought(
+    seeds: str, shard: Shard | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey = Seeds.survey
+
+    def survey_and_grow(self: Seeds, recipe: Any) -> None:
+        survey(self, recipe)
+        write(Path(seeds), [*TEXTS, *map(str, range(20))])
+
+    monkeypatch.setattr(Seeds, "survey", survey_and_grow)
+    done = label(seeds, recipe="answer", output="cut/o.jsonl", options=replace(ECHO, shard=shard))
+    assert (done.status, done.exit_code, done.history["bought"]) == ("partial", 5, 7)
+    assert "the seeds changed while they were being worked on" in done.message
+
+
+@pytest.mark.parametrize(
+    "options", [["-o", "o\udcff.jsonl"], ["-o", "o.jsonl", "--seed", "9" * 30], ["-o", "o.jsonl", "--set", "a=\udcff"]]
+)
+def test_what_no_manifest_can_say_is_refused_before_it_costs(
+    seeds: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["label", seeds, "-r", "answer", "-t", "echo", *options]) == 2
+    assert "64 bits" in capsys.readouterr().err
+    assert sorted(path.name for path in Path().iterdir()) == ["cut", "s.jsonl", "whole"]
 
 
 @pytest.mark.parametrize("what", ["seeds", "recipe", "teacher"])
@@ -158,10 +189,14 @@ def test_another_number_of_shards_takes_the_answers_along_or_is_refused(seeds: s
         one(seeds, 1, 3)
     with pytest.raises(DriftError, match="one piece"):
         label(seeds, recipe="answer", output="cut/o.jsonl", options=ECHO)
+    assert {path.name[:6] for path in Path("cut/o.shards").iterdir()} == {"1-of-2", "2-of-2"}
+    Path("cut/o.shards/1-of-3.run").mkdir()  # of one that was killed while it read its seeds
+    assert publish("cut/o.jsonl").history["shards"]["of"] == 2  # type: ignore[index]
     before = replace(ECHO, reuse=tuple(sorted(Path("cut/o.shards").glob("*-of-2.run"))))
     assert {done.history["bought"] for done in every(seeds, 3, before)} == {0}
     with pytest.raises(DriftError, match="into 2 and into 3"):
         publish("cut/o.jsonl")
+    assert publish("cut/o.jsonl", of=3).history["shards"]["of"] == 3  # type: ignore[index]
 
 
 def test_answers_of_a_run_in_one_piece_are_not_bought_again(seeds: str) -> None:
@@ -254,7 +289,9 @@ def test_failures_are_counted_over_all_shards(seeds: str, capsys: pytest.Capture
     for options in (replace(ECHO, shard=Shard(1, 2)), replace(ECHO, shard=Shard(2, 2))):
         assert label("g.jsonl", recipe="./r.jinja", output="cut/o.jsonl", options=options).status == "published"
     assert main(["publish", "cut/o.jsonl"]) == 3
-    assert "1 of 13 items failed" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "1 of 13 items failed" in told
+    assert "with --retry-failed" in told.replace("\n", " ")
     assert not Path("cut/o.jsonl").exists()
     label("g.jsonl", recipe="./r.jinja", output="whole/o.jsonl", options=ECHO)
     assert same("partial.jsonl")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -135,15 +136,26 @@ def test_every_shard_killed_and_gone_on_with(slow_server: Server, seeds: Path, o
 
 
 def test_piped_seeds_are_copied_once_and_the_whole_goes_to_stdout(tmp_path: Path) -> None:
-    (tmp_path / "json.py").write_text("raise SystemExit('a module of the working directory')\n")
+    for name in ("whole", "cut"):  # in one folder the second would find the output of the first
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "json.py").write_text("raise SystemExit('a module of the working directory')\n")
+    (tmp_path / "site").mkdir()
+    says = "if 'distill_data.cli.worker' in sys.orig_argv: atexit.register(print, 'said by a library')\n"
+    (tmp_path / "site" / "sitecustomize.py").write_text(f"import atexit, sys\n{says}")
+    env = environment()
+    env["PYTHONPATH"] += f":{tmp_path / 'site'}"
     rows = b"".join(b'{"instruction": "say %d words"}\n' % n for n in range(9))
     job = [*DISTILL[:1], "-P", *DISTILL[1:], "label", "-", "-r", "answer", "-t", "echo", "-o", "-"]
     whole, cut = (
-        subprocess.run([*job, *more], cwd=tmp_path, env=environment(), input=rows, capture_output=True, timeout=60)
-        for more in ([], ["--shards", "2"])
+        subprocess.run([*job, *more], cwd=tmp_path / name, env=env, input=rows, capture_output=True, timeout=60)
+        for name, more in (("whole", []), ("cut", ["--shards", "2"]))
     )
     assert (cut.returncode, cut.stdout) == (0, whole.stdout), cut.stderr
     assert whole.stdout.count(b"\n") == 9
+    assert cut.stderr.count(b"said by a library") == 2
+    worker = [sys.executable, "-P", "-m", "distill_data.cli.worker"]
+    alone = subprocess.run(worker, cwd=tmp_path, env=environment(), input=b'{"command', capture_output=True, timeout=60)
+    assert (alone.returncode, alone.stdout, alone.stderr) == (0, b"", b""), "who was to write the task is dead"
 
 
 def test_mistakes_are_told_once_and_nothing_is_left(server: Server, tmp_path: Path, out: Output) -> None:
