@@ -37,7 +37,7 @@ from benchmarks.lean import Teacher, teacher  # noqa: E402
 ENV = {name: value for name, value in os.environ.items() if name not in {"PYTHONDONTWRITEBYTECODE", "OPENAI_API_KEY"}}
 ENV["PYTHONPATH"] = str(ROOT)
 WIDTH = 64
-LATENCIES = ((64, 0.05, 10_000, 0.95),)
+LATENCIES = ((64, 0.05, 10_000, 0.95), (1_000, 1.0, 100_000, 0.90))
 """Concurrency, seconds of latency, rows, and the part of the ideal that is wanted."""
 HELP = ("-m", "distill_data", "--help")
 FLOORS = {
