@@ -83,8 +83,8 @@ gallery: $(VENV)/.local ## run every recipe once on the embedded teacher and wri
 	$(BIN)/distill-data models pull smollm2
 	$(BIN)/python examples/gallery.py > docs/gallery.tmp && mv docs/gallery.tmp docs/gallery.md
 
-bench: $(VENV)/.test ## measure the cost of a request beside that of a bare client
-	$(BIN)/python benchmarks/overhead.py
+bench: $(VENV)/.test ## measure what the engine costs, each figure beside its floor
+	$(BIN)/python benchmarks/engine.py
 
 clean: ## remove the environment and all caches; data/ stays, since answers cost something
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 
     python benchmarks/bare.py SEEDS URL OUT CONCURRENCY
 
-No keys, no retries, no journal, no resume, no record format. `overhead.py` measures distill-data against it.
+No keys, no retries, no journal, no resume, no record format. `engine.py` measures distill-data against it.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ FLOORS = {
 import orjson, sys
 with open(sys.argv[1], "rb") as seeds, open(sys.argv[2], "rb") as answers, open(sys.argv[3], "wb") as out:
     for seed, line in zip(seeds, answers):
-        message = orjson.loads(orjson.loads(line)["a"] and line)["a"]["choices"][0]["message"]
+        message = orjson.loads(line)["a"]["choices"][0]["message"]
         prompt = {"role": "user", "content": orjson.loads(seed)["instruction"]}
         out.write(orjson.dumps({"prompt": [prompt], "completion": [message]}) + b"\\n")
 """,
@@ -61,6 +61,8 @@ print(len(Journal(pathlib.Path(sys.argv[2]).parent)))
 """,
 }
 """The least that reads seeds and answers and writes records; the least that reads and sums a journal; and ours."""
+SAID = {"replay": "parse and write", "reopen": "read and sum", "scan": "distill-data"}
+RATE = ("rows/s", "CPU s", "wall s", "peak MB")
 Command = Callable[[Path, Teacher, Path, int], list[str]]
 
 
@@ -190,48 +192,50 @@ def show_latency(rows: int, repeats: int) -> None:
         line(name, f"{ideal:.2f}", *cells, f"{wanted:.0%}")
 
 
-def show_million(rows: int, parts: Sequence[str]) -> None:
+def show_long(rows: int, parts: Sequence[str]) -> None:
     """A long run, and what is measured on its journal."""
-    with teacher() as server, tempfile.TemporaryDirectory(prefix="engine-") as folder:
+    with teacher() as server, tempfile.TemporaryDirectory(prefix="engine-") as name:
+        folder = Path(name)
         if "million" in parts:
-            with tempfile.TemporaryDirectory(prefix="engine-") as other:
-                least = job(bare, rows, server, WIDTH, Path(other))
-            small = fresh(ours, rows // 10, server)
-        whole = job(ours, rows, server, WIDTH, Path(folder))
+            floor = [("bare script", rows, fresh(bare, rows, server))]
+            floor.append((f"distill-data, {rows // 10:,} rows", rows // 10, fresh(ours, rows // 10, server)))
+        spent = job(ours, rows, server, WIDTH, folder)
         if "million" in parts:
-            table(f"`--part million`: {rows:,} rows, {WIDTH} at once", "CPU ms a request", "CPU s", "wall s", "peak MB")
-            for name, spent, count in (
-                ("bare script", least, rows),
-                (f"{rows // 10:,} rows", small, rows // 10),
-                ("distill-data", whole, rows),
-            ):
-                line(
-                    name,
-                    f"{spent.cpu / count * 1000:.3f}",
-                    f"{spent.cpu:.1f}",
-                    f"{spent.wall:.1f}",
-                    f"{spent.peak:.1f}",
-                )
-        seeds, out = Path(folder) / "seeds.jsonl", Path(folder) / "out.jsonl"
-        answers = str(out.with_suffix(".run") / "journal" / "000001.jsonl")
-        columns = ("rows/s", "CPU s", "wall s", "peak MB")
-
-        def measure(name: str, args: Sequence[str]) -> None:
-            spent = cost(args, Path(folder) / "log")
-            line(name, f"{rows / spent.wall:,.0f}", f"{spent.cpu:.1f}", f"{spent.wall:.1f}", f"{spent.peak:.1f}")
-
+            show_million(rows, [*floor, ("distill-data", rows, spent)])
         if "replay" in parts:
-            table(f"`--part replay`: {rows:,} finished rows published again (wanted: 25,000 rows/s)", *columns)
-            for end in (".jsonl", ".rejects.jsonl", ".manifest.json"):
-                out.with_suffix("").with_name(f"out{end}").unlink()
-            measure("parse and write", ["-c", FLOORS["replay"], str(seeds), answers, f"{folder}/floor.jsonl"])
-            measure("distill-data", ours(seeds, server, out, WIDTH))
-            if (count_lines(out), server.asked().requests % rows) != (rows, (rows // 10) % rows * ("million" in parts)):
-                raise SystemExit("the replay asked again, or did not write every row")
+            show_replay(rows, folder, server)
         if "reopen" in parts:
-            table(f"`--part reopen`: a journal of {rows:,} answers (wanted: 15 s a million)", *columns)
-            measure("read and sum", ["-c", FLOORS["reopen"], "", answers])
-            measure("distill-data", ["-c", FLOORS["scan"], "", answers])
+            table(f"`--part reopen`: a journal of {rows:,} answers (wanted: 15 s a million)", *RATE)
+            for side in ("reopen", "scan"):
+                show_rate(SAID[side], rows, ["-c", FLOORS[side], "", answers(folder)], folder)
+
+
+def show_million(rows: int, runs: Sequence[tuple[str, int, Cost]]) -> None:
+    table(f"`--part million`: {rows:,} rows, {WIDTH} at once", "CPU ms a request", "CPU s", "wall s", "peak MB")
+    for name, count, spent in runs:
+        cells = (spent.cpu / count * 1000, spent.cpu, spent.wall, spent.peak)
+        line(name, f"{cells[0]:.3f}", *(f"{cell:.1f}" for cell in cells[1:]))
+
+
+def show_replay(rows: int, folder: Path, server: Teacher) -> None:
+    """Publish the answers again, from the journal alone."""
+    table(f"`--part replay`: {rows:,} finished rows published again (wanted: 25,000 rows/s)", *RATE)
+    seeds, out, before = folder / "seeds.jsonl", folder / "out.jsonl", server.asked()
+    for end in (".jsonl", ".rejects.jsonl", ".manifest.json"):
+        (folder / f"out{end}").unlink()
+    show_rate(SAID["replay"], rows, ["-c", FLOORS["replay"], str(seeds), answers(folder), f"{folder}/floor"], folder)
+    show_rate("distill-data", rows, ours(seeds, server, out, WIDTH), folder)
+    if (count_lines(out), server.asked()) != (rows, before):
+        raise SystemExit("the replay asked again, or did not write every row")
+
+
+def show_rate(name: str, rows: int, args: Sequence[str], folder: Path) -> None:
+    spent = cost(args, folder / "log")
+    line(name, f"{rows / spent.wall:,.0f}", f"{spent.cpu:.1f}", f"{spent.wall:.1f}", f"{spent.peak:.1f}")
+
+
+def answers(folder: Path) -> str:
+    return str(folder / "out.run" / "journal" / "000001.jsonl")
 
 
 PARTS = ("cpu", "start", "latency", "million", "replay", "reopen")
@@ -250,7 +254,7 @@ def main() -> None:
         if part in parts:
             show(options.rows or 10_000, options.repeats)
     if {"million", "replay", "reopen"} & set(parts):
-        show_million(options.rows or 1_000_000, parts)
+        show_long(options.rows or 1_000_000, parts)
 
 
 if __name__ == "__main__":

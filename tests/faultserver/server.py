@@ -1,6 +1,6 @@
 """Which answer a request gets, the ledger line it leaves, and the small HTTP/1.1 server around both.
 
-Written by hand over `asyncio.Protocol` because the overhead benchmark needs a server that costs less than its clients.
+Written by hand over `asyncio.Protocol`, so that a test may break any byte of a reply.
 Takes what the usual clients send: a request line, headers, a body with a length. Does not know what a fault writes.
 """
 
