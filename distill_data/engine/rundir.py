@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from distill_data.engine.durable import disk_error, make_directory, write_atomically
+from distill_data.engine.durable import disk_error, make_directory, remove_leftovers, write_atomically
 from distill_data.errors import DamageError, LockedError, UsageError
 
 FORMAT = 1
@@ -60,6 +60,7 @@ class RunDirectory:
             os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
             for name in SCRATCH:
                 (self.path / name).unlink(missing_ok=True)
+            remove_leftovers(self.path / "run.json")
         except BlockingIOError:
             holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
             self.release()

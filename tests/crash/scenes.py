@@ -65,7 +65,7 @@ class Scene:
         self.prepare(directory)
         args = [*self.args, "--base-url", server.url, "-o", "out.jsonl", "--concurrency", str(CONCURRENCY)]
         out = Output(directory / "out.jsonl")
-        return Job(fork, server, args, out, CONCURRENCY * 5 // 4, lambda: self.on_disk(directory), self.bought)
+        return Job(fork, server, args, out, CONCURRENCY, lambda: self.on_disk(directory), self.bought)
 
 
 def answers(directory: Path) -> Iterator[bytes]:

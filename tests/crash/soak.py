@@ -23,7 +23,7 @@ from pathlib import Path
 from distill_data.engine.journal import Journal
 from tests.crash import Fault, Fork, warm
 from tests.crash.deaths import Asked, Job, compare
-from tests.crash.scenes import CONCURRENCY, SCENES, Scene
+from tests.crash.scenes import SCENES, Scene
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 ALLOWED = {"SIGKILL": {-signal.SIGKILL}, "SIGTERM": {143, 0}, "SIGINT": {130, 0}}
@@ -55,7 +55,7 @@ class Row:
         self.starts += job.started
         self.ends += job.deaths
         self.bought_again += job.bought_again
-        self.bound += job.deaths * CONCURRENCY * 5 // 4
+        self.bound += job.deaths * job.at_risk
 
 
 def faults_of(what: str) -> Iterator[Callable[[int], Fault]]:

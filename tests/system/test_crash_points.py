@@ -151,9 +151,10 @@ KINDS = {
 }
 GROWTH = {
     "a proposal is written": kill("fdatasync out.run/journal/*.jsonl"),
-    "the last proposal is acknowledged": kill("count", nth=2),
-    "an answer to a proposal is written": kill("fdatasync out.run/journal/*.jsonl", nth=2),
-    "an answer to a proposal is acknowledged": kill("count", nth=3),
+    "a proposal is acknowledged": kill("count"),
+    "an answer to a proposal is half written": kill("write out.run/journal/*.jsonl", "half"),
+    "an answer to a proposal is written": kill("fdatasync out.run/journal/*.jsonl"),
+    "an answer to a proposal is acknowledged": kill("count"),
 }
 
 

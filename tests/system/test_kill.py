@@ -36,7 +36,7 @@ def test_thirty_kills_lose_nothing_and_buy_nothing_twice(fork: Fork, seeds: Path
     rng = random.Random(20)
     with serve(latency=0.02) as server:
         options = ("--concurrency", str(CONCURRENCY))
-        job = Job(fork, server, label(seeds, server.url, out, *options), out, CONCURRENCY * 5 // 4, out.on_disk)
+        job = Job(fork, server, label(seeds, server.url, out, *options), out, CONCURRENCY, out.on_disk)
         codes = Counter(job.die_at_random(rng, calls=90, requests=15).code for _ in range(KILLS))
         assert codes == {-signal.SIGKILL: KILLS}
         job.run().ended(0)

@@ -48,8 +48,8 @@ WAYS = {
     "a signal comes between": Way(Fault(SYSTEM, "before", "EINTR"), 6, 5),
     "the disk is full": Way(Fault(SYSTEM, "before", "ENOSPC", for_good=True), 12, 1),
     "the disk fails": Way(Fault(SYSTEM, "before", "EIO", for_good=True), 12, 7),
-    "half is written within a quota": Way(Fault("write *", "half", "EDQUOT"), 4, 1),
-    "half is written to a failing disk": Way(Fault("write *", "half", "EIO", for_good=True), 4, 3),
+    "half is written within a quota": Way(Fault("write *", "half", "EDQUOT"), 3, 1),
+    "half is written to a failing disk": Way(Fault("write *", "half", "EIO", for_good=True), 3, 2),
     "half is written": Way(Fault("write *", "half", "short", for_good=True), 99),
 }
 
