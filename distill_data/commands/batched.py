@@ -68,10 +68,11 @@ class Lane:
         """Round after round; why the last pass was not the last one by right, or None."""
         idle, rest = 0, False
         while True:
-            stopped = await _until_signal(self._settle(), self.jobs.ledger)
-            if stopped is not None:
-                await self._pass(lambda _: _park)
-                return stopped
+            if self.jobs.unknown:
+                stopped = await _until_signal(self._settle(), self.jobs.ledger)
+                if stopped is not None:
+                    await self._pass(lambda _: _park)
+                    return stopped
             collector = self.collector = self._collector()
             stopped = await self._pass(self._parking(collector))
             if stopped is not None:

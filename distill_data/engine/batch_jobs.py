@@ -66,10 +66,15 @@ class Jobs:
         """Whose batches are at a server."""
         return [upload for upload in self.ledger.open if upload.state in AWAY]
 
+    @property
+    def unknown(self) -> list[Upload]:
+        """Of which it is not known whether there is a batch."""
+        return [upload for upload in self.ledger.open if upload.state == UPLOADED]
+
     async def settle(self) -> None:
         """Find what an earlier process may have created; what it did not is as if it had not been meant. Raises
         TeacherError and DiskError."""
-        for upload in [each for each in self.ledger.open if each.state == UPLOADED]:
+        for upload in self.unknown:
             endpoint = self._endpoint(upload)
             find = partial(endpoint.find_batch, upload.file, upload.name)
             try:
