@@ -12,7 +12,7 @@ keep a render bounded by construction:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, pass_context
@@ -50,6 +50,11 @@ class Rendering(Context):
         if self.characters < 0:
             raise too_long()
         return text
+
+    def spend_all(self, pieces: Iterable[str]) -> Iterator[str]:
+        """The pieces, those paid for that are the template's own: what came from values is paid already."""
+        for piece in pieces:
+            yield piece if isinstance(piece, (Value, Boundary)) else self.spend(piece)
 
     def pay(self, steps: int) -> None:
         self.steps -= steps
@@ -102,8 +107,6 @@ def written(context: Rendering, value: Any) -> Value | Boundary:
 def assembled(pieces: Iterable[str]) -> str:
     """A message from its pieces, without the blank lines that the template has at both ends."""
     parts = list(pieces)
-    if sum(map(len, parts)) > CHARACTERS:
-        raise too_long()
     _trim(parts, after_blank_lines)
     parts.reverse()
     _trim(parts, before_blank_lines)
@@ -192,12 +195,20 @@ def turns(context: Rendering, value: Any, parts: int) -> Any:
 @pass_context
 def walk(context: Rendering, value: Any) -> Any:
     """Pays for what looks through all of a value: `template` puts it around what is sliced, and behind `in`."""
-    context.pay(len(sized(value)) >> 10 if isinstance(value, str) else len(value))
+    context.pay(_long(value) if isinstance(value, str) else len(sized(value)))
     return value
 
 
-def compare(value: Any) -> Any:
+def _long(text: str) -> int:
+    """Steps that a copy of a text, or a look through it, counts for."""
+    return len(text) >> 8
+
+
+@pass_context
+def compare(context: Rendering, value: Any) -> Any:
     """What may be compared: nothing with elements, which would be compared too. `template` puts it around both."""
+    if isinstance(value, str):
+        context.pay(_long(value))
     if isinstance(value, (Mapping, list, tuple, range)):
         raise SecurityError(f"a {type(value).__name__} is compared with nothing; look at its |length or its elements")
     return value

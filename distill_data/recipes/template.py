@@ -49,6 +49,8 @@ SIGNS: dict[type[nodes.Node], str] = {
 """How the author wrote what `SYNTAX` lacks, where Jinja's name for it doesn't tell."""
 UNNAMED = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 
+PROBLEM = 2000
+"""Characters of a message about a render: keys and columns that it names may be of any length and number."""
 COMPILING = (TemplateError, SyntaxError, ValueError, RecursionError, MemoryError)
 RENDERING = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
@@ -83,11 +85,12 @@ class Body:
         context = Rendering(ENVIRONMENT, {**ENVIRONMENT.globals, **variables}, self.template.name, {})
         root = self.template.blocks.get(block, self.template.root_render_func)
         try:
-            pieces = root(context)
+            pieces = context.spend_all(root(context))
             messages = split(pieces) if self.blocks[block] else [{"role": "user", "content": assembled(pieces)}]
         except RENDERING as error:
-            line = line_of(error)
-            raise RecipeError(f"{self.path}:{line}: {error}" if line else f"{self.path}: {error}") from None
+            line, problem = line_of(error), str(error)
+            problem = problem if len(problem) <= PROBLEM else f"{problem[:PROBLEM]}…"
+            raise RecipeError(f"{self.path}:{line}: {problem}" if line else f"{self.path}: {problem}") from None
         if not messages:
             raise RecipeError(f"{self.path}: block {block} made no message for this row")
         return messages
@@ -255,10 +258,19 @@ def meter(tree: nodes.Template) -> None:
         if isinstance(item.arg, nodes.Slice):
             item.node = through(WALK, item.node)
     for comparison in list(tree.find_all(nodes.Compare)):
+        if is_cheap(comparison):
+            continue
         comparison.expr = through(COMPARE, comparison.expr)
         for operand in comparison.ops:
             operand.expr = through(WALK if operand.op in ("in", "notin") else COMPARE, operand.expr)
     tree.set_environment(ENVIRONMENT)
+
+
+def is_cheap(comparison: nodes.Compare) -> bool:
+    """Whether it asks if something equals null, a number, true, false or the empty text, whatever that something is."""
+    sides = (comparison.expr, comparison.ops[0].expr)
+    small = any(isinstance(side, nodes.Const) and (side.value == "" or type(side.value) is not str) for side in sides)
+    return small and len(comparison.ops) == 1 and comparison.ops[0].op in ("eq", "ne")
 
 
 def through(name: str, value: nodes.Node, *arguments: nodes.Expr) -> nodes.Filter:

@@ -35,7 +35,12 @@ def on_trial(work: Callable[[], object], name: str) -> None:
     if not hasattr(os, "fork"):
         return
     ours, theirs = os.pipe()  # the child holds the other end: it closes when the child ends, however that comes
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        os.close(ours)
+        os.close(theirs)
+        raise RecipeError(f"{name}: no process can be started to try it in: {error.strerror}.") from None
     if child == 0:
         _do(work, theirs)
     os.close(theirs)
@@ -88,6 +93,6 @@ def _limit() -> None:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         limits.append((resource.RLIMIT_AS, pages * os.sysconf("SC_PAGE_SIZE") + BYTES))
     for what, most in limits:
-        hard = resource.getrlimit(what)[1]
-        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        soft, hard = resource.getrlimit(what)
+        least = min(limit for limit in (most, soft, hard) if limit != resource.RLIM_INFINITY)
         resource.setrlimit(what, (least, hard))

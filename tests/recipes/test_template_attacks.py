@@ -5,7 +5,9 @@ Each goes through the real loader and its trial in a child process, then through
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -105,6 +107,10 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "a long value": ("{{ row.long }}", "longer than"),
     "a long value in a filter": ("{% if row.long|upper|length > 3 %}x{% endif %}", "longer than"),
     "many values": ("{% for i in range(1000) %}{{ row.kilo }}{{ row.kilo }}{% endfor %}", "longer than"),
+    "much text in many messages": (
+        "{% for i in range(999) %}{% message 'user' %}" + "x" * 9999 + "{{ i }}{% endmessage %}{% endfor %}",
+        "longer than",
+    ),
     "much text": ("{% for i in range(99999) %}" + "x" * 20 + "{% endfor %}", "longer than"),
     "the test even, which is a %": ("{{ '%1000000000d' is even }}", "of whole numbers, not of a str"),
     "the test odd": ("{{ text is odd }}", "of whole numbers, not of a str"),
@@ -115,6 +121,16 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "{% set a = '" + "a" * 200_000 + "' %}{% for i in range(99999) %}{{ a[::-1]|length }}{% endfor %}",
         "take more than",
     ),
+    "slices that could be kept": (
+        "{% set a = '" + "a" * 256_000 + "' %}{% for i in range(1100) %}{{ a[1:]|length }}{% endfor %}",
+        "take more than",
+    ),
+    "equal texts": (
+        "{% set a = '" + "a" * 500_000 + "' %}{% set b = a[1:] %}{% set c = a[:-1] %}"
+        "{% for i in range(9999) %}{% if b == c == b == c == b %}x{% endif %}{% endfor %}",
+        "take more than",
+    ),
+    "a key that is long": ("{{ row['" + "a" * 50_000 + "'] }}", "there is no 'aaa"),
     "equal lists": ("{{ xs == xs }}", "a list is compared with nothing"),
     "a list in a list": ("{{ xs in [xs] }}|{{ xs in [1] }}", "holds constants only"),
     "a list among elements": ("{{ xs in xs }}", "a list is compared with nothing"),
@@ -181,6 +197,16 @@ def test_an_attack_is_an_error_that_names_the_file(body: str, problem: str, tmp_
     assert "attack.jinja" in str(caught.value)
     assert len(str(caught.value)) < 10_000
     assert time.process_time() - started < 3
+
+
+def test_a_list_may_be_compared_with_null_and_the_empty_text(tmp_path: Path) -> None:
+    recipe = loaded(tmp_path, "{{ xs == none }} {{ xs != '' }} {{ none != xs }} {{ 3 == xs }}")
+    assert recipe.render("main", {"text": "a", "xs": [1]})[0]["content"] == "false true true false"
+
+
+def test_long_names_that_are_nearly_the_same_are_not_compared(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"there is no .*…$"):
+        loaded(tmp_path, "{{ row['" + "ab" * 20_000 + "'] }}").render("main", {"text": "", "ba" * 20_000: ""})
 
 
 @pytest.mark.parametrize(
@@ -258,6 +284,25 @@ def test_a_program_that_waits_for_no_child_is_served_too() -> None:
             on_trial(lambda: bytearray(3 << 30), "x")
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+def test_where_no_process_can_be_started_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(RecipeError, match=r"^x: no process can be started to try it in: Resource"):
+        on_trial(lambda: None, "x")
+
+
+def test_a_limit_that_is_lower_already_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (77, hard))
+    try:
+        monkeypatch.setattr(trial, "CPU_SECONDS", 99)
+        on_trial(lambda: resource.getrlimit(resource.RLIMIT_CPU)[0] == 77 or os._exit(1), "x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def test_a_file_without_an_end_is_refused() -> None:
