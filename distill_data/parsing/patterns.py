@@ -1,11 +1,13 @@
 """Regular expressions that a user, a recipe or a row wrote: every search has an end. Knows no recipe.
 
 Python's own `re` backtracks until it is done, which for `(a|a)*$` and fifty letters is never, and takes no limit. The
-package `regex` reads the same patterns, and more, and takes one.
+package `regex` reads the same patterns, and more, and takes one. What it would read as something else is escaped:
+`x{e}` is a letter and a word in braces, not an x with any number of errors.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,6 +20,9 @@ SECONDS = 1.0
 """For one search of one text."""
 LONGEST = 10_000
 """Characters of a pattern."""
+
+_BRACE = re.compile(r"(\\[NpP]\{[^{}]*\}|\\.)|\{(?!\d*,?\d*\})", re.DOTALL)
+"""A brace that begins no number of times, after what may hold one."""
 
 Find = Callable[[str], bool]
 """Whether the pattern is found in the text. Raises TooSlow."""
@@ -52,7 +57,11 @@ def _search(pattern: str, method: str) -> Callable[..., Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of what may mean something else one day
-            found: Callable[..., Any] = getattr(regex.compile(pattern), method)
+            found: Callable[..., Any] = getattr(regex.compile(_BRACE.sub(_escaped, pattern)), method)
     except (regex.error, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"{shown(pattern)} is no pattern: {error}.") from None
     return found
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[1] or "\\{"

@@ -107,6 +107,23 @@ def test_keywords_with_patterns_mean_what_they_meant() -> None:
         make_schema_check("schema", {"patternProperties": {"a": {}}, "unevaluatedProperties": False})
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found", "not_found"),
+    [
+        ("^x{e}$", "x{e}", "y"),
+        (r"\\frac{d}{s}", r"\frac{d}{s}", "frac"),
+        ("a{e<=1}", "a{e<=1}", "a"),
+        ("^a{2}{i}$", "aa{i}", "aab"),
+        ("[{]i}", "{i}", "i"),
+        (r"^\N{BULLET}{2}$", "••", "•"),
+    ],
+)
+def test_braces_mean_what_they_mean_to_python(pattern: str, found: str, not_found: str) -> None:
+    find = make_find(pattern)
+    assert [find(found), find(not_found)] == [True, False]
+    assert [bool(re.search(pattern, found)), bool(re.search(pattern, not_found))] == [True, False]
+
+
 @pytest.mark.parametrize("pattern", ["(", "a{99999999999}", "(" * 5000 + ")" * 5000, "x" * 10_001, "(?P<a>x)(?P<a>"])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match="pattern"):
