@@ -15,7 +15,7 @@ from distill_data.data.addresses import address_of, is_loopback
 from distill_data.errors import UsageError
 from distill_data.teachers.protocol import Profile
 
-METADATA = frozenset({"metadata.google.internal", "fd00:ec2::254", "100.100.100.200"})
+METADATA = frozenset({"metadata", "metadata.google.internal", "fd00:ec2::254", "100.100.100.200"})
 """Where clouds keep their secrets, beside the link-local addresses."""
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_HOST = "api.openai.com"
@@ -25,6 +25,9 @@ _MASKED = re.compile(rb"(?P<start>[\w-]{0,64})(?:\*{2,}|\.{3})[*.]*(?P<end>[\w-]
 """A key that is shown in part."""
 _SHORT = 8
 """Secrets shorter than this are not redacted: a placeholder such as `none` would eat innocent words."""
+
+_LONGEST = 1 << 16
+"""Characters of a file that are read for a key."""
 
 
 class Credentials:
@@ -94,26 +97,36 @@ def normalise(url: str) -> str:
         port = parts.port
     except ValueError:
         raise UsageError("the base URL cannot be read: its host or port is malformed.") from None
-    if parts.username is not None or parts.password is not None:
+    named = parts.scheme in _PORTS and bool(parts.hostname)
+    if parts.username is not None or parts.password is not None or ("@" in url and not named):
         raise UsageError(
             "the base URL holds a user name or password; put the key into an environment variable instead."
         )
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise UsageError(f"the base URL {url!r} is not one; write it as http://127.0.0.1:8000/v1.")
     if parts.query or parts.fragment or not url.isprintable() or " " in url:
-        raise UsageError(f"the base URL {url!r} must not hold a query, a fragment or spaces.")
+        shown = re.split("[?#]", url)[0]  # what follows is a key, as often as not
+        raise UsageError(f"the base URL {shown!r} must not hold a query, a fragment or spaces.")
+    if not named or not parts.hostname:
+        raise UsageError(f"the base URL {url!r} is not one; write it as http://127.0.0.1:8000/v1.")
     path = parts.path.rstrip("/")
     added = next(filter(path.endswith, ("/chat/completions", "/completions", "/embeddings")), "")
     if added:
         raise UsageError(f"the base URL {url!r} must end before {added}, which is added to it.")
-    host = parts.hostname
-    address = address_of(host)
-    if host in METADATA or (address is not None and address.is_link_local):
+    host = _ascii(parts.hostname)
+    address = address_of(host.rstrip("."))
+    if (str(address) if address else host.rstrip(".")) in METADATA or (address is not None and address.is_link_local):
         raise UsageError(f"the base URL {url!r} is a link-local address, where clouds keep their secrets; refused.")
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _PORTS[parts.scheme]:
         netloc += f":{port}"
     return urlunsplit((parts.scheme, netloc, path, "", ""))
+
+
+def _ascii(host: str) -> str:
+    """A host as name servers are asked for it: letters, digits and dots of other scripts stand for plain ones."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        raise UsageError("the base URL cannot be read: its host is no name.") from None
 
 
 def read_credentials(profile: Profile, base_url: str) -> Credentials:
@@ -135,8 +148,8 @@ def read_credentials(profile: Profile, base_url: str) -> Credentials:
         variables = ", ".join(filter(None, named))
         raise UsageError(
             f"{profile.name}: the distill.toml in this folder would send the value of {variables} to "
-            f"{urlsplit(base_url).hostname}. If you wrote it, or trust who did, name it: --config distill.toml, or the "
-            "environment variable DISTILL_CONFIG."
+            f"{urlsplit(base_url).hostname}. If you wrote it, or trust who did, say so: give --config distill.toml, or "
+            "export DISTILL_CONFIG=distill.toml once."
         )
     headers = {name: _read_variable(variable, profile.name) for name, variable in profile.headers.items()}
     key = ""
@@ -180,10 +193,17 @@ def proxy_of(base_url: str) -> str | None:
     if not proxy:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if urlsplit(proxy).scheme not in _PORTS:
+    advice = f"Set {parts.scheme.upper()}_PROXY to an HTTP proxy, or NO_PROXY to {parts.hostname}."
+    try:
+        found = urlsplit(proxy)
+        usable = bool(found.hostname) and found.port != 0
+    except ValueError:
+        usable = False
+    if not usable:  # it may hold a password, so it is not shown
+        raise UsageError(f"the environment asks for a proxy whose URL cannot be read. {advice}")
+    if found.scheme not in _PORTS:
         raise UsageError(
-            f"the environment asks for a {urlsplit(proxy).scheme} proxy, and only HTTP proxies can be used. Set "
-            f"{parts.scheme.upper()}_PROXY to an HTTP proxy, or NO_PROXY to {parts.hostname}."
+            f"the environment asks for a {found.scheme} proxy, and only HTTP proxies can be used. {advice}"
         )
     return proxy
 
@@ -199,7 +219,11 @@ def _read_file(path: Path, name: str) -> str:
     """A key from a file that not everybody on this machine can read."""
     where = f"{name}: the file {path}, which api_key_file names,"
     try:
-        mode, value = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # a pipe gives its key once, and it is read again where a server refuses it
+            raise UsageError(f"{where} is no regular file.")
+        with path.open(encoding="utf-8") as stream:
+            value = stream.read(_LONGEST).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{where} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from None
     if os.name == "posix" and mode & stat.S_IROTH:

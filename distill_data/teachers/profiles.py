@@ -35,6 +35,8 @@ ON_THE_WIRE = frozenset({"openai"})
 """Backends that have a base URL, a key and headers."""
 COST_NOTHING = frozenset({"local", "transformers", "echo"})
 """Backends that run in this process."""
+LONGEST = 1 << 20
+"""Bytes of a configuration."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -111,7 +113,9 @@ def load_profiles(path: Path | None = None) -> dict[str, Profile]:
     named = path or (Path(os.environ["DISTILL_CONFIG"]) if os.environ.get("DISTILL_CONFIG") else None)
     source = named or Path("distill.toml")
     try:
-        text = source.read_text(encoding="utf-8")
+        with source.open("rb") as stream:
+            content = stream.read(LONGEST + 1)  # it may have no end, as /dev/zero has none
+        text = content.decode()
     except FileNotFoundError:
         if named is None:
             return {}
@@ -120,9 +124,11 @@ def load_profiles(path: Path | None = None) -> dict[str, Profile]:
         raise UsageError(f"{source}: the configuration cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{source}: this is not TOML: {error}.") from None
-    content = _parse(text, source)
-    _refuse_unknown(content, ["models"], f"{source}:")
-    tables = content.get("models", {})
+    if len(content) > LONGEST:
+        raise UsageError(f"{source}: the configuration is longer than {LONGEST} bytes.")
+    told = _parse(text, source)
+    _refuse_unknown(told, ["models"], f"{source}:")
+    tables = told.get("models", {})
     if not isinstance(tables, dict):
         raise UsageError(f"{source}: models must be tables, one [models.NAME] for each model.")
     how = "named" if named else "found"

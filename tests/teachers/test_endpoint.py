@@ -68,6 +68,11 @@ def test_one_spelling_for_each_url(written: str, normal: str) -> None:
         "http://[::ffff:169.254.169.254]/v1",
         "http://[fd00:ec2::254]/v1",
         "http://metadata.google.internal/v1",
+        "http://metadata.google.internal./v1",
+        "http://[fd00:0ec2:0::254]/v1",
+        "http://0x64.100.100.200/",
+        "http://１６９。254.169.254/",
+        "https://ü..example/v1",
     ],
 )
 def test_what_is_no_base_url_is_refused(wrong: str) -> None:
@@ -75,7 +80,15 @@ def test_what_is_no_base_url_is_refused(wrong: str) -> None:
         normalise(wrong)
 
 
-@pytest.mark.parametrize("wrong", ["https://joe:hunter22@teacher.example/v1", "https://hunter22@teacher.example/v1"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "https://joe:hunter22@x.example/v1",
+        "https://hunter22@x.example/v1",
+        "joe:hunter22@x.example",
+        "https://x.example/v1?key=hunter22",
+    ],
+)
 def test_a_password_in_the_url_is_refused_and_not_shown(wrong: str) -> None:
     with pytest.raises(UsageError) as refusal:
         normalise(wrong)
@@ -268,9 +281,20 @@ def test_a_proxy_without_a_scheme_speaks_http(monkeypatch: pytest.MonkeyPatch) -
     assert proxy_of(SAFE) == "http://proxy.example:3128"
 
 
-def test_another_kind_of_proxy_is_refused_and_its_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("all_proxy", "socks5://joe:hunter22@proxy.example:1080")
-    with pytest.raises(UsageError, match="socks5 proxy") as refusal:
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [
+        ("socks5://joe:hunter22@proxy.example:1080", "socks5 proxy"),
+        ("http://joe:hunter22@proxy.example:port", "cannot be read"),
+        ("http://joe:hunter22@[proxy", "cannot be read"),
+        ("joe:hunter22@", "cannot be read"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_refused_and_its_password_is_not_shown(
+    proxy: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+    with pytest.raises(UsageError, match=said) as refusal:
         proxy_of(SAFE)
     assert "hunter22" not in str(refusal.value)
     assert proxy_of("http://localhost:8000/v1") is None

@@ -82,6 +82,8 @@ def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load_profiles(tmp_path)
+    with pytest.raises(UsageError, match="longer than 1048576 bytes"):
+        load_profiles(Path("/dev/zero"))
     bad = tmp_path / "bad.toml"
     bad.write_bytes(b"[models.\xff]")
     with pytest.raises(UsageError, match=r"bad\.toml"):
