@@ -1,10 +1,11 @@
 """How fast `distill-data` asks where a server has limits that nobody told it, measured on the server's side.
 
     python benchmarks/adaptive.py               all but tokens, in about a minute
-    python benchmarks/adaptive.py rate slots    some of: rate tokens slots queue outage
+    python benchmarks/adaptive.py rate slots    some of: rate tokens slots queue random outage
 
 Each runs the real command line against a server on this machine with a hard limit: 6,000 requests a minute, 300,000
-tokens a minute, 16 slots that refuse what is more, 16 slots that let it wait, or none, but an outage of five seconds.
+tokens a minute, 16 slots that refuse what is more, 16 slots that let it wait (without `--concurrency`, which would be
+kept whatever the latency), none, but one request in twenty refused at random, or an outage of five seconds.
 The figures are the server's own: answers, refusals, how many it held at once, how long it took. Floors: at least 95 %
 of the limit with less than 2 % refused, near the slots, and no stall after the outage, whose 503 count as refused.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import statistics
 import sys
 import tempfile
@@ -32,6 +34,7 @@ LATENCY = 0.2
 RATE, TOKENS, SLOTS = 100.0, 5_000.0, 16
 OUTAGE = (4.0, 9.0)
 TOKENS_EACH = 50
+RANDOM = 0.05
 Answer = Callable[[], web.Response]
 
 
@@ -53,6 +56,7 @@ class Limited:
         self.level, self.stamp = {"rate": RATE, "tokens": TOKENS}.get(kind, 0.0), 0.0
         self.turn = asyncio.Semaphore(SLOTS)
         self.began = 0.0
+        self.chance = random.Random(1)
 
     async def handle(self, request: web.Request) -> web.Response:
         await request.read()
@@ -72,6 +76,8 @@ class Limited:
     def refuses(self, now: float) -> web.Response | None:
         if self.kind == "outage" and OUTAGE[0] <= now - self.began < OUTAGE[1]:
             return web.Response(status=503, text="down")
+        if self.kind == "random" and self.chance.random() < RANDOM:
+            return limited()
         if self.kind == "slots" and self.busy > SLOTS:
             return limited()
         full, amount = {"rate": (RATE, 1), "tokens": (TOKENS, TOKENS_EACH)}.get(self.kind, (0.0, 0))
@@ -103,7 +109,7 @@ ANSWER = orjson.loads(
 )
 
 
-async def measure(kind: str, rows: int, concurrency: int) -> Limited:
+async def measure(kind: str, rows: int, concurrency: int | None) -> Limited:
     """Run the command to its end against such a server."""
     server = Limited(kind)
     app = web.Application()
@@ -117,8 +123,9 @@ async def measure(kind: str, rows: int, concurrency: int) -> Limited:
         seeds, out = Path(folder) / "seeds.jsonl", Path(folder) / "out.jsonl"
         seeds.write_text("".join(f'{{"instruction": "row-{n}: tell me a thing"}}\n' for n in range(rows)))
         job = ["label", seeds, "-r", "answer", "-t", "openai/m", "--base-url", url, "-o", out]
+        limit = [] if concurrency is None else ["--concurrency", concurrency]
         process = await asyncio.create_subprocess_exec(
-            *map(str, (sys.executable, "-m", "distill_data", *job, "--concurrency", concurrency)),
+            *map(str, (sys.executable, "-m", "distill_data", *job, *limit)),
             env=ENV,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -137,7 +144,7 @@ def show(kind: str, server: Limited) -> None:
     answers = [event for event in events if event.answered]
     end = max(event.ended for event in answers)
     refused = len(events) - len(answers)
-    start = 3.0  # after the search
+    start = 20.0 if kind == "queue" else 3.0  # after the search, and after what was tried
     late = [event for event in answers if event.came >= start]
     rate = len(late) / (end - start)
     after = sum(not event.answered and event.came >= start for event in events)
@@ -151,6 +158,8 @@ def show(kind: str, server: Limited) -> None:
         took = statistics.mean(event.ended - event.came for event in late)
         text += f", {held:4.1f} at once for {SLOTS} slots, latency x {took / LATENCY:.2f}, "
         text += f"{rate / (SLOTS / LATENCY):6.1%} of what the slots can do"
+    if kind == "random":
+        text += f", {rate / ((1 - RANDOM) * 64 / LATENCY):6.1%} of what 64 at once can do"
     if kind == "outage":
         before = [event for event in answers if 2.0 <= event.ended < OUTAGE[0]]
         first = min(event.ended for event in answers if event.came >= OUTAGE[1]) - OUTAGE[1]
@@ -160,8 +169,15 @@ def show(kind: str, server: Limited) -> None:
     print(text, flush=True)
 
 
-JOBS = {"rate": (3000, 64), "tokens": (1200, 64), "slots": (900, 64), "queue": (700, 128), "outage": (1400, 32)}
-"""Rows and --concurrency."""
+JOBS = {
+    "rate": (3000, 64),
+    "tokens": (1200, 64),
+    "slots": (900, 64),
+    "queue": (2400, None),
+    "random": (6000, 64),
+    "outage": (1400, 32),
+}
+"""Rows and --concurrency, None for the default."""
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def seat(profiles: Mapping[str, Profile], resolved: Mapping[str, Resolved]) -> d
         role: Seat(
             profile.name,
             open_teacher(profile, resolved[role]),
-            Limiter(bound_concurrency(profile, resolved[role]), profile.rpm, profile.tpm),
+            Limiter(bound_concurrency(profile, resolved[role]), profile.rpm, profile.tpm, bool(profile.concurrency)),
             profile.price,
             " ".join(filter(None, (profile.model, resolved[role].identity.get("base_url")))),
         )

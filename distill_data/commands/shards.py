@@ -20,7 +20,7 @@ from distill_data.data.shard import Shard
 from distill_data.engine.batches import Ledger
 from distill_data.engine.rundir import RunDirectory
 from distill_data.errors import DriftError
-from distill_data.teachers.protocol import Profile
+from distill_data.teachers.protocol import CONCURRENCY, Profile
 
 _NAME = re.compile(r"([0-9]+)-of-([0-9]+)\.(run|manifest\.json|partial\.manifest\.json)")
 
@@ -75,7 +75,7 @@ def cut_limits(profiles: Mapping[str, Profile], shard: Shard | None) -> dict[str
     return {
         role: replace(
             profile,
-            concurrency=max(1, profile.concurrency // shard.of),
+            concurrency=max(1, (profile.concurrency or CONCURRENCY) // shard.of),
             rpm=None if profile.rpm is None else profile.rpm / shard.of,
             tpm=None if profile.tpm is None else profile.tpm / shard.of,
             enqueued_tokens=profile.enqueued_tokens and max(1, profile.enqueued_tokens // shard.of),

@@ -1,6 +1,6 @@
 """How many requests one endpoint gets at once and per minute: adaptive concurrency, buckets and a gate.
 
-    search      the limit doubles each round, until something is refused or doubling no longer pays
+    room        the limit: it doubles until something is refused or requests only wait for each other
     refusals    cut what was full: the limit to what the server holds, or else the pace to what it answered
     creep       what was used up grows a little each window that brought no cut
     gate        shut for all while the server asks for patience; while it is down, one request at a time looks
@@ -18,26 +18,18 @@ from collections.abc import Callable, Mapping
 
 from distill_data.engine.flow import OUTCOMES, Bucket, Window
 from distill_data.engine.retry import LONGEST_WAIT, reset_after
+from distill_data.engine.room import USED, Room
 
-START = 10
-"""Requests in flight that a run begins with."""
-USED = 0.8
-"""Part of the limit or of the pace that must have been in use for it to grow."""
-PAYS, PAYS_WELL, PAYS_CLEARLY = 1.1, 1.3, 1.6
-"""Growth of the rate of successes by which a doubling paid; by which requests did not yet wait for each other to speak
-of; and from which on one round is enough to tell."""
-SLOWER, SLACK = 1.2, 1.05
-"""What a doubling may add to the latency that counts as not waiting, and how much more than that is borne."""
 BELOW = 0.98
 """What a cut leaves of the rate at which successes came."""
 CREEP, FASTER, FASTEST = 0.005, 1.1, 0.05
 """Growth in the first window after a cut has shown where the edge is; each quiet window brings more of it."""
-STEP = 0.2
-"""The least growth of the limit, so that a small one grows at all."""
 SPACE = 1.25
 """The pace, in rates of success, that merely spaces requests which would come in bursts."""
 BURST = 0.2
 """Seconds' worth that a pace lets pass at once."""
+LESS = 0.7
+"""Part of what is in flight that is clearly less."""
 IN_A_ROW = 3
 """Failures without a success between them that are no accident."""
 DOWN = 10
@@ -52,7 +44,8 @@ TICK = 0.001
 class Limiter:
     """The way in to one endpoint. Belongs to one event loop; first come, first served.
 
-    `ceiling` bounds the requests in flight; `rpm` and `tpm`, positive, the requests and tokens a minute.
+    `ceiling` bounds the requests in flight, and where the user `insisted` on it only refusals keep the limit below it;
+    `rpm` and `tpm`, positive, are the requests and tokens a minute.
     Every `enter` that returned is followed by one `leave`, with at most one of `succeeded`, `refused` and `faltered`
     before it.
     """
@@ -62,13 +55,12 @@ class Limiter:
         ceiling: int,
         rpm: float | None = None,
         tpm: float | None = None,
+        insisted: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.limit = min(START, ceiling)
-        """Requests that may be in flight now. To read only."""
         self.in_flight = 0
-        """Requests that are. To read only; after a cut more than the limit for a while."""
-        self.ceiling = ceiling
+        """Requests that are in flight. To read only; after a cut more than the limit for a while."""
+        self.room = Room(ceiling, insisted, clock())
         self.recovered = asyncio.Event()
         """Set, and replaced by another, when an outage ends, and when nobody is let in any more."""
         self._clock = clock
@@ -82,20 +74,22 @@ class Limiter:
         self._timer: asyncio.TimerHandle | None = None
         self._error: BaseException | None = None
         self._gate = 0.0  # a time on the clock; 0.0 where there is nothing to wait for
-        self._room = float(self.limit)  # the limit, with its fraction
-        self._proven = 0.0  # room that was fully used and brought no cut; 0.0 before the first success
         self._row = self._refusals = 0  # failures, and refusals among them, since the last success
         self._first = self._last = 0.0  # times of the first and the last of these
-        self._down = False
-        self._searching = True
-        self._successes = self._peak = 0  # of this round
-        self._seconds = 0.0  # that its successes took
-        self._round = now  # its beginning
-        self._doubtful = False  # this round is the second at its limit, as the first did not pay clearly
-        self._rate = self._latency = 0.0  # at the last limit that paid; where requests did not wait for each other
-        self._knee = self._least = 0.0  # seconds that a request may take for the limit to grow; the limit found by it
+        self._down = self._ever_succeeded = False
         self._window = Window(now)
+        self._aside = 0  # the limit, while less is tested
         self._creep = CREEP
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight now."""
+        return self.room.limit
+
+    @property
+    def ceiling(self) -> int:
+        """The most that the limit may become."""
+        return self.room.ceiling
 
     async def enter(self, tokens: int) -> float:
         """Wait for a slot, for the gate and for the buckets; `tokens` is the request's estimate. The time then.
@@ -104,7 +98,7 @@ class Limiter:
         """
         if self._error is not None:
             raise self._error.with_traceback(None)
-        if not self._waiting and self.in_flight < (1 if self._down else self.limit) and self._delay(tokens) == 0.0:
+        if not self._waiting and self.in_flight < (1 if self._down else self.room.limit) and self._delay(tokens) == 0.0:
             self._take(tokens)
             return self._clock()
         turn = asyncio.get_running_loop().create_future()
@@ -135,31 +129,31 @@ class Limiter:
         """A success, with the reply's headers, of a request that entered at this time."""
         if self._row:
             self._end_row()
+        self._ever_succeeded = True
         self._window.succeed()
         if headers:
             wait = reset_after(headers)
             if 0.0 < wait <= LONGEST_WAIT:  # a longer one will come as a refusal, which can say so
                 self._shut(wait)
-        self._successes += 1
-        if self._searching:
-            self._seconds += self._clock() - entered
-            if self._successes >= self.limit:
-                self._end_round()
-        elif self._window.answered >= OUTCOMES and self._window.ended(now := self._clock()):
+        now = self._clock()
+        self.room.succeed(now, now - entered, self.in_flight)
+        if self._window.answered >= OUTCOMES and not self.room.searching and self._window.ended(now):
             self._end_window(now)
 
-    def refused(self, wait: float) -> None:
-        """A refusal for the load we make, with the seconds the server asks to wait.
+    def refused(self, wait: float, entered: float) -> None:
+        """A refusal for the load we make, with the seconds the server asks to wait, of a request that entered then.
 
         As many as chance would bring change nothing. More cut the limit or the pace, once a window; several in a row
         also shut the gate.
         """
         now = self._fail()
         self._refusals += 1
-        many = self._window.refuse(self._searching)
-        if self._refusals >= IN_A_ROW and (many or self._searching):
+        many = self._window.refuse(entered, self.room.searching)
+        if self._window.tested and self._refusals < DOWN:
+            return
+        if self._refusals >= IN_A_ROW and (many or self.room.searching or self._window.cut):
             self._shut(max(wait, SHORTEST_GATE))
-            self._set_room(min(self._room, self.in_flight - 1))  # at once: what remains is what the server took
+            self.room.cut(self.in_flight - 1, now, self.in_flight)  # at once: what remains is what the server took
         elif not many:
             return
         if self._window.ended(now):
@@ -168,13 +162,13 @@ class Limiter:
             self._cut(now, wait)
 
     def faltered(self) -> None:
-        """A failure that load may or may not have caused: this round brings no growth.
+        """A failure that load may or may not have caused: where there are several, this round brings no growth.
 
         Where nothing but failures comes, one request at a time goes and looks.
         """
         self._fail()
-        self._begin_round()
-        if self._proven and self._row >= max(DOWN, self.limit):
+        self.room.falter()
+        if self._ever_succeeded and self._row >= max(DOWN, self.limit):
             self._down = True
             self._shut(SHORTEST_GATE)
 
@@ -211,8 +205,8 @@ class Limiter:
 
     def _take(self, tokens: int) -> None:
         self.in_flight += 1
-        if self.in_flight > self._peak:
-            self._peak = self.in_flight
+        if self.in_flight > self.room.peak:
+            self.room.peak = self.in_flight
         if self._paced:
             self.put(-1, -tokens)
 
@@ -237,64 +231,29 @@ class Limiter:
     def _end_row(self) -> None:
         """A success after failures. After an outage all goes on where it was; else a limit that was cut stays so."""
         if self._last - self._first >= OUTAGE:
-            self._set_room(max(self._room, self._proven))
-            self._window = Window(self._clock())
+            now = self._clock()
+            self.room.restore(now, self.in_flight)
+            self._window = Window(now)
             self.recovered.set()
             self.recovered = asyncio.Event()
         elif self._refusals >= IN_A_ROW:
-            self._proven = min(self._proven, self._room)
-        self._proven = max(self._proven, 1.0)
+            self.room.accept()
         self._row = self._refusals = 0
         if self._down:
             self._down = False
             self._wake(early=True)
 
-    def _set_room(self, room: float) -> None:
-        self._room = min(max(room, 1.0), self.ceiling)
-        self.limit = int(self._room)
-
-    def _begin_round(self) -> None:
-        self._successes = 0
-        self._seconds = 0.0
-        self._round = self._clock()
-        self._peak = self.in_flight
-
-    def _end_round(self) -> None:
-        """Of the search, after as many successes as the limit: twice the room if this was used up and paid."""
-        if self._peak >= USED * self.limit:
-            self._proven = self._room
-            rate = self._successes / max(self._clock() - self._round, TICK)
-            if self.limit >= self.ceiling:
-                self._searching = False
-            elif rate < PAYS_CLEARLY * self._rate and not self._doubtful:
-                self._doubtful = True
-            elif rate < PAYS * self._rate:
-                self._settle(rate)
-            else:
-                if rate >= PAYS_WELL * self._rate:
-                    latency = self._seconds / self._successes
-                    self._latency = min(latency, SLOWER * self._latency or latency)
-                self._rate, self._doubtful = rate, False
-                self._set_room(2 * self.limit)
-        self._begin_round()
-
-    def _settle(self, rate: float) -> None:
-        """More at once no longer brings more answers, they only wait for each other: go back to where that begins."""
-        self._searching = False
-        self._knee = SLACK * self._latency
-        self._least = max(START, rate * self._knee)
-        self._set_room(self._least)
-        self._proven = self._room
-        self._window = Window(self._clock())
-
     def _cut(self, now: float, wait: float) -> None:
         """Less of what was full: if the limit was not, or cutting that was no help, it was the pace."""
-        self._searching = False
+        if self._window.is_futile(now) and self.in_flight > 1:
+            self._aside = self.room.limit
+            self.room.cut(LESS * self.in_flight, now, self.in_flight)
+            self._window.begin_test(now)
+            return
         self._creep = CREEP
         rate = self._window.rate(now)
         full = self.in_flight >= self.limit > 1
-        if full:
-            self._set_room(min(self._room, self.in_flight - 1))
+        self.room.cut(self.in_flight - 1 if full else self.limit, now, self.in_flight)
         if self._pace is not None and rate and (not full or self._window.cut_before):
             self._pace.change(min(BELOW * rate, self._pace.rate))
             self._spacing = False
@@ -302,10 +261,15 @@ class Limiter:
             self._pace = Bucket(SPACE * rate, now, BURST)
             self._paced = True
         self._window.begin_after_cut(now, wait)
-        self._begin_round()
 
     def _end_window(self, now: float) -> None:
         """A little more of what was used up, if nothing had to be cut."""
+        if self._window.tested:
+            went_on = self._window.end_test(now)
+            self.room.resume(self._aside, went_on, now, self.in_flight)
+            if went_on:
+                self._pace, self._spacing = None, True
+            return
         quiet = not self._window.cut
         rate = self._window.begin(now)
         if quiet:
@@ -313,12 +277,9 @@ class Limiter:
                 self._pace.change(max(self._pace.rate, SPACE * rate))
             if self._pace is not None and not self._spacing and rate >= USED * self._pace.rate:
                 self._pace.change(self._pace.rate * (1 + self._creep))
-            elif self._peak >= USED * self.limit:
-                self._proven = self._room
-                room = self._room + max(STEP, self._room * self._creep)
-                self._set_room(max(self._least, min(room, self._knee * rate)) if self._knee else room)
+            else:
+                self.room.creep(self._creep)
             self._creep = min(FASTEST, FASTER * self._creep)
-        self._begin_round()
 
     def _wake(self, early: bool = False) -> None:
         """Let in as many as may pass, in order; where only time is missing, come back then.
@@ -332,7 +293,7 @@ class Limiter:
             if turn.done():  # cancelled
                 self._waiting.popleft()
                 continue
-            if self.in_flight >= (1 if self._down else self.limit):
+            if self.in_flight >= (1 if self._down else self.room.limit):
                 return
             delay = self._delay(tokens)
             if delay > 0.0:

@@ -111,7 +111,7 @@ class Sender:
                 self._doubt(call)
                 raise
             if isinstance(outcome, Verdict):
-                self._settle_unanswered(call, outcome, expected, call.cost)
+                self._settle_unanswered(call, outcome, expected, entered)
                 return outcome
             limiter.succeeded(reply.headers, entered)
             self.succeeded.add(call.role)
@@ -184,8 +184,8 @@ class Sender:
             raise Stopped from None
         return True
 
-    def _settle_unanswered(self, call: Call, verdict: Verdict, expected: int, cost: float | None) -> None:
-        limiter = call.seat.limiter
+    def _settle_unanswered(self, call: Call, verdict: Verdict, expected: int, entered: float) -> None:
+        limiter, cost = call.seat.limiter, call.cost
         if verdict.doubt:
             self._doubt(call)
             self._settle(expected, cost, expected, cost)
@@ -194,7 +194,7 @@ class Sender:
             self._settle(expected, cost, 0, 0.0)
             limiter.correct(expected, 0)
         if verdict.limited:
-            limiter.refused(verdict.floor)
+            limiter.refused(verdict.floor, entered)
         elif verdict.action == "retry" and not verdict.at_once:
             limiter.faltered()
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from distill_data.data.exchange import Lost, Reply
-from distill_data.teachers.protocol import Capabilities, Profile, Teacher
+from distill_data.teachers.protocol import CONCURRENCY, Capabilities, Profile, Teacher
 from distill_data.teachers.replies import BadReply, read_answer
 
 __all__ = [
@@ -68,8 +68,8 @@ class Backend(Protocol):
 
     def open_teacher(self, profile: Profile, resolved: Resolved) -> Teacher: ...
 
-    def slots(self, profile: Profile, resolved: Resolved) -> int:
-        """How many requests it can have in flight."""
+    def slots(self, profile: Profile, resolved: Resolved) -> int | None:
+        """How many requests it can have in flight; None for any number."""
         ...
 
 
@@ -94,4 +94,5 @@ def open_teacher(profile: Profile, resolved: Resolved) -> Teacher:
 
 def bound_concurrency(profile: Profile, resolved: Resolved) -> int:
     """How many requests to have in flight at most: the profile's bound, or the engine's slots if they are fewer."""
-    return min(profile.concurrency, _backend(profile).slots(profile, resolved))
+    bound = profile.concurrency or CONCURRENCY
+    return min(bound, _backend(profile).slots(profile, resolved) or bound)

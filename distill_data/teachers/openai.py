@@ -88,8 +88,8 @@ def open_teacher(profile: Profile, resolved: Resolved) -> Teacher:
     return OpenAITeacher(profile, resolved)
 
 
-def slots(profile: Profile, resolved: Resolved) -> int:
-    return profile.concurrency
+def slots(profile: Profile, resolved: Resolved) -> None:
+    return None
 
 
 class OpenAITeacher:

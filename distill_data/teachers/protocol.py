@@ -9,6 +9,9 @@ from typing import Any, Literal, Protocol
 from distill_data.data.exchange import Reply, Request
 from distill_data.teachers.prices import Price
 
+CONCURRENCY = 64
+"""Requests in flight at most, where nobody named a number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -53,8 +56,8 @@ class Profile:
     """Header name to the *environment variable* that holds its value."""
     timeout: float = 600.0
     """Seconds for one request, all in."""
-    concurrency: int = 64
-    """Upper bound of requests in flight."""
+    concurrency: int | None = None
+    """Upper bound of requests in flight; None where nobody named one, which then is CONCURRENCY."""
     rpm: float | None = None
     tpm: float | None = None
     price: Price | None = None

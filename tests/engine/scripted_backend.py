@@ -84,8 +84,8 @@ def open_teacher(profile: Profile, resolved: Resolved) -> ScriptedTeacher:
     return ScriptedTeacher(dict(resolved.identity))
 
 
-def slots(profile: Profile, resolved: Resolved) -> int:
-    return profile.concurrency
+def slots(profile: Profile, resolved: Resolved) -> None:
+    return None
 
 
 class ScriptedTeacher:

@@ -63,7 +63,14 @@ class Seen:
         return sum(counts) / len(counts)
 
 
-def ask(serve: Serve, ceiling: int, seconds: float, rpm: float | None = None, tpm: float | None = None) -> Seen:
+def ask(
+    serve: Serve,
+    ceiling: int,
+    seconds: float,
+    rpm: float | None = None,
+    tpm: float | None = None,
+    insisted: bool = False,
+) -> Seen:
     """Ask without end, twice as many at a time as may be in flight, for so many seconds."""
     chance, seen = random.Random(7), Seen()
 
@@ -76,7 +83,7 @@ def ask(serve: Serve, ceiling: int, seconds: float, rpm: float | None = None, tp
                     await serve(size)
                 except Refused as refusal:
                     wait = refusal.wait
-                    made.refused(wait)
+                    made.refused(wait, began)
                 except Lost:
                     made.faltered()
                 else:
@@ -92,7 +99,7 @@ def ask(serve: Serve, ceiling: int, seconds: float, rpm: float | None = None, tp
                         await (asyncio.sleep(1e9) if wait else made.recovered.wait())
 
     async def main() -> None:
-        made = limiter(ceiling, rpm, tpm)
+        made = limiter(ceiling, rpm, tpm, insisted)
         tasks = [asyncio.create_task(item(made)) for _ in range(2 * ceiling)]
         while now() < seconds:
             seen.in_flight.append((now(), made.in_flight))
@@ -203,28 +210,52 @@ def test_it_settles_near_the_slots_of_a_server(count: int, seconds: float, sprea
     assert seen.refused(60) < 0.02
 
 
-@pytest.mark.parametrize(("count", "spread"), [(24, 0.0), (24, 0.2), (100, 0.3)])
-def test_where_more_at_once_only_wait_for_each_other_it_settles_as_well(count: int, spread: float) -> None:
-    seen = ask(slots(count, varying(2.0, spread), queue=True), ceiling=400, seconds=150)
-    assert 0.95 * count <= seen.flying(60) <= 1.4 * count
-    assert seen.latency(60) <= 1.4 * (2.0 + RTT)
-    assert seen.rate(60, 150) >= 0.95 * count / (2.0 + RTT)
+@pytest.mark.parametrize(("count", "spread", "ceiling"), [(24, 0.0, 64), (24, 0.3, 64), (100, 0.3, 400)])
+def test_where_more_at_once_only_wait_for_each_other_it_settles_as_well(
+    count: int, spread: float, ceiling: int
+) -> None:
+    seen = ask(slots(count, varying(0.5, spread), queue=True), ceiling, seconds=70)
+    assert 0.95 * count <= seen.flying(40) <= 1.5 * count
+    assert seen.latency(40) <= 1.5 * (0.5 + RTT)
+    assert seen.rate(40, 70) >= 0.95 * count / (0.5 + RTT)
 
 
-def test_a_server_that_only_slows_down_a_little_is_filled() -> None:
+def batches(seconds: float, half: int) -> Serve:
+    """Puts its requests into one batch, which is slower the larger it is: with `half` of them twice as slow."""
     busy = 0
 
-    async def serve(size: int) -> None:  # as one that puts its requests into one batch
+    async def serve(size: int) -> None:
         nonlocal busy
         busy += 1
         left = 1.0
         while left > 0:
-            await asyncio.sleep(0.5)
-            left -= 0.5 / (2.0 + busy / 50)
+            await asyncio.sleep(seconds / 4)
+            left -= 0.25 / (1 + busy / half)
         busy -= 1
 
-    seen = ask(serve, ceiling=64, seconds=60)
+    return serve
+
+
+def test_a_server_that_only_slows_down_a_little_is_filled() -> None:
+    seen = ask(batches(2.0, 100), ceiling=64, seconds=60)
     assert seen.flying(30) >= 63
+
+
+@pytest.mark.parametrize("serve", [batches(2.0, 32), slots(24, varying(0.5, 0.3), queue=True)], ids=["batch", "queue"])
+def test_a_number_that_the_user_insisted_on_is_reached_whatever_the_latency(serve: Serve) -> None:
+    seen = ask(serve, ceiling=256, seconds=60, insisted=True)
+    assert seen.flying(50) == 256
+
+
+@pytest.mark.parametrize("grown", [1.0, 5.0])
+def test_long_and_ever_longer_replies_are_not_taken_for_a_queue(grown: float) -> None:
+    latency = varying(0.5, 0.8)
+
+    async def serve(size: int) -> None:
+        await asyncio.sleep(latency() * min(grown, 1 + now() / 5))
+
+    seen = ask(serve, ceiling=64, seconds=100)
+    assert seen.flying(80) >= 0.9 * 64
 
 
 OUTAGE = (10.0, 15.0)
@@ -248,13 +279,29 @@ def test_after_five_seconds_of_outage_it_goes_on_as_before(ceiling: int, latency
     assert seen.tries < TRIES
 
 
-def test_a_server_that_refuses_one_in_twenty_at_random_stalls_nothing() -> None:
+@pytest.mark.parametrize("part", [0.01, 0.05, 0.1])
+@pytest.mark.parametrize("failure", [Refused(1.0), Lost()], ids=["refused", "lost"])
+def test_failures_at_random_that_no_pace_can_help_slow_nothing_down(part: float, failure: Exception) -> None:
     chance = random.Random(1)
 
     async def serve(size: int) -> None:
-        await asyncio.sleep(0.05)
-        if chance.random() < 0.05:
-            raise Refused(1.0)
+        await asyncio.sleep(0.2)
+        if chance.random() < part:
+            raise failure
 
-    seen = ask(serve, ceiling=64, seconds=15)
-    assert seen.rate(0, 15) >= 0.5 * 64 / 0.05 * 0.95
+    seen = ask(serve, ceiling=64, seconds=30)
+    assert seen.rate(10, 30) >= 0.8 * (1 - part) * 64 / 0.2
+
+
+def test_a_limit_is_found_behind_refusals_at_random() -> None:
+    chance, limited = random.Random(5), hard_rate(40.0, varying(0.5, 0.3))
+
+    async def serve(size: int) -> None:
+        if chance.random() < 0.05:
+            await asyncio.sleep(RTT)
+            raise Refused(1.0)
+        await limited(size)
+
+    seen = ask(serve, ceiling=64, seconds=100)
+    assert seen.rate(30, 100) >= 0.9 * 40
+    assert seen.refused(30) < 0.15

@@ -42,5 +42,5 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def limiter(ceiling: int, rpm: float | None = None, tpm: float | None = None) -> Limiter:
-    return Limiter(ceiling, rpm, tpm, clock=asyncio.get_running_loop().time)
+def limiter(ceiling: int, rpm: float | None = None, tpm: float | None = None, insisted: bool = False) -> Limiter:
+    return Limiter(ceiling, rpm, tpm, insisted, clock=asyncio.get_running_loop().time)
