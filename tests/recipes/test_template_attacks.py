@@ -255,7 +255,7 @@ def crash() -> None:
     ("work", "limits", "says"),
     [
         (lambda: bytearray(3 << 30), {}, "took too much memory"),
-        (lambda: [b"x" * (1 << 20) for _ in range(99)], {"BYTES": 64 << 20}, "too much memory"),
+        (lambda: [b"x" * (1 << 20) for _ in range(3000)], {"BYTES": 64 << 20}, "too much memory"),
         (lambda: time.sleep(60), {"WALL_SECONDS": 0.2}, "took too long"),
         (crash, {}, "took too long, or crashed"),
         (lambda: os._exit(3), {}, "took too long, or crashed"),
