@@ -18,7 +18,7 @@ FORGETS = 0.995
 """What each window leaves of them, so that they are tested again some day."""
 MEMORY = 1000
 """Outcomes from which on older ones count half."""
-FELL, ALIKE, DOUBTS = 0.8, 0.6, 4
+FELL, ALIKE, DOUBTS = 0.8, 0.4, 4
 """A test is worth while where the rate fell so far, refusals after cuts are so frequent beside others, and so many."""
 SHOWS, SOON = 6, 20.0
 """Refusals that a test expects if they are noise, of which half are proof; and the most seconds that it may take."""
@@ -121,13 +121,13 @@ class Window:
         """Whether cuts seem to change nothing, and a test would soon tell."""
         part, rate = self._calm.part(), self.rate(now)
         alike = part >= max(ALIKE * self._all.part(), 1.5 * self.noise)
-        soon = SOON * part * rate >= SHOWS
+        soon = SOON * part * rate >= SHOWS or rate < FELL / 2 * self._best
         return alike and soon and self._calm.refused >= DOUBTS and rate < FELL * self._best
 
     def begin_test(self, now: float) -> None:
         """Measure anew, with clearly less, until it shows whether refusals go on."""
         self.tested = min(self._calm.part(), self._all.part())
-        self._calm = Share()
+        self._all, self._calm = Share(), Share()
         self.begin_after_cut(now, SECONDS)
         self._enough = max(OUTCOMES, int(SHOWS / self.tested))
 

@@ -30,8 +30,9 @@ BURST = 0.2
 """Seconds' worth that a pace lets pass at once."""
 LESS = 0.7
 """Part of what is in flight that is clearly less."""
-IN_A_ROW = 3
-"""Failures without a success between them that are no accident."""
+IN_A_ROW, IN_PART = 3, 0.2
+"""Failures without a success between them that are no accident, and as a part of the limit: where requests are sent in
+waves, their refusals come before their answers."""
 DOWN = 10
 """Failures without a success, and no fewer than the limit, after which the server is taken to be down."""
 OUTAGE = 2.0
@@ -151,7 +152,8 @@ class Limiter:
         many = self._window.refuse(entered, self.room.searching)
         if self._window.tested and self._refusals < DOWN:
             return
-        if self._refusals >= IN_A_ROW and (many or self.room.searching or self._window.cut):
+        row = self._refusals >= max(IN_A_ROW, IN_PART * self.limit)
+        if row and (many or self.room.searching or self._window.cut):
             self._shut(max(wait, SHORTEST_GATE))
             self.room.cut(self.in_flight - 1, now, self.in_flight)  # at once: what remains is what the server took
         elif not many:
@@ -232,7 +234,7 @@ class Limiter:
         """A success after failures. After an outage all goes on where it was; else a limit that was cut stays so."""
         if self._last - self._first >= OUTAGE:
             now = self._clock()
-            self.room.restore(now, self.in_flight)
+            self.room.restore(self._aside if self._window.tested else 0, now, self.in_flight)
             self._window = Window(now)
             self.recovered.set()
             self.recovered = asyncio.Event()

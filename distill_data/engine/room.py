@@ -94,9 +94,9 @@ class Room:
         self._turn(max(size, self.proven) if searching else size)
         self.begin_round(now, in_flight)
 
-    def restore(self, now: float, in_flight: int) -> None:
-        """After an outage: go on where it began."""
-        self._turn(max(self._size, self.proven))
+    def restore(self, size: float, now: float, in_flight: int) -> None:
+        """After an outage: go on where it began, at this size at the least."""
+        self._turn(max(size, self._size, self.proven))
         self.begin_round(now, in_flight)
 
     def accept(self) -> None:

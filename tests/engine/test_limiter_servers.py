@@ -176,7 +176,7 @@ def slots(count: int, latency: Callable[[], float], queue: bool = False) -> Serv
 def test_a_hard_rate_is_reached_though_nobody_told_it(rate: float, latency: float, spread: float) -> None:
     seen = ask(hard_rate(rate, varying(latency, spread)), ceiling=64, seconds=180)
     assert 0.95 * rate <= seen.rate(20, 180) <= 1.02 * rate
-    assert seen.refused() < 0.025, "the search at the start included"
+    assert seen.refused() < 0.03, "the search at the start included"
     assert seen.refused(20) < 0.02
     assert seen.tries < TRIES, "no row is lost to it"
 
@@ -199,7 +199,7 @@ def test_a_rate_that_was_told_is_reached_without_a_refusal(rpm: float | None, tp
 def test_whole_minutes_are_used_up_and_waited_for() -> None:
     seen = ask(minutes(1200), ceiling=64, seconds=240)
     assert len(seen.answers) >= 0.95 * 1200 * 4
-    assert seen.refused() < 0.02
+    assert seen.refused() < 0.025
 
 
 @pytest.mark.parametrize(("count", "seconds", "spread"), [(24, 2.0, 0.0), (24, 2.0, 0.6), (4, 0.5, 0.3)])
