@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 from base64 import b64encode
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -21,8 +23,9 @@ OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_HOST = "api.openai.com"
 AMBIENT_KEY = "OPENAI_API_KEY"
 _PORTS = {"http": 80, "https": 443}
-_MASKED = re.compile(rb"(?P<start>[\w-]{0,64})(?:\*{2,}|\.{3})[*.]*(?P<end>[\w-]{0,64})")
-"""A key that is shown in part."""
+_MASK = rb"(?:\*{2,}|\.{3}|\[\.{3}\]|\xe2\x80\xa6|(?:\xe2\x80\xa2){2,})[*.]*"
+_MASKED = re.compile(rb"(?P<start>[\w+/=-]{0,64})" + _MASK + rb"(?P<end>[\w+/=-]{0,64})")
+"""A key that is shown in part, with stars, dots, an ellipsis or bullets for the rest."""
 _SHORT = 8
 """Secrets shorter than this are not redacted: a placeholder such as `none` would eat innocent words."""
 
@@ -56,7 +59,7 @@ class Credentials:
 
     def redact_refusal(self, data: bytes) -> bytes:
         """The same for the body of an error, which may also show the ends of a key and stars between them."""
-        if b"**" not in data and b"..." not in data:
+        if b"**" not in data and b"..." not in data and b"\xe2\x80" not in data:
             return self.redact(data)
         return _MASKED.sub(self._without_ends, self.redact(data))
 
@@ -76,10 +79,13 @@ class Credentials:
 
 
 def _spellings(secret: str) -> list[str]:
-    """A secret as it stands in text, in a URL, in JSON, and in base64 wherever it begins there."""
+    """A secret as it stands in text, in a URL, in JSON, in HTML, and in base64 wherever it begins there."""
     shifted = (b64encode(bytes(shift) + secret.encode()).decode()[4 if shift else 0 :] for shift in range(3))
     inner = (text.rstrip("=")[:-1] for text in shifted)  # the last sign depends on what follows
-    return [secret, quote(secret, safe=""), secret.replace("/", "\\/"), *inner]
+    urls = [quote(secret, safe=safe) for safe in ("", "/")]
+    urls += [re.sub("%..", lambda found: found[0].lower(), url) for url in urls]
+    in_json = json.dumps(secret)[1:-1]
+    return [secret, *urls, in_json, in_json.replace("/", "\\/"), escape(secret), *inner]
 
 
 def base_url_of(profile: Profile) -> str:

@@ -157,8 +157,10 @@ class OpenAITeacher:
                 raise
         content = content.removeprefix(codecs.BOM_UTF8)
         headers: Mapping[str, str] = response.headers  # looks names up in any case
-        if response.status != OK:
+        refused = response.status != OK
+        if refused or b'"error"' in content[:64]:  # a gateway may say 200 and mean another server's refusal
             content = hide.redact_refusal(content)
+        if refused:
             headers = {name.lower(): hide.redact_text(value) for name, value in headers.items()}
         return Reply(response.status, headers, hide.redact(content))
 

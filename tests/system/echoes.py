@@ -100,7 +100,7 @@ def answer(how: str, said: str, headers: dict[str, str], text: bytes) -> tuple[i
         "quota": (429, error(f"quota of {key} is spent", "insufficient_quota"), {}),
         "500": (500, f"<html><pre>{said}</pre></html>".encode(), {"content-type": "text/html", "x-echo": key}),
         "garbage": (200, b'{"choices": [' + said.encode(), {}),
-        "error-in-200": (200, error(f"upstream said {said}"), {}),
+        "error-in-200": (200, error(f"upstream said {said} of {key[:8]}*****{key[-4:]}"), {}),
         "cuts": (200, said.encode(), {}),
         "hangs": (200, said.encode(), {}),
         "redirect": (307, said.encode(), {"location": f"http://127.0.0.2:1/elsewhere?key={key}"}),
