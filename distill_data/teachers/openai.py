@@ -245,10 +245,10 @@ async def _read(response: aiohttp.ClientResponse, cap: int, hide: Credentials) -
 
 
 def _is_unanswered(error: Exception) -> bool:
-    """Whether the connection broke before the first byte of a reply."""
+    """Whether the connection surely broke before the first byte of a reply. A reset may come after half a head."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return isinstance(error.message, str)
-    return isinstance(error, aiohttp.ClientOSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)
+    return isinstance(error, aiohttp.ClientOSError) and error.errno == errno.EPIPE
 
 
 def _lost(error: Exception, text: str, timeout: float) -> Lost:
