@@ -29,10 +29,10 @@ def server() -> Iterator[Server]:
         yield running
 
 
-async def post(server: Server, text: str) -> tuple[str, int, bytes]:
+async def post(server: Server, text: str, seconds: float = 0.5) -> tuple[str, int, bytes]:
     """How one request ended: the kind of end, the status, the body."""
     body = {"model": "test-model", "messages": [{"role": "user", "content": text}]}
-    timeout = aiohttp.ClientTimeout(total=0.5)
+    timeout = aiohttp.ClientTimeout(total=seconds)
     async with aiohttp.ClientSession(timeout=timeout, read_bufsize=2**25) as session:
         try:
             url, headers = f"{server.url}/chat/completions", {"Authorization": "Bearer k-1"}
@@ -85,7 +85,7 @@ def test_the_key_comes_back_in_the_error(server: Server) -> None:
 def test_rates_depend_on_bodies_and_not_on_their_order() -> None:
     async def faults(plan: dict[str, object], texts: list[str]) -> dict[str, str]:
         with serve(plan=plan) as server:
-            await asyncio.gather(*(post(server, text) for text in texts))
+            await asyncio.gather(*(post(server, text, 30.0) for text in texts))
             return {line["row"]: line["fault"] for line in server.ledger()}
 
     plan, texts = {"seed": 5, "rates": {"429": 0.2, "500": 0.1}}, [f"row-{n}" for n in range(100)]
