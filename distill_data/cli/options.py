@@ -127,7 +127,9 @@ DryRun = Annotated[bool, _option(_OUTPUT, "count requests, tokens and cost; send
 
 Lane = Annotated[str, _option(_LIMITS, "online; batch: half the price, in a day; auto: both", "LANE", "--lane")]
 RebuyLost = Annotated[bool, _option(_LIMITS, "ask again what was in batches that are lost", None, "--rebuy-lost")]
-Concurrency = Annotated[int | None, _option(_LIMITS, "requests in flight at most; fewer if refused", "N", "--concurrency")]
+Concurrency = Annotated[
+    int | None, _option(_LIMITS, "requests in flight at most; fewer if refused", "N", "--concurrency")
+]
 Rpm = Annotated[float | None, _option(_LIMITS, "requests a minute", "N", "--rpm")]
 Tpm = Annotated[float | None, _option(_LIMITS, "tokens a minute", "N", "--tpm")]
 MaxCost = Annotated[float | None, _option(_LIMITS, "stop before the run costs more", "USD", "--max-cost")]

@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from shlex import quote as quote_word
 from typing import NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -155,7 +156,7 @@ def read_credentials(profile: Profile, base_url: str) -> Credentials:
         raise UsageError(
             f"{profile.name}: the distill.toml in this folder would send the value of {variables} to "
             f"{urlsplit(base_url).hostname}. If you wrote it, or trust who did, say so: give --config distill.toml, or "
-            "export DISTILL_CONFIG=distill.toml once."
+            f"export DISTILL_CONFIG={quote_word(str(Path('distill.toml').absolute()))} once."
         )
     headers = {name: _read_variable(variable, profile.name) for name, variable in profile.headers.items()}
     key = ""

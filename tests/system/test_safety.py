@@ -139,7 +139,7 @@ def test_a_configuration_that_came_along_sends_no_key(echoes: Echoes, place: Pat
     refused(
         forked(args, place, env),
         "the value of OPENAI_API_KEY, AWS_SECRET to evil.example",
-        "give --config distill.toml, or export DISTILL_CONFIG=distill.toml once",
+        f"give --config distill.toml, or export DISTILL_CONFIG={place}/distill.toml once",
     )
     assert echoes.ledger() == []
     named = forked((*args, "--timeout", "1"), place, {**env, "DISTILL_CONFIG": "distill.toml"})
