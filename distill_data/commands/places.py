@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_data.commands.options import Options
+from distill_data.commands.shards import folder_of
 from distill_data.data.items import digest
 from distill_data.engine.publish import files_of
 from distill_data.engine.rundir import RunDirectory
@@ -35,6 +36,10 @@ def refuse_overwriting(output: Path, sources: list[str], options: Options) -> No
     """Raise UsageError where a file to be written is read, is a directory, or has another ending than `.jsonl`."""
     previous = [str(options.previous)] if options.previous else []
     read = [path for path in map(Path, [*sources, *previous]) if path.exists()]
+    if options.shard or options.shards:
+        for path in read:
+            if path.resolve().parent == folder_of(output).resolve() and not path.name.startswith("stdin."):
+                raise UsageError(f"-o {output}: its shards would lie where {path} is read. Name another file.")
     written = _all(output, options)
     places = [path.resolve() for path in written]
     for path, place in zip(written, places, strict=True):

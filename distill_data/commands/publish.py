@@ -22,6 +22,7 @@ from distill_data.errors import DriftError, UsageError
 
 OF_A_SHARD = ("shard", "records", "features", "files")
 """What a shard's result says of itself, beside its sums."""
+NEEDED = frozenset({*Count(0).to_json(), *OF_A_SHARD, "plan", "seeds"} - {"features"})
 
 
 def publish(output: str, *, partial: bool = False, max_failed: float = 0.01, of: int | None = None) -> Summary:
@@ -70,12 +71,19 @@ def _find_part(output: Path, shard: Shard, *, partial: bool) -> Part | None:
     plan = RunDirectory(run_of(output, shard)).load().get("plan")
     if stopped is not None or (manifest and plan not in (None, manifest["result"].get("plan"))):
         manifest, whole = stopped, False  # what is whole is of an earlier plan
-    if manifest is None or not (whole or partial):
+    if manifest is None or not (whole or partial) or not _is_of_a_shard(manifest):
         return None
     kinds = manifest["result"]["shard"]["kinds"]
     others = kinds_of(output, shard, dict.fromkeys(kinds, output))
     files = files_of(path, partial=not whole, others=others, order=True)
     return Part(files.paths(), ("dataset", *kinds), manifest["result"], manifest["history"])
+
+
+def _is_of_a_shard(manifest: Mapping[str, Any]) -> bool:
+    """Whether it has what is needed here; it may be another program's."""
+    result = manifest["result"]
+    of = result.get("shard")
+    return manifest.keys() >= {"history"} and result.keys() >= NEEDED and isinstance(of, dict) and "kinds" in of
 
 
 def _refuse_unfinished(output: Path, shards: Sequence[Shard]) -> None:

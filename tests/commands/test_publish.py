@@ -216,6 +216,20 @@ def test_a_changed_file_of_a_shard_is_damage(seeds: str, name: str) -> None:
     assert not Path("cut/o.jsonl").exists()
 
 
+def test_a_manifest_of_another_shape_is_none_and_seeds_among_the_shards_are_refused(seeds: str) -> None:
+    every(seeds, 2)
+    path = Path("cut/o.shards/2-of-2.manifest.json")
+    for harmed in ({"result": {}}, {"result": json.loads(path.read_bytes())["result"] | {"shard": 3}, "history": {}}):
+        path.write_text(json.dumps(harmed))
+        with pytest.raises(UsageError, match="2/2 is unfinished"):
+            publish("cut/o.jsonl")
+    taken = Path("cut/o.shards/1-of-2.jsonl")
+    before = taken.read_bytes()
+    with pytest.raises(UsageError, match="its shards would lie where"):
+        one(str(taken), 1, 2)
+    assert taken.read_bytes() == before
+
+
 def test_status_knows_a_shard(seeds: str) -> None:
     one(seeds, 1, 2)
     known = status("cut/o.shards/1-of-2.jsonl")
