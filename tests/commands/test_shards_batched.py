@@ -51,7 +51,7 @@ def test_batches_of_shards_give_the_bytes_of_one_online_run(server: Server) -> N
 def test_an_open_batch_is_not_bought_again_by_another_cut(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     async def stop(work: Coroutine[Any, Any, None], ledger: Ledger) -> Interrupted:
         task = asyncio.ensure_future(work)
-        while not server.created:
+        while not (server.created or task.done()):
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])
