@@ -17,7 +17,7 @@ from distill_data.parsing import fields_of, make_parser
 from distill_data.quality import BY_JUDGE, RUN_CODE, make_check, make_verifier
 from distill_data.recipes import Recipe, command_of
 from distill_data.recipes.declare import references
-from distill_data.recipes.load import read_recipe
+from distill_data.recipes.load import read_bytes, read_recipe
 from distill_data.recipes.nearest import hint
 from distill_data.recipes.shipped import commands
 from distill_data.recipes.trial import on_trial
@@ -44,16 +44,17 @@ def check_recipe(path: str, command: str = "") -> list[str]:
     if command and command not in commands():
         raise UsageError(f"--command {command}: there is no such command{hint(command, commands())}.")
     try:
-        on_trial(lambda: problems(Path(path), command), path)
+        content = read_bytes(Path(path))
+        on_trial(lambda: problems(Path(path), command, content), path)
     except RecipeError as error:
         return [str(error)]
-    return problems(Path(path), command)
+    return problems(Path(path), command, content)
 
 
-def problems(path: Path, command: str = "") -> list[str]:
-    """As `check_recipe`, in this process and without limits."""
+def problems(path: Path, command: str = "", content: bytes | None = None) -> list[str]:
+    """As `check_recipe`, in this process and without limits; of the file's content, where it was read before."""
     try:
-        recipe = read_recipe(path, command or command_of(str(path.resolve())))
+        recipe = read_recipe(path, command or command_of(str(path.resolve())), content)
     except UsageError as error:
         return [str(error)]
     broken = list(_broken(recipe))

@@ -30,9 +30,10 @@ def load_recipe(name_or_path: str, command: str) -> Recipe:
     """
     if "/" in name_or_path or name_or_path.endswith(shipped.SUFFIX):
         path = Path(name_or_path)
+        content = read_bytes(path)  # once, so that what was tried is what is used, and a pipe will do
         if not shipped.is_shipped(path):
-            on_trial(lambda: _render(read_recipe(path, command)), str(path))
-        return read_recipe(path, command)
+            on_trial(lambda: _render(read_recipe(path, command, content)), str(path))
+        return read_recipe(path, command, content)
     return read_recipe(shipped.recipe_path(name_or_path, command), command)
 
 
@@ -56,16 +57,23 @@ def _render(recipe: Recipe, row: Mapping[str, Any] | None = None) -> None:
             recipe.render(block, row, demonstrations=(row,) if recipe.demonstrations else ())
 
 
-def read_recipe(path: Path, command: str) -> Recipe:
-    """One recipe file. Raises RecipeError, with the line where there is one."""
+def read_bytes(path: Path) -> bytes:
+    """What a recipe file holds. Raises RecipeError."""
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)  # it may have no end, as /dev/zero has none
-        if len(content) > MAX_BYTES:
-            raise RecipeError(f"{path}: is longer than {MAX_BYTES} bytes")
-        text = content.decode()
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise RecipeError(f"{path}: is longer than {MAX_BYTES} bytes")
+    return content
+
+
+def read_recipe(path: Path, command: str, content: bytes | None = None) -> Recipe:
+    """One recipe file, or the content of one that was read. Raises RecipeError, with the line where there is one."""
+    content = read_bytes(path) if content is None else content
+    try:
+        text = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RecipeError(f"{path}:{line}: is not UTF-8; save the file as UTF-8") from None

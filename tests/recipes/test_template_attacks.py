@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from distill_data.errors import RecipeError
-from distill_data.recipes import Recipe, load_recipe, trial
+from distill_data.recipes import Recipe, load, load_recipe, trial
 from distill_data.recipes.load import read_recipe
 from distill_data.recipes.sandbox import CHARACTERS
 from distill_data.recipes.trial import on_trial
@@ -291,6 +291,24 @@ def test_a_program_that_waits_for_no_child_is_served_too() -> None:
             on_trial(lambda: bytearray(3 << 30), "x")
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+def test_what_was_tried_is_what_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recipe_file(tmp_path, "fine")
+
+    def tried(work: Callable[[], object], name: str) -> None:
+        on_trial(work, name)
+        recipe_file(tmp_path, "{{ 'other' }}")
+
+    monkeypatch.setattr(load, "on_trial", tried)
+    assert load_recipe(str(path), "label").render("main", {"text": "a"})[0]["content"] == "fine"
+    monkeypatch.undo()
+    reading, writing = os.pipe()
+    os.write(writing, path.read_bytes())
+    os.close(writing)
+    recipe = load_recipe(f"/dev/fd/{reading}", "label")
+    os.close(reading)
+    assert recipe.render("main", {"text": "a"})[0]["content"] == "other"
 
 
 def test_where_no_process_can_be_started_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
