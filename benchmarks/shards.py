@@ -63,19 +63,22 @@ def show_scaling(rows: int) -> None:
     print(
         f"{rows:,} rows, {CONCURRENCY} requests in flight, {LATENCY * 1000:.0f} ms each: {ideal:.1f} s at the least\n"
     )
-    print("| processes | wall s | rows/s | CPU ms a row, all | peak MB, one | server's CPU s |")
-    print("|-----------|-------:|-------:|------------------:|-------------:|---------------:|")
+    print("| processes | wall s | rows/s | CPU s to start | then CPU ms a row | peak MB, one | server's CPU s |")
+    print("|-----------|-------:|-------:|---------------:|------------------:|-------------:|---------------:|")
     with tempfile.TemporaryDirectory(prefix="shards-") as directory, serve(latency=LATENCY) as server:
         seeds = write_seeds(Path(directory) / "seeds.jsonl", rows)
+        few = write_seeds(Path(directory) / "few.jsonl", 8)
         for of in (1, 2, 4)[: 3 if (os.cpu_count() or 1) > 2 else 2]:
+            cut, log = ["--shards", str(of)] * (of > 1), Path(directory) / "log"
+            started = cost(label(few, server.url, Path(directory) / f"{of}-few.jsonl", *cut), log)
             out, before = Path(directory) / f"{of}.jsonl", cpu_of(server)
-            spent = cost(label(seeds, server.url, out, *(["--shards", str(of)] * (of > 1))), Path(directory) / "log")
+            spent = cost(label(seeds, server.url, out, *cut), log)
             if rows_of(out) != rows:
                 raise SystemExit(f"{of} processes did not write every row")
             served = cpu_of(server) - before
-            each = spent.cpu / rows * 1000
-            row = f"| {of:<9} | {spent.wall:6.2f} | {rows / spent.wall:6,.0f} | {each:17.3f} | {spent.peak:12.1f} "
-            print(f"{row}| {served:14.1f} |")
+            each = (spent.cpu - started.cpu) / rows * 1000
+            row = f"| {of:<9} | {spent.wall:6.2f} | {rows / spent.wall:6,.0f} | {started.cpu:14.2f} | {each:17.3f} "
+            print(f"{row}| {spent.peak:12.1f} | {served:14.1f} |")
         folder = Path(directory) / "2.shards"
         parts = {
             "seeds": seeds.stat().st_size,
