@@ -111,7 +111,7 @@ def _histogram(ordered: Sequence[float], low: float, high: float, end: float | N
     """
     end = high if end is None else end
     width = (end - low) / BINS
-    if not 0 < width < math.inf:
+    if not 0 < width < math.inf or high - low == math.inf:
         return {"edges": [low, high], "counts": [len(ordered)]}
     bins = min(BINS, math.ceil((high - low) / width))
     if all(value.is_integer() for value in (low, high, *ordered)):

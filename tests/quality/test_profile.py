@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from distill_data.quality.profile import COLUMNS, VALUES, profile
@@ -154,6 +154,7 @@ def test_what_is_of_a_sample_is_near_to_the_whole() -> None:
     assert sum(found["histogram"]["counts"]) == KEPT
 
 
+@example([1.7976931348623157e308, -9.9792015476736e291])
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40))
 def test_a_spread_of_any_numbers(values: list[float]) -> None:
     spread = Spread()

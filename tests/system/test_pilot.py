@@ -108,7 +108,7 @@ def test_what_is_begun_is_not_foreseen_again_and_limits_bound_the_time(
         def make(chosen: Options) -> Any:
             return label(str(seeds), recipe="answer", output=str(out.path), options=chosen)
 
-        make(replace(options, max_tokens_total=300))
+        make(replace(options, max_tokens_total=300, concurrency=1))
         begun = len(provider.ledger)
         assert 12 < begun < 60
         forecast = make(replace(options, pilot=10, rpm=30.0)).history["forecast"]
