@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider")
+PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", "-m", "slow or not slow")
 COPIED = ("distill_data", "tests", "prompts", "seeds", "pyproject.toml")
 
 
@@ -168,17 +168,7 @@ def kill(mutation: Mutation, folder: Path) -> tuple[str, float]:
     write(path, whole.replace(mutation.old, mutation.new))
     began = time.monotonic()
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "-n0",
-            "-p",
-            "no:cacheprovider",
-            *mutation.tests.split(maxsplit=2),
-        ],
+        [*PYTEST, *mutation.tests.split(maxsplit=2)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,

@@ -21,7 +21,7 @@ LONGEST_WAIT = 600.0
 """Seconds. A server that asks for more than this stops the run, which can go on later."""
 TRIES = 8
 """Attempts that a request gets in all."""
-EXCERPT = 200
+EXCERPT = 300
 """Bytes of an unusable reply that are kept as evidence."""
 SHOWN = 500
 """Characters of a server's message that are shown."""

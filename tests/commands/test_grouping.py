@@ -21,6 +21,8 @@ from distill_data.recipes import list_recipes, load_recipe
 from distill_data.recipes.recipe import Recipe
 from tests.provider import Provider, serve
 
+pytestmark = pytest.mark.slow
+
 CACHED = 4096
 """Characters, about: of what is shorter than a thousand tokens, the large providers keep nothing."""
 RECIPES = {f"{recipe.command}/{recipe.name}": recipe for recipe in list_recipes()}

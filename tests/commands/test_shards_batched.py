@@ -17,6 +17,8 @@ from distill_data.engine.batches import Ledger
 from distill_data.errors import DriftError, Interrupted
 from tests.batchserver import Server, serving
 
+pytestmark = pytest.mark.slow
+
 ROWS = 8
 
 

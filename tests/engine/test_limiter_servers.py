@@ -18,6 +18,8 @@ from distill_data.engine.retry import TRIES, backoff
 
 from .virtual_time import limiter, now, run
 
+pytestmark = pytest.mark.slow
+
 RTT = 0.01
 """Seconds until a refusal is back."""
 Serve = Callable[[int], Awaitable[None]]

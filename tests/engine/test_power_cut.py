@@ -34,6 +34,8 @@ from tests.engine.test_publish import publish_all
 from tests.faultserver import Server, serve
 from tests.system.command import marked, write_seeds
 
+pytestmark = pytest.mark.slow
+
 TURNS = ("stopped", "published", "grown")
 REFUSED = "row-00001"
 """The one row that the server refuses for good."""

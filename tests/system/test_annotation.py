@@ -171,7 +171,7 @@ def test_every_kind_has_the_same_bytes_at_any_concurrency(job: Job, server: Serv
 @pytest.mark.parametrize("job", KILLED, ids=named)
 def test_kills_change_nothing_and_nothing_on_disk_is_asked_again(job: Job, slow_server: Server, place: Place) -> None:
     rng, out, whole = random.Random(7), place.out("killed"), place.out("whole")
-    in_flight = CONCURRENCY * job.who.count("-s") + CONCURRENCY * job.who.count("-t")
+    in_flight = CONCURRENCY * (job.who.count("-s") + job.who.count("-t")) * 5 // 4
     do = place.do_all(job, slow_server.url, out, "--concurrency", str(CONCURRENCY))
     killed = 0
     for _ in range(KILLS):

@@ -25,6 +25,7 @@ def kill(at: str, when: str = "after", nth: int = 1) -> Fault:
 
 
 START = {
+    "the configuration is looked for": kill("look distill.toml", "before"),
     "seeds are read": kill("look seeds.jsonl", "before"),
     "the run's directory is made": kill("mkdir out.run"),
     "the lock's file is made": kill("open out.run/lock"),

@@ -236,7 +236,7 @@ def test_a_full_disk_loses_no_scores_and_ends_with_seven(limit: int, tmp_path: P
     """While arrays arrive, or while side files are written: what was scored is on disk, and nothing is scored twice."""
     data = write_rows(tmp_path / "texts.jsonl", texts(150))
     with serve() as server:
-        run(*feature(data, server, out, "--concurrency", "8"), before=small_files(limit)).complained(7, "make room")
+        run(*feature(data, server, out, "--concurrency", "3"), before=small_files(limit)).complained(7, "make room")
         assert set(scored_rows(server)) == on_disk_of(out, data)
         run(*feature(data, server, out)).ended(0)
         assert scored_rows(server).most_common(1)[0][1] == 1

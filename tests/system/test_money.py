@@ -154,7 +154,7 @@ def test_what_a_kill_leaves_in_doubt_is_counted_and_shown(tmp_path: Path, config
         process.communicate()
         bill = provider.bill(BIG)
         told = json.loads(run("status", out.path, "--json").ended(0).out)
-        assert 0 < told["in_doubt"] <= 16
+        assert 0 < told["in_doubt"] <= 20
         assert told["cost"] - told["cost_in_doubt"] < bill <= told["cost"]
         done = run(*job).ended(0)
         history = out.manifest()["history"]
