@@ -66,6 +66,9 @@ class Blobs:
                 except OSError as error:
                     self._tell(batch, disk_error(error, self.directory))
                     continue
+                except (MemoryError, RuntimeError) as error:  # the latter where no thread can be started
+                    self._tell(batch, MemoryError(str(error)))
+                    continue
                 for pending, place in zip(batch, places, strict=True):
                     if not pending.done.done():
                         pending.done.set_result(place)
@@ -81,6 +84,9 @@ class Blobs:
         """In a thread of its own: write and sync. Once, a failure begins another file, in the reserve's space."""
         try:
             return self._write_synced(blobs)
+        except MemoryError:
+            self._discard()  # what it holds of this batch would shift the places of the next
+            raise
         except OSError as error:
             self._discard()
             if self._rescued:

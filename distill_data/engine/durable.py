@@ -78,10 +78,15 @@ def sync_directory(directory: Path) -> None:
 
 def make_directory(path: Path, *, mode: int = 0o700) -> None:
     """Make a directory and those above it that are missing, and bring their names to the disk. Raises OSError."""
-    made = [path, *(each for each in path.parents if not each.exists())]
+    known, made = path.exists(), [path, *(each for each in path.parents if not each.exists())]
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     for each in reversed(made):  # also where it was there: whoever made it may have died before this
-        sync_directory(each.parent)
+        try:
+            sync_directory(each.parent)
+        except PermissionError:
+            if not known:
+                raise
+            # Above a directory that was there may stand one of somebody else, which cannot be opened.
 
 
 def temporary_of(path: Path) -> Path:

@@ -122,3 +122,24 @@ def test_a_file_that_is_gone_or_cut_is_damage_before_it_is_read(tmp_path: Path) 
     blob.path.unlink()
     with pytest.raises(DamageError, match="not there"):
         blob.check()
+
+
+def test_short_memory_is_told_and_shifts_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes when bytes are written already: they are taken back, and nobody waits for ever."""
+
+    async def main() -> None:
+        blobs = Blobs(tmp_path)
+        await blobs.put(b"abc")
+
+        def run_out(fd: int) -> None:
+            raise MemoryError
+
+        with monkeypatch.context() as patch:
+            patch.setattr("distill_data.engine.blobs.sync_data", run_out)
+            with pytest.raises(MemoryError):
+                await blobs.put(b"1234")
+        blob = await blobs.put(b"xyz")
+        await blobs.aclose()
+        assert blob.read() == b"xyz"
+
+    asyncio.run(asyncio.wait_for(main(), 20))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from distill_data.engine import durable
-from distill_data.engine.durable import disk_error, sync_data, sync_directory, write_atomically
+from distill_data.engine.durable import disk_error, make_directory, sync_data, sync_directory, write_atomically
 from distill_data.errors import DiskError
 
 
@@ -124,3 +124,21 @@ def test_what_dead_processes_left_is_removed_and_what_living_ones_write_is_not(t
     (tmp_path / f".run.json.{1 << 29}.tmp" / "file").write_bytes(b"a folder that is exported")
     write_atomically(tmp_path / "run.json", b"whole")
     assert names(tmp_path) == sorted([*others, "run.json"])
+
+
+def test_a_directory_that_was_there_may_lie_in_one_that_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    real = os.open
+
+    def shut(path: Path, flags: int, *more: int) -> int:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", shut)
+    make_directory(there)
+    with pytest.raises(PermissionError):
+        make_directory(tmp_path / "new")
