@@ -94,11 +94,10 @@ class DiskError(DistillError):
 class OutOfMemory(DiskError):
     """Memory ran out. What was acknowledged before is safe."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__(
-            f"{where}: memory ran out. What was acknowledged before is safe; give it more memory or a lower "
-            "--concurrency, and run the same command again."
-        )
+    def __init__(
+        self, where: str, advice: str = "give it more memory or a lower --concurrency, and run the same command again."
+    ) -> None:
+        super().__init__(f"{where}: memory ran out. What was acknowledged before is safe; {advice}")
 
 
 class Interrupted(DistillError):

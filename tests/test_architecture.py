@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "data": {"errors"},
     "formats": {"data", "errors"},
     "reporting": {"data", "errors"},
-    "training": {"data", "errors"},
+    "training": {"teachers", "formats", "data", "errors"},
     "recipes": {"data", "errors"},
     "parsing": {"data", "errors"},
     "quality": {"parsing", "data", "errors"},
@@ -54,6 +54,8 @@ LATE = {
     "xllamacpp",
     "torch",
     "transformers",
+    "trl",
+    "peft",
     "ray",
     "genai_prices",
 }

@@ -46,6 +46,7 @@ from distill_data.cli.recipes import SHOW_EXAMPLES, check_recipe, list_recipes, 
 from distill_data.cli.score import SCORE_EXAMPLES, score
 from distill_data.cli.selecting import SELECT_EXAMPLES, STATS_EXAMPLES, select, stats
 from distill_data.cli.talk import put, say
+from distill_data.cli.training import TRAIN_EXAMPLES, train
 
 COMMANDS: dict[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
     "Ask models": (
@@ -79,6 +80,7 @@ COMMANDS: dict[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
         ("push", push, PUSH_EXAMPLES),
         ("verify", verify, VERIFY_EXAMPLES),
     ),
+    "Train and measure students": (("train", train, TRAIN_EXAMPLES),),
     "Recipes, runs and this machine": (
         ("recipes", list_recipes, ""),
         ("show", show, SHOW_EXAMPLES),

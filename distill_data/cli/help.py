@@ -15,7 +15,7 @@ WIDTH = 100
 """Columns of a help text, on any terminal: so it has the same lines everywhere."""
 COLUMN = 24
 """Columns for what is written; its meaning follows."""
-HEADINGS = ("Input", "Recipe", "Student", "Teacher", "Output and resume", "Limits", "Talk")
+HEADINGS = ("Input", "Recipe", "Student", "Loop", "Teacher", "Output and resume", "Limits", "Talk")
 """In this order. Arguments stand under the first, options without a heading under the last."""
 SETTINGS: Mapping[str, Any] = {"terminal_width": WIDTH, "help_option_names": ["-h", "--help"]}
 """For `context_settings`."""

@@ -84,7 +84,7 @@ def load(profile: Profile, head: str = LANGUAGE) -> Loaded:
                 output_loading_info=True,
             )
         model = model.to(device).eval()
-    except _failures() as error:
+    except failures() as error:
         raise _refuse(profile, checkpoint.folder, error) from None
     missing = sorted(name for name in report["missing_keys"] if head != STATES or not name.startswith("pooler."))
     if missing:
@@ -165,7 +165,7 @@ def load_tokenizer(profile: Profile, folder: Path) -> Any:
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except _failures() as error:
+    except failures() as error:
         raise _refuse(profile, folder, error) from None
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -213,7 +213,7 @@ def _stops(tokenizer: Any, *declared: int | Iterable[int] | None) -> frozenset[i
     return frozenset(stop for stop in known if stop is not None)
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """What transformers raises for a folder that it cannot load."""
     from safetensors import SafetensorError
 

@@ -1,0 +1,82 @@
+"""Rows as TRL's trainers are given them, and how long they are in tokens. Knows no trainer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from distill_data.data.items import Row
+from distill_data.errors import UsageError
+from distill_data.formats.targets import convert
+from distill_data.formats.turns import IMAGES, Given, kind_of, thinking
+from distill_data.training.jobs import Job, Student
+
+LOG = logging.getLogger(__name__)
+
+TURNS = ("prompt", "completion", "messages", "chosen", "rejected")
+"""Columns that hold messages."""
+
+
+def make_dataset(target: str, rows: Sequence[Row], job: Job) -> Any:
+    """The rows as a target of `export` has them, as a `datasets.Dataset`; None where there are none."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    if not rows:
+        return None
+    made = list(converted(target, rows, job.student))
+    tell_of_long(job, made)
+    return datasets.Dataset.from_list(made)
+
+
+def converted(target: str, rows: Sequence[Row], student: Student) -> Iterator[Row]:
+    """The rows of a target, in messages that the student's chat template loses nothing of."""
+    keeps = keeps_reasoning(student.tokenizer)
+    for ordinal, row in enumerate(rows):
+        for name in IMAGES:
+            if row.get(name):
+                raise UsageError(f"row {ordinal + 1} has a column {name}: students here read text alone.")
+        for made in convert(target, Given(row, kind_of(row), ordinal)):
+            yield {
+                key: value if keeps or key not in TURNS else with_reasoning(value)
+                for key, value in made.items()
+                if key != "id" and key not in IMAGES
+            }
+
+
+def keeps_reasoning(tokenizer: Any) -> bool:
+    """Whether the chat template writes `reasoning_content`."""
+    return "reasoning_content" in (tokenizer.get_chat_template() or "")
+
+
+def with_reasoning(messages: Any) -> Any:
+    """Messages with their reasoning before the text, in think-tags, for a template that has no place for it."""
+    if not isinstance(messages, list):
+        return messages
+    return [_folded(message) if message.get("reasoning_content") else message for message in messages]
+
+
+def _folded(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: value for key, value in message.items() if key != "reasoning_content"},
+        "content": thinking(message),
+    }
+
+
+def tell_of_long(job: Job, rows: Sequence[Row]) -> None:
+    """Warn of rows that are cut, with their number."""
+    tokenizer = job.student.tokenizer
+    long = 0
+    for row in rows:
+        for answer in ("completion", "chosen", "rejected"):
+            if answer in row and isinstance(row[answer], list):
+                whole = tokenizer.apply_chat_template([*row["prompt"], *row[answer]], tokenize=True, return_dict=False)
+                if len(whole) > job.loop.max_length:
+                    long += 1
+                    break
+    if long:
+        LOG.warning(
+            f"{long:,} of {len(rows):,} rows are longer than {job.loop.max_length} tokens and are cut: raise "
+            "--max-length, or drop them."
+        )
