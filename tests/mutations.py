@@ -77,11 +77,16 @@ MUTATIONS = [
         "tests/engine/test_journal.py -k cut_anywhere",
     ),
     Mutation(
-        "holes are damage", "engine/journal.py", " or segments.holed(line, offset)", "",
+        "holes are damage", "engine/segments.py", "return holed(line, offset) and", "return False and",
         "tests/engine/test_journal_edges.py -k hole",
     ),
     Mutation(
-        "damage is a torn tail", "engine/journal.py", "last and not segments.glued(line)", "True",
+        "holes are never damage", "engine/segments.py",
+        ' and offset >= synced_end(segment.with_suffix(".sent"))', "",
+        "tests/engine/test_journal_edges.py -k hole",
+    ),
+    Mutation(
+        "damage is a torn tail", "engine/segments.py", "last and not glued(line)", "True",
         "tests/engine/test_journal.py -k flipped",
     ),
     Mutation(

@@ -19,6 +19,7 @@ from distill_data.engine.durable import (
     sync_directory,
     write_fully,
 )
+from distill_data.engine.segments import synced_line
 from distill_data.errors import DiskError
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -97,6 +98,8 @@ class Appender:
         if not os.fstat(self._fd).st_nlink:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         start, self._size = self._size, self._size + len(data)
+        with suppress(OSError):  # without it a hole before here counts as torn
+            write_fully(self._sent_fd, synced_line(self._size))
         return len(self._segments) - 1, start
 
     def _break(self, error: OSError) -> DiskError:

@@ -82,6 +82,13 @@ def holed(line: bytes, offset: int) -> bool:
     )
 
 
+def torn(segment: Path, offset: int, line: bytes, *, last: bool) -> bool:
+    """Whether a bad line is what an interrupted write leaves: half of a last one, or a hole in what was never synced."""
+    if last and not glued(line):
+        return True
+    return holed(line, offset) and offset >= synced_end(segment.with_suffix(".sent"))
+
+
 def short_key(key: str) -> int:
     """What an index keeps of a key: 60 bits, an int of 32 bytes. Whoever finds a line by it compares the whole key."""
     return int(key[:15], 16)
@@ -158,8 +165,13 @@ def unpaid_line(key: str) -> bytes:
     return b"E %s\n" % key[:16].encode("ascii")
 
 
+def synced_line(end: int) -> bytes:
+    return b"D %d\n" % end
+
+
 _SENT = re.compile(rb"(?:S ([0-9a-f]{16}) (\d{1,18}) (\d{1,18})|E ([0-9a-f]{16}))\n\Z")
 """Looked for at the end of a line, for a whole note may follow a torn one."""
+_SYNCED = re.compile(rb"D (\d{1,18})\n\Z")
 
 
 def follow_sent(waiting: dict[int, list[int]], sent: Path, answered: Iterable[int]) -> None:
@@ -182,6 +194,11 @@ def follow_sent(waiting: dict[int, list[int]], sent: Path, answered: Iterable[in
         waiting[key][0] -= ends[key]
         if waiting[key][0] <= 0:
             del waiting[key]
+
+
+def synced_end(sent: Path) -> int:
+    """Up to which byte of the segment its notes say that it came to the disk; 0 where they do not say it."""
+    return max((int(found[1]) for found in filter(None, map(_SYNCED.search, _notes(sent)))), default=0)
 
 
 def _notes(sent: Path) -> Iterator[bytes]:

@@ -104,6 +104,7 @@ def test_a_checksum_of_nothing_is_no_line(tmp_path: Path) -> None:
 def test_a_hole_of_whole_sectors_is_a_torn_write_and_other_zeros_are_damage(tmp_path: Path) -> None:
     for hole in ((0, 512), (512, 1024), (0, 1536)):
         segment = write(tmp_path / str(hole), [key_of(number) for number in range(12)])
+        segment.with_suffix(".sent").unlink()  # else it says that all this was synced
         data = bytearray(segment.read_bytes())
         lost = data[slice(*hole)].count(b"\n")
         data[slice(*hole)] = bytes(hole[1] - hole[0])
@@ -117,6 +118,26 @@ def test_a_hole_of_whole_sectors_is_a_torn_write_and_other_zeros_are_damage(tmp_
             segment.write_bytes(other[:-1] + b"\n")
             with pytest.raises(DamageError):
                 Journal(tmp_path / str(hole))
+
+
+@pytest.mark.parametrize("lines", range(0, 13, 3))
+def test_a_hole_in_what_was_synced_is_damage(tmp_path: Path, lines: int) -> None:
+    """The first `lines` syncs are noted; the sector that is lost has parts of the fourth to the seventh line."""
+    segment = write(tmp_path, [key_of(number) for number in range(12)])
+    data = bytearray(segment.read_bytes())
+    begin = data.rindex(b"\n", 0, segments.SECTOR) + 1
+    data[segments.SECTOR : 2 * segments.SECTOR] = bytes(segments.SECTOR)
+    segment.write_bytes(data)
+    notes = segment.with_suffix(".sent").read_bytes().splitlines(keepends=True)
+    synced = [note for note in notes if note.startswith(b"D")]
+    assert len(synced) == 12 and int(synced[-1][2:]) == len(data)
+    segment.with_suffix(".sent").write_bytes(b"".join(note for note in notes if note not in synced[lines:]) + b"D 99")
+    if lines > 3:
+        with pytest.raises(DamageError, match=f"{segment}: the line at byte {begin} "):
+            Journal(tmp_path)
+    else:
+        made = read(tmp_path)
+        assert (made.totals.torn_tails, len(made)) == (1, 8)
 
 
 def test_notes_that_lost_their_segment_do_not_stand_in_the_way_of_the_next(tmp_path: Path) -> None:
