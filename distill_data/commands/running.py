@@ -249,11 +249,10 @@ def _stopped_by_signals(sender: Sender, work: asyncio.Future[None]) -> Iterator[
             work.cancel()
             return
         sender.stop(Interrupted(f"Stopped by {number.name}.", number))
-        waiting = sum(seat.limiter.in_flight for seat in sender.seats)
-        if waiting:
+        if sender.under_way:
             LOG.warning(
                 "stopping: %d requests in flight may still land, for %.0f s; a second signal leaves them in doubt",
-                waiting,
+                sender.under_way,
                 GRACE_SECONDS[number],
             )
         timers.append(asyncio.get_running_loop().call_later(GRACE_SECONDS[number], work.cancel))

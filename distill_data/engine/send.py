@@ -53,11 +53,16 @@ class Sender:
     """Made by who waits for a reserve to be given back; set, and taken away, when one is."""
     draw: Callable[[], float] = random.random
     landing: int = 0
-    """Answers that are here and not yet on disk."""
+    """Answers that gave their place at the server to others and are not yet on disk."""
     blobs: Blobs = field(init=False)
 
     def __post_init__(self) -> None:
         self.blobs = Blobs(self.journal.blobs)
+
+    @property
+    def under_way(self) -> int:
+        """Requests at a server, and answers on their way to the disk."""
+        return sum(seat.limiter.in_flight for seat in self.seats) + self.landing
 
     async def send(self, call: Call) -> Answer:
         """The answer, on disk. Raises AnswerFailed where this request is refused for good, Stopped where the run
@@ -117,6 +122,7 @@ class Sender:
             self.succeeded.add(call.role)
             if self.landing < limiter.limit // LANDING:
                 inside = False
+                self.landing += 1
                 limiter.leave()
             return await self._keep(call, reply, outcome, expected)
         except Unwanted:
@@ -127,6 +133,8 @@ class Sender:
         finally:
             if inside:
                 limiter.leave()
+            else:
+                self.landing -= 1
 
     async def _depart(self, call: Call, expected: int) -> None:
         """Reserve, and say that it leaves. Raises Stopped and Unwanted where it must not."""
@@ -145,7 +153,6 @@ class Sender:
         used = answer.prompt_tokens + answer.completion_tokens
         call.seat.limiter.correct(expected, used)
         self._settle(expected, call.cost, used, cost_of(call.seat.price, usage))
-        self.landing += 1
         try:
             if reply.blob:
                 reply, answer = await self._keep_blob(reply, answer)
@@ -153,8 +160,6 @@ class Sender:
         except (DiskError, MemoryError):
             self._doubt(call)
             raise
-        finally:
-            self.landing -= 1
         self.tally.add(usage, call.role)
         return answer
 

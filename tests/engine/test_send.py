@@ -8,6 +8,7 @@ import errno
 import hashlib
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,26 @@ def test_a_stop_wakes_those_who_wait_and_lets_what_is_in_flight_land(shop: Open)
     assert str(made.sender.stopping) == "first"
     assert len(made.teacher.bodies) == 3
     settled(made, tokens=24, doubt=0)
+
+
+def test_answers_on_their_way_to_a_slow_disk_are_under_way_too(shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four places one is given to the next while its answer is not on disk; so five are paid for by now."""
+    made, disk, sync = shop(good(), width=4), threading.Event(), appender.sync_data
+    monkeypatch.setattr(appender, "sync_data", lambda fd: sync(fd) if disk.wait(10) else None)
+
+    async def main() -> None:
+        buying = [asyncio.ensure_future(made.buy(number)) for number in range(9)]
+        while len(made.teacher.bodies) < 5 or made.teacher.flying:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        made.sender.stop(TeacherError("enough"))
+        assert made.sender.under_way == len(made.teacher.bodies) == 5
+        disk.set()
+        await asyncio.gather(*buying, return_exceptions=True)
+        assert made.sender.under_way == 0
+
+    asyncio.run(main())
+    settled(made, tokens=60, doubt=0)
 
 
 def test_a_request_that_comes_back_for_more_after_the_stop_is_not_sent_again(shop: Open) -> None:
