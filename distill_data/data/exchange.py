@@ -50,6 +50,10 @@ class Reply(NamedTuple):
     """Arrays that belong to it, one after the other; the body's `feature.arrays` says which."""
 
 
+EXCERPT = 300
+"""Bytes of an unusable reply that are shown."""
+
+
 REMEDY = (
     "Restore the file from a copy; or name another output and take this run by --reuse: what of it is whole costs "
     "nothing, and the rest is asked again."

@@ -8,6 +8,7 @@ journal. Knows neither keys nor what is in arrays.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import re
@@ -40,6 +41,7 @@ class Blobs:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._path = directory
+        self._number = 0
         self._fd = -1
         self._end = 0
         self._queue: list[Pending] = []
@@ -104,6 +106,8 @@ class Blobs:
             places.append(Blob(self._path, end, len(data), hashlib.sha256(data).hexdigest()))
             end += len(data)
         sync_data(self._fd)
+        if not os.fstat(self._fd).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         self._end = end
         return places
 
@@ -120,7 +124,8 @@ class Blobs:
         if not self._rescued:
             reserve_space(self.directory / RESERVE, RESERVE_BYTES)
         numbers = [int(path.stem) for path in self.directory.glob("*.bin") if path.stem.isdecimal()]
-        self._path = self.directory / f"{max(numbers, default=0) + 1:06d}.bin"
+        self._number = max(numbers + [self._number]) + 1  # one that was deleted may be restored
+        self._path = self.directory / f"{self._number:06d}.bin"
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._end = 0
         sync_directory(self.directory)

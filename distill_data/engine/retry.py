@@ -15,14 +15,12 @@ from typing import Any, Literal
 
 import orjson
 
-from distill_data.data.exchange import Lost, Reply
+from distill_data.data.exchange import EXCERPT, Lost, Reply
 
 LONGEST_WAIT = 600.0
 """Seconds. A server that asks for more than this stops the run, which can go on later."""
 TRIES = 8
 """Attempts that a request gets in all."""
-EXCERPT = 300
-"""Bytes of an unusable reply that are kept as evidence."""
 SHOWN = 500
 """Characters of a server's message that are shown."""
 _IMPLAUSIBLE = 1e9

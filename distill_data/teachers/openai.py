@@ -24,7 +24,7 @@ import orjson
 from yarl import URL
 
 from distill_data import __version__
-from distill_data.data.exchange import Answer, Lost, Reply, Request
+from distill_data.data.exchange import EXCERPT, Answer, Lost, Reply, Request
 from distill_data.errors import UsageError
 from distill_data.teachers import ProbeFailed, Resolved
 from distill_data.teachers.deadlines import Deadlines
@@ -54,8 +54,6 @@ CONNECT = 10.0
 IDLE = 120.0
 """Seconds between two pieces of a body that has begun. Before it begins only the profile's timeout counts: a server
 that does not stream says nothing while the model thinks. TCP keep-alive finds out that such a server is gone."""
-EXCERPT = 200
-"""Bytes of a reply that is too long which are kept as evidence."""
 OK = 200
 EMBEDDINGS = "/embeddings"
 _LARGE = 2**20

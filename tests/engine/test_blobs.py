@@ -92,6 +92,19 @@ def test_a_disk_that_keeps_failing_is_told_and_left_clean(
     assert list((tmp_path / "blobs").iterdir()) == []
 
 
+def test_a_file_that_somebody_deletes_ends_the_sending_and_what_is_in_flight_lands_beside_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        blobs = Blobs(tmp_path / "blobs")
+        lost = await blobs.put(b"bought before")
+        lost.path.unlink()
+        kept = await blobs.put(b"in flight")
+        assert "No such file" in str(blobs.broken), "nothing more should be sent"
+        await blobs.aclose()
+        assert (kept.read(), kept.path.name) == (b"in flight", "000002.bin"), "the first one may be restored"
+
+    asyncio.run(main())
+
+
 PLACE = {"file": "000001.bin", "offset": 0, "length": 3, "sha256": "ab"}
 
 
