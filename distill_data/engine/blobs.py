@@ -124,7 +124,7 @@ class Blobs:
         if not self._rescued:
             reserve_space(self.directory / RESERVE, RESERVE_BYTES)
         numbers = [int(path.stem) for path in self.directory.glob("*.bin") if path.stem.isdecimal()]
-        self._number = max(numbers + [self._number]) + 1  # one that was deleted may be restored
+        self._number = max([*numbers, self._number]) + 1  # one that was deleted may be restored
         self._path = self.directory / f"{self._number:06d}.bin"
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._end = 0

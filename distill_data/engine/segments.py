@@ -83,7 +83,7 @@ def holed(line: bytes, offset: int) -> bool:
 
 
 def torn(segment: Path, offset: int, line: bytes, *, last: bool) -> bool:
-    """Whether a bad line is what an interrupted write leaves: half of a last one, or a hole in what was never synced."""
+    """Whether a bad line is what an interrupted write leaves: half of a last one, or a hole in what was not synced."""
     if last and not glued(line):
         return True
     return holed(line, offset) and offset >= synced_end(segment.with_suffix(".sent"))
