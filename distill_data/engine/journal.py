@@ -4,9 +4,8 @@ A directory of append-only JSONL segments (engine.segments has the format). Each
 of its own and never touches an older one, so recovery writes nothing and a torn tail is always the last line of some
 segment. `commit` returns once its line is on disk: lines that arrive while the disk is busy share the next sync.
 
-Beside each segment lies `NNNNNN.sent`, a short line for each request that leaves, for each that is known to be unpaid
-and for each sync; it is written and not synced, which survives a killed process and makes the number of requests in
-doubt exact.
+Beside each segment lies `NNNNNN.sent`, a short line for each request that leaves or is known to be unpaid and for each
+sync; written and not synced, it survives a killed process and makes the number of requests in doubt exact.
 
 Knows nothing about teachers, requests or items: keys and owners are hex strings, bodies are bytes of JSON.
 """
