@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow mutations soak test-local test-data test-white-box test-reference test-browser test-ray check fix fixtures golden record gallery bench clean help
+.PHONY: run test test-slow mutations soak test-local test-data test-white-box test-reference test-browser test-ray check fix fixtures golden record gallery bench experiments clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -85,6 +85,9 @@ gallery: $(VENV)/.local ## run every recipe once on the embedded teacher and wri
 
 bench: $(VENV)/.test ## measure what the engine costs, each figure beside its floor
 	$(BIN)/python benchmarks/engine.py
+
+experiments: $(VENV)/.test $(VENV)/.white-box ## train students on rows that the commands made, and write docs/does-it-teach.md; SIZE=large for more
+	$(MAKE) -C experiments -j2 PYTHON=$(abspath $(BIN)/python)
 
 clean: ## remove the environment and all caches; data/ stays, since answers cost something
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

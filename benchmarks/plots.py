@@ -32,7 +32,8 @@ class Axis(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Points to be joined, in order. `dash` is SVG's, as "6 4"; `filled` paints the area below."""
+    """Points to be joined, in order. `dash` is SVG's, as "6 4"; `filled` paints the area below. What has no label is
+    not in the legend."""
 
     label: str
     xs: Sequence[float]
@@ -111,7 +112,7 @@ def _curve(line: Line, x: Axis, y: Axis) -> str:
 
 def _legend(lines: Sequence[Line]) -> list[str]:
     parts, left = [], WIDTH - RIGHT + 14
-    for number, line in enumerate(lines):
+    for number, line in enumerate(line for line in lines if line.label):
         at = TOP + 12 + 21 * number
         dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
         parts.append(_rule(left, at, left + 26, at, line.colour, f'stroke-width="2.5"{dash}'))

@@ -1,0 +1,140 @@
+"""What an experiment found, as a file: arms with a value per seed and an interval, and claims with a verdict.
+
+An arm's scores are one number for each seed and held-out row. Intervals are of the mean, by a bootstrap that draws
+seeds and rows anew (rows are the same ones in all arms, so a claim's difference is paired). Knows no experiment.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distill_data import __version__
+
+FOLDER = Path(__file__).parent
+DRAWS, LEVEL = 2000, 0.95
+LIBRARIES = ("torch", "transformers", "trl")
+
+Scores = Sequence[Sequence[float]]
+"""Seeds, then rows."""
+
+
+class Arm(NamedTuple):
+    """One way to do it, measured."""
+
+    name: str
+    at: float
+    """Where it lies on the figure's axis, as a number of rows; 0 where there is no such axis."""
+    scores: Scores
+
+    @property
+    def key(self) -> str:
+        """How claims name it: `gold@500`, or `gold` where there is no axis."""
+        return f"{self.name}@{self.at:g}" if self.at else self.name
+
+
+class Interval(NamedTuple):
+    """A mean and where it lies with a probability of LEVEL."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interval(scores: Scores, other: Scores | None = None) -> Interval:
+    """Of the mean of the scores, or of their difference from others of the same seeds and rows.
+
+    With other scores that have other rows or seeds, both are drawn on their own.
+    """
+    rng = random.Random(0)
+    paired = other is not None and [len(row) for row in scores] == [len(row) for row in other]
+    if other is not None and paired:
+        scores = [[a - b for a, b in zip(x, y, strict=True)] for x, y in zip(scores, other, strict=True)]
+    apart = None if paired else other
+    drawn = sorted(_drawn(scores, rng) - (_drawn(apart, rng) if apart else 0.0) for _ in range(DRAWS))
+    cut = round(DRAWS * (1 - LEVEL) / 2)
+    return Interval(_mean(scores) - (_mean(apart) if apart else 0.0), drawn[cut], drawn[-1 - cut])
+
+
+def _drawn(scores: Scores, rng: random.Random) -> float:
+    """The mean of as many seeds, each with as many rows, drawn with replacement; rows are shared by all seeds."""
+    seeds = rng.choices(range(len(scores)), k=len(scores))
+    counts = {len(scores[seed]) for seed in seeds}
+    rows = {count: rng.choices(range(count), k=count) for count in sorted(counts)}
+    return _mean([[scores[seed][row] for row in rows[len(scores[seed])]] for seed in seeds])
+
+
+def _mean(scores: Scores) -> float:
+    """Of the seeds' means."""
+    return sum(sum(rows) / len(rows) for rows in scores) / len(scores)
+
+
+def read_about(name: str) -> dict[str, Any]:
+    """The experiment's about.toml: title, asked, expected, metric, axis, claims, notes."""
+    return tomllib.loads((FOLDER / name / "about.toml").read_text(encoding="utf-8"))
+
+
+def read_results(name: str) -> dict[str, Any]:
+    """The experiment's results.json; empty where it has never been run."""
+    path = FOLDER / name / "results.json"
+    return json.loads(path.read_bytes()) if path.is_file() else {}
+
+
+def write_results(name: str, arms: Sequence[Arm], command: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """Write results.json, with a verdict for each claim of about.toml, and return it.
+
+    `command` is what the reader runs, `sizes` what is worth knowing of how much there was of everything.
+    """
+    by_key = {arm.key: arm for arm in arms}
+    found = {
+        "experiment": name,
+        "command": command,
+        "sizes": dict(sizes),
+        "versions": _versions(),
+        "arms": [_arm(arm) for arm in arms],
+        "claims": [_claim(claim, by_key) for claim in read_about(name)["claims"]],
+    }
+    path = FOLDER / name / "results.json"
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return found
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    return {
+        "name": arm.name,
+        "at": arm.at,
+        "seeds": len(arm.scores),
+        "rows": len(arm.scores[0]),
+        "values": [round(sum(rows) / len(rows), 4) for rows in arm.scores],
+        **_rounded(interval(arm.scores)),
+    }
+
+
+def _claim(claim: Mapping[str, Any], arms: Mapping[str, Arm]) -> dict[str, Any]:
+    """A claim is that the arm `more` has a higher value than the arm `less`."""
+    more, less = arms.get(claim["more"]), arms.get(claim["less"])
+    if more is None or less is None:
+        return {**claim, "verdict": "not measured at this size"}
+    found = interval(more.scores, less.scores)
+    verdict = "as expected" if found.low > 0 else "the other way round" if found.high < 0 else "not told apart"
+    return {**claim, **_rounded(found), "verdict": verdict}
+
+
+def _rounded(found: Interval) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in found._asdict().items()}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"distill-data": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
