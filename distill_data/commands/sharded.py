@@ -25,18 +25,22 @@ OF_AN_INVOCATION = ("bought", "reused", "retried")
 
 
 @contextmanager
-def _folder_for(output: Path) -> Iterator[Path]:
-    """Where shards will lie, made for a copy of piped seeds; gone again where it was not worth while."""
+def _folder_for(output: Path) -> Iterator[RunDirectory]:
+    """A place among the shards for a copy of piped seeds, which one process at a time may fill and read; it and the
+    shards' folder are gone again where it was not worth while.
+    """
     folder = folder_of(output)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    piped = RunDirectory(folder / "stdin")
     try:
-        yield folder
+        yield piped
     except UsageError:
-        if all(path.name.startswith("stdin.") for path in folder.iterdir()):
-            for path in folder.iterdir():
-                path.unlink()
+        piped.abandon()
+        with suppress(OSError):  # something is in it
             folder.rmdir()
         raise
+    finally:
+        piped.release()
 
 
 def _known_teachers(output: Path) -> Mapping[str, Any]:
@@ -66,22 +70,23 @@ def run_shards(
     """Run all shards and unite them; where one did not come to its end, what there is as `.partial`.
 
     Seeds are None where they are piped in: then they are copied for all shards. Raises ShardError for a shard that
-    ended by an error, and UsageError.
+    ended by an error, UsageError, and LockedError where another process has such a copy in use.
     """
     path, of = Path(task.output), task.options.shards or 1
     stored = _known_teachers(path)
-    with _folder_for(path) as folder:
+    with _folder_for(path) as piped:
         if seeds is None:
-            seeds = find_seeds(task.source, task.options, folder)
+            piped.claim()
+            seeds = find_seeds(task.source, task.options, piped.path)
             task = task._replace(source=str(seeds.file.path))
         # With nothing there that could be whole, the shards ask, and once is enough for each.
         if done := look(seeds, stored, bool(stored) or files_of(path).manifest.is_file()):
             return done
-    if task.options.engine:
-        from distill_data.commands.on_ray import run_on_ray
+        if task.options.engine:
+            from distill_data.commands.on_ray import run_on_ray
 
-        return _close(task, run_on_ray(task, of, seeds.rows, say))
-    return _close(task, loop.run(run_workers(task, of, seeds.rows, say)))
+            return _close(task, run_on_ray(task, of, seeds.rows, say))
+        return _close(task, loop.run(run_workers(task, of, seeds.rows, say)))
 
 
 def _close(task: Task, ends: Mapping[Shard, End]) -> Summary:

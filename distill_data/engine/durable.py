@@ -14,7 +14,7 @@ from pathlib import Path
 from distill_data.errors import DiskError
 
 _WAYS_OUT = dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n) or lower --concurrency")
-_TEMPORARY = re.compile(r"\.(.+)\.([0-9]{1,9})\.tmp", re.DOTALL)
+_TEMPORARY = re.compile(r"\.(.+)\.([0-9]{1,9})(?:-([0-9]{1,19}))?\.tmp", re.DOTALL)
 
 
 def reserve_space(path: Path, size: int) -> None:
@@ -92,7 +92,7 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
 def temporary_of(path: Path) -> Path:
     """The name beside a file, with nothing there, under which this process writes a new version. Raises OSError."""
     remove_leftovers(path)
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{os.getpid()}-{_birth(os.getpid())}.tmp")
 
 
 def remove_leftovers(path: Path) -> None:
@@ -102,7 +102,7 @@ def remove_leftovers(path: Path) -> None:
     """
     for other in path.parent.iterdir() if path.parent.is_dir() else ():
         found = _TEMPORARY.fullmatch(other.name)
-        if found and found[1] == path.name and not _is_alive(int(found[2])):
+        if found and found[1] == path.name and not _is_alive(int(found[2]), int(found[3] or 0)):
             remove(other)
 
 
@@ -114,15 +114,28 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
-    """Whether another process has this number. A killed process may have had our own: in a container each has 1."""
+def _is_alive(process: int, birth: int) -> bool:
+    """Whether it is another process that lives. Numbers come again: in containers all have the same few."""
+    if process == os.getpid():
+        return False
+    now = _birth(process)
+    if birth and now:
+        return birth == now
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except OSError:
         return True  # somebody else's
-    return process != os.getpid()
+    return True
+
+
+def _birth(process: int) -> int:
+    """When a process began, in the kernel's ticks; 0 where there is none, or nobody tells."""
+    try:
+        return int(Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return 0
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:

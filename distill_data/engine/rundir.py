@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from distill_data.engine.durable import disk_error, make_directory, remove_lefto
 from distill_data.errors import DamageError, LockedError, UsageError
 
 FORMAT = 1
-_BEGUN = re.compile(r"lock|journal|stdin\.(jsonl|txt|tmp)|\.run\.json\.[0-9]+\.tmp")
+_BEGUN = re.compile(r"lock|journal|stdin\.(jsonl|txt|tmp)|\.run\.json\.[0-9-]+\.tmp")
 """What lies in a run's directory before its `run.json` does."""
+FORGOTTEN = ("lock", "stdin.jsonl", "stdin.txt")
+"""What of it a run that is abandoned needs no more."""
 SCRATCH = ("spill", "journal/reserve", "blobs/reserve")
 """What means nothing once the process is dead that made it."""
+LOOKS, LOOK_SECONDS = 5, 0.01
+"""How often a lock is tried again, and when: `holder` takes it for a moment, and who abandons a run removes it."""
 
 
 class RunDirectory:
@@ -46,37 +51,51 @@ class RunDirectory:
         if self.path.is_symlink():
             raise UsageError(f"{self.path} is a symbolic link; a run directory must be a real one. Remove the link.")
         try:
-            if self.path.exists() and not self._is_ours():
-                raise UsageError(
-                    f"{self.path} exists and is not a run's directory; name another by --run, or another -o."
+            holder = self._take()
+            for _ in range(LOOKS):
+                if holder:
+                    time.sleep(LOOK_SECONDS)
+                    holder = self._take()
+            if holder:
+                raise LockedError(
+                    f"{self.path}: another process ({holder}) works on this run. Wait for it or stop it; nothing was "
+                    "read or sent."
                 )
-            make_directory(self.path)
-            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise disk_error(error, self.path) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
             for name in SCRATCH:
                 (self.path / name).unlink(missing_ok=True)
             remove_leftovers(self.path / "run.json")
-        except BlockingIOError:
-            holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
-            self.release()
-            raise LockedError(
-                f"{self.path}: another process ({holder or 'of unknown number'}) works on this run. Wait for it or "
-                "stop it; nothing was read or sent."
-            ) from None
         except OSError as error:
             self.release()
             raise disk_error(error, self.path) from error
 
+    def _take(self) -> str:
+        """Open and lock the lock file; who holds it where that fails, else nothing. Raises OSError and UsageError."""
+        if not self._is_ours():
+            raise UsageError(f"{self.path} exists and is not a run's directory; name another by --run, or another -o.")
+        make_directory(self.path)
+        lock, holder = self.path / "lock", ""
+        try:
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(self._lock), lock.stat()):
+                return ""
+        except FileNotFoundError:
+            pass  # removed by another process, which abandons the run
+        except BlockingIOError:
+            holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
+        self.release()
+        return holder or "of unknown number"
+
     def _is_ours(self) -> bool:
         """Whether this is a run's directory, or could become one without touching anybody's files."""
-        if not self.path.is_dir():
-            return False
-        names = {path.name for path in self.path.iterdir()}
+        try:
+            names = {path.name for path in self.path.iterdir()}
+        except FileNotFoundError:
+            return True
+        except NotADirectoryError:
+            return not self.path.exists()
         return "run.json" in names or all(map(_BEGUN.fullmatch, names))
 
     def holder(self) -> str:
@@ -94,12 +113,14 @@ class RunDirectory:
         return ""
 
     def abandon(self) -> None:
-        """Release it, and remove it if there is nothing in it but the lock."""
-        self.release()
+        """Release it, and remove it before that if there is nothing in it but the lock and a copy of piped seeds."""
         with suppress(OSError):
-            if sorted(path.name for path in self.path.iterdir()) == ["lock"]:
-                (self.path / "lock").unlink()
+            files = sorted(self.path.iterdir(), reverse=True)  # the lock last
+            if self._lock >= 0 and all(path.name in FORGOTTEN for path in files):
+                for path in files:
+                    path.unlink()
                 self.path.rmdir()
+        self.release()
 
     def release(self) -> None:
         if self._lock >= 0:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from distill_data.commands import Options, label, status
-from distill_data.errors import DriftError, UsageError
+from distill_data.engine.rundir import RunDirectory
+from distill_data.errors import DriftError, LockedError, UsageError
 
 ECHO = Options(teachers=("echo",))
 
@@ -54,6 +56,26 @@ def test_the_dataset_goes_to_stdout_and_its_run_is_kept(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(seeds).read_bytes())))
     label("-", recipe="answer", output="-", options=ECHO)
     assert capfdbinary.readouterr().out == first
+
+
+def test_piped_seeds_of_another_process_for_the_same_shards_are_not_written_over(
+    seeds: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piped = io.BytesIO(Path(seeds).read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(piped))
+    other = RunDirectory(Path("o.shards/stdin"))
+    other.claim()
+    copy = other.path / "stdin.jsonl"
+    copy.write_bytes(b'{"instruction": "what the other one asks"}\n')
+    with pytest.raises(LockedError, match=r"o\.shards/stdin: another process"):
+        label("-", recipe="answer", output="o.jsonl", options=replace(ECHO, shards=2))
+    assert (piped.tell(), copy.read_bytes().count(b"other")) == (0, 1)
+    other.abandon()
+    with pytest.raises(UsageError, match="nowhere"):
+        label(
+            "-", recipe="answer", output="o.jsonl", options=replace(ECHO, shards=2, rename={"instruction": "nowhere"})
+        )
+    assert not list(Path().glob("o.*")), "a mistake leaves nothing"
 
 
 def test_a_running_loop_is_told_to_use_a_thread(seeds: str) -> None:

@@ -39,7 +39,7 @@ OF_PATHS = ("mkdir", "rmdir", "unlink", "chmod")
 """Functions of `os` that take a path first."""
 OF_FILES = ("fsync", "fdatasync", "ftruncate", "posix_fallocate")
 """Functions of `os` that take a descriptor first."""
-_NUMBERS = re.compile(r"(\.)[0-9]+(\.tmp)\b|(stdin\.)\w+(\.tmp)\b")
+_NUMBERS = re.compile(r"(\.)[0-9]+(?:-[0-9]+)?(\.tmp)\b|(stdin\.)\w+(\.tmp)\b")
 
 
 class Calls:

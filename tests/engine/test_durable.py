@@ -126,6 +126,22 @@ def test_what_dead_processes_left_is_removed_and_what_living_ones_write_is_not(t
     assert names(tmp_path) == sorted([*others, "run.json"])
 
 
+def test_a_process_that_has_the_number_of_a_dead_one_does_not_keep_what_that_left(tmp_path: Path) -> None:
+    """In containers all have the same few numbers; what tells them apart is when they began."""
+    neighbour = os.getppid()
+    stat = Path(f"/proc/{neighbour}/stat").read_text()
+    birth = int(stat[stat.rindex(")") :].split()[20])
+    for began in (birth, birth + 1, 0):
+        (tmp_path / f".run.json.{neighbour}-{began}.tmp").write_bytes(b"half")
+    mine = durable.temporary_of(tmp_path / "run.json")
+    assert names(tmp_path) == sorted(f".run.json.{neighbour}-{began}.tmp" for began in (birth, 0))
+    mine.write_bytes(b"half")
+    code = "import sys; from pathlib import Path; from distill_data.engine.durable import remove_leftovers as remove\n"
+    code += "remove(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.json")], check=True)
+    assert mine.exists(), "whoever lives still writes it"
+
+
 def test_a_directory_that_was_there_may_lie_in_one_that_cannot_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

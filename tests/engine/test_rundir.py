@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_a_second_process_is_told_who_works_here_until_the_first_lets_go(tmp_pat
     assert said == "claimed\n"
 
 
-@pytest.mark.parametrize("name", [".run.json.123.tmp", "stdin.tmp", "stdin.jsonl", "lock"])
+@pytest.mark.parametrize("name", [".run.json.123.tmp", ".run.json.123-45.tmp", "stdin.tmp", "stdin.jsonl", "lock"])
 def test_what_a_process_leaves_that_dies_before_run_json_is_there_is_no_obstacle(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     run = RunDirectory(tmp_path)
@@ -78,6 +79,63 @@ def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     assert (run.path / "lock").read_text() == f"{os.getpid()}\n"
     run.release()
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_whoever_looks_who_works_there_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory(tmp_path)
+    run.claim()
+    run.release()
+    look = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(look, fcntl.LOCK_SH)  # as `holder` does, for a moment
+    monkeypatch.setattr(rundir.time, "sleep", lambda _: os.close(look))
+    run.claim()
+    run.release()
+
+
+def claimed(run: RunDirectory) -> bool:
+    try:
+        run.claim()
+    except LockedError:
+        return False
+    return True
+
+
+def test_a_run_is_abandoned_before_another_process_can_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, other, unlink = RunDirectory(tmp_path / "out.run"), RunDirectory(tmp_path / "out.run"), Path.unlink
+    run.claim()
+    came_between: list[bool] = []
+
+    def late(path: Path, missing_ok: bool = False) -> None:
+        came_between.append(claimed(other))
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", late)
+        run.abandon()
+    assert came_between == [False] and not run.path.exists()
+    run.abandon()
+    assert claimed(other)
+    run.abandon()
+    assert other.holder() == str(os.getpid()), "who does not hold it removes nothing"
+    other.release()
+
+
+def test_the_lock_of_an_abandoned_run_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second process opened the file, and then the first one removed it."""
+    runs = [RunDirectory(tmp_path / "out.run") for _ in range(3)]
+    runs[0].claim()
+    flock = fcntl.flock
+
+    def late(fd: int, how: int) -> None:
+        runs[0].abandon()
+        flock(fd, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", late)
+        runs[1].claim()
+    assert runs[1].path.is_dir()
+    assert not claimed(runs[2]), "there is one lock"
+    runs[1].release()
 
 
 def test_a_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
