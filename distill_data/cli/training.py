@@ -73,9 +73,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a student on rows as they were written."""
-    from distill_data.commands.train import Training
+    from distill_data.commands.train import Loop, Training
     from distill_data.commands.train import train as run
-    from distill_data.training.jobs import Loop
 
     for name, value, least in (("--batch", batch, 1), ("--accumulate", accumulate, 1), ("--max-length", max_length, 8)):
         if value < least:

@@ -36,6 +36,8 @@ from distill_data.teachers.protocol import Profile
 from distill_data.training.jobs import Job, Loop, Student
 from distill_data.training.objectives import FRESH, Objective, find_objective, settings_of
 
+__all__ = ["Loop", "Trained", "Training", "train"]
+
 LOG = logging.getLogger(__name__)
 
 TINY = "tiny"

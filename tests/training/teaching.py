@@ -46,8 +46,11 @@ class Case(NamedTuple):
     settings: Mapping[str, str] = {}
     loop: Loop = Loop(steps=150, batch=16, max_length=128)
     models: Callable[[Path, int], Mapping[str, str]] = lambda folder, seed: {}
-    """(an empty folder, seed) to `student`, `teacher` and `reward` as the options of `train` name them. The student is
-    what is trained from, `tiny` where it is not said."""
+    """(the folder of the rows or of the control's, seed) to `student`, `teacher` and `reward` as the options of `train`
+    name them; what it makes may lie beside the rows. The student is what is trained from, `tiny` where it is not said;
+    the rows' and the control's must be equals."""
+    rises: str = ""
+    """What of the history has to rise, where no loss has to fall: of `rl` it is `reward`."""
 
 
 class Lesson(NamedTuple):
@@ -57,7 +60,7 @@ class Lesson(NamedTuple):
     measures: str
     seed: int
     losses: tuple[float, float]
-    """The first that was told and the last, of the rows as they are."""
+    """At the beginning and at the end, of the rows as they are; of what has to rise, less than 0 as a loss is."""
     untrained: float
     control: float | None
     """None where no control was trained."""
@@ -91,24 +94,25 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def teach(case: Case, folder: Path, seed: int, control: bool = True) -> Lesson:
     """Train on the rows, and on the control's, and measure."""
-    models = dict(case.models(_new(folder / "models"), seed))
-    begin = models.setdefault("student", TINY)
-    case.make(_new(folder / "rows"), seed)
-    held = folder / "rows" / HELD
-    trained, losses = _train(case, models, folder / "rows", seed)
+    rows, others, other = folder / "rows", folder / "control", None
+    case.make(_new(rows), seed)
+    models = {"student": TINY, **case.models(rows, seed)}
+    trained, losses = _train(case, models, rows, seed)
+    begin = models["student"]
     untrained = _save_untrained(case, folder / "untrained", seed) if begin == TINY else Path(begin)
-    other = None
+    held = rows / HELD
     if control:
-        case.shuffle(_new(folder / "control"), seed)
-        other = case.metric(_train(case, models, folder / "control", seed)[0], held)
+        case.shuffle(_new(others), seed)
+        other = case.metric(_train(case, {"student": TINY, **case.models(others, seed)}, others, seed)[0], held)
     found = case.metric(untrained, held), other, case.metric(trained, held)
     return Lesson(case.objective, case.measures, seed, losses, *found)
 
 
 def _train(case: Case, models: Mapping[str, str], rows: Path, seed: int) -> tuple[Path, tuple[float, float]]:
     training = Training(objective=case.objective, settings=case.settings, loop=replace(case.loop, seed=seed), **models)
-    done = train(str(rows / TRAIN), training, str(rows / "student"))
-    losses = [each["loss"] for each in done.result["history"] if "loss" in each]
+    done = train(str(rows / TRAIN), training, str(rows / "trained"))
+    told = [each for each in done.result["history"] if "loss" in each]
+    losses = [-each[case.rises] if case.rises else each["loss"] for each in told]
     tenth = max(1, len(losses) // 10)
     return done.folder, (sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth)
 
