@@ -117,6 +117,7 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
                 "loop": asdict(training.loop),
                 "student": _described(training),
                 "rows": len(rows),
+                "left_out": dict(job.left_out),
                 "held_out": len(held),
                 "sources": [each.describe() for each in (source, *others)],
                 **result,
@@ -245,7 +246,7 @@ def _open(training: Training, objective: Objective, rows: Sequence[Row]) -> Stud
     if training.student == TINY:
         student = make_tiny(_tokenizer(training, rows), training.loop.seed, objective.head)
     else:
-        student = open_student(profile_of(training.student, training.config), objective.head)
+        student = open_student(profile_of(training.student, training.config), objective.head, training.loop.seed)
     if training.loop.max_length > student.context:
         raise UsageError(
             f"--max-length {training.loop.max_length}: the student takes {student.context} tokens at most."

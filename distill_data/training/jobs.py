@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,3 +66,5 @@ class Job:
     """The model that `-t` names, in evaluation mode, where the objective asks one: a `teachers.loading.Loaded`."""
     reward: Any = None
     """What scores answers, where the objective asks for it."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """How many rows nothing is learned from, by why; a maker of a trainer counts them."""

@@ -127,7 +127,8 @@ OBJECTIVES: Mapping[str, Objective] = {
         PAIRS,
         "feedback --kind preference or ranked",
         "preference:make_reward",
-        learning_rate=1e-4,
+        {"margin": Setting(0.0, "how much of the difference of the scores r must differ by", 0)},
+        learning_rate=1e-5,
         head=REWARD,
     ),
     "rl": Objective(

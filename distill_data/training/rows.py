@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distill_data.data.items import Row
-from distill_data.errors import UsageError
+from distill_data.errors import SeedError, UsageError
 from distill_data.formats.targets import convert
 from distill_data.formats.turns import IMAGES, Given, kind_of, thinking
 from distill_data.training.jobs import Job, Student
@@ -31,13 +31,17 @@ def make_dataset(target: str, rows: Sequence[Row], job: Job) -> Any:
 
 
 def converted(target: str, rows: Sequence[Row], student: Student) -> Iterator[Row]:
-    """The rows of a target, in messages that the student's chat template loses nothing of."""
+    """The rows of a target, in messages that the student's chat template loses nothing of. Raises UsageError."""
     keeps = keeps_reasoning(student.tokenizer)
     for ordinal, row in enumerate(rows):
         for name in IMAGES:
             if row.get(name):
                 raise UsageError(f"row {ordinal + 1} has a column {name}: students here read text alone.")
-        for made in convert(target, Given(row, kind_of(row), ordinal)):
+        try:
+            found = convert(target, Given(row, kind_of(row), ordinal))
+        except SeedError as error:
+            raise UsageError(f"row {ordinal + 1}: {error}") from None
+        for made in found:
             yield {
                 key: value if keeps or key not in TURNS else with_reasoning(value)
                 for key, value in made.items()

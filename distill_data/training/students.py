@@ -91,8 +91,12 @@ def open_tokenizer(profile: Profile) -> Any:
     return load_tokenizer(profile, find(profile, whole=False).folder)
 
 
-def open_student(profile: Profile, head: str) -> Student:
-    """A model with weights in float32, which its optimizer needs. Raises UsageError where it cannot be opened."""
+def open_student(profile: Profile, head: str, seed: int) -> Student:
+    """A model with weights in float32, which its optimizer needs; those that its head lacks are drawn from the seed.
+
+    Raises UsageError where it cannot be opened.
+    """
+    import torch
     import transformers
 
     folder = find(profile).folder
@@ -104,6 +108,7 @@ def open_student(profile: Profile, head: str) -> Student:
         )
     device, _ = choose_device()
     extra = {"num_labels": 1} if head == REWARD else {}
+    torch.manual_seed(seed)
     try:
         with quiet():
             model = getattr(transformers, head).from_pretrained(
