@@ -34,7 +34,7 @@ from distill_data.teachers.checkpoints import find, label_of
 from distill_data.teachers.profiles import find_profile, load_profiles
 from distill_data.teachers.protocol import Profile
 from distill_data.training.jobs import Job, Loop, Student
-from distill_data.training.objectives import FRESH, Objective, find_objective, settings_of
+from distill_data.training.objectives import FRESH, WIDTH, Objective, find_objective, rate_of, settings_of
 
 __all__ = ["Loop", "Trained", "Training", "train"]
 
@@ -277,11 +277,21 @@ def _fit(job: Job, objective: Objective, tell: Tell) -> dict[str, Any]:
     module, _, function = objective.maker.partition(":")
     make = getattr(import_module(f"distill_data.training.{module}"), function)
     begun = time.monotonic()
-    trainer = make(job, FRESH if job.student.fresh else objective.learning_rate)
+    model = job.student.model
+    width = getattr(model.config.get_text_config(), "hidden_size", WIDTH)
+    rate = FRESH if job.student.fresh else rate_of(objective, width, adapted=hasattr(model, "peft_config"))
+    trainer = make(job, rate)
     found = fit(trainer, job, tell)
     versions = {name: metadata.version(name) for name in ("torch", "transformers", "trl")}
     seconds = round(time.monotonic() - begun, 1)
-    return {"steps": found.steps, "history": found.history, "versions": versions, "seconds": seconds}
+    rate = job.loop.learning_rate or rate
+    return {
+        "steps": found.steps,
+        "learning_rate": rate,
+        "history": found.history,
+        "versions": versions,
+        "seconds": seconds,
+    }
 
 
 def _publish(student: Student, folder: Path, facts: dict[str, Any]) -> None:

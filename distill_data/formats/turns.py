@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from math import isfinite
 from typing import Any, NamedTuple
 
 from distill_data.data.columns import text_of, x_of
@@ -180,14 +179,10 @@ def ranked_of(row: Row) -> list[tuple[float, str]]:
     texts, scores = row["responses"], row["scores"]
     if not isinstance(texts, list) or not isinstance(scores, list) or len(texts) != len(scores) or len(texts) < 2:
         raise SeedError("responses and scores must be lists of the same length, of two or more")
-    if not all(isinstance(text, str) for text in texts) or not all(map(_is_finite, scores)):
+    numbers = all(type(score) in (int, float) and abs(score) < float("inf") for score in scores)
+    if not numbers or not all(isinstance(text, str) for text in texts):
         raise SeedError("responses must be texts, and scores numbers")
-    ranked = [(float(score), text) for score, text in zip(scores, texts, strict=True)]
-    return sorted(ranked, key=lambda each: -each[0])
-
-
-def _is_finite(score: Any) -> bool:
-    return type(score) is int or (type(score) is float and isfinite(score))
+    return sorted(zip(map(float, scores), texts, strict=True), key=lambda each: -each[0])
 
 
 def tools_of(row: Row) -> list[Any]:

@@ -79,7 +79,8 @@ def fit(trainer: Any, job: Job, tell: Callable[[Mapping[str, float]], None]) -> 
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    with quiet(), _stopping() as stopped, _advising(job):
+    with quiet(), warnings.catch_warnings(), _stopping() as stopped, _advising(job):
+        warnings.simplefilter("ignore", FutureWarning)  # of libraries, about one another
         callback = _make_callback(stopped, tell)
         trainer.add_callback(callback)
         last = last_checkpoint(job.folder)

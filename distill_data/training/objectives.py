@@ -47,14 +47,16 @@ class Objective(NamedTuple):
     """Module of this folder and function, which makes a trainer of a job."""
     settings: Mapping[str, Setting] = {}
     learning_rate: float = 2e-5
-    """For a student with weights; one from scratch takes `FRESH`."""
+    """That of papers, for students as wide as theirs; `rate_of` is for others."""
     head: str = LANGUAGE
     asks: tuple[str, ...] = ()
     """Models beside the student, by option: `teacher`, `reward`."""
 
 
 FRESH = 2e-3
-"""Learning rate of a student that has no weights yet."""
+"""Learning rate of a student that has no weights yet; the most for one that has."""
+WIDTH, ADAPTED = 4096, 10
+"""Hidden size of the students of the papers, mostly of 7 billion weights; how much faster adapters are trained."""
 _LABELED = "label, expand, curate or self-knowledge"
 _TEMPERATURE = Setting(1.0, "divides the logits of both", 0.01, 100)
 _BETA = Setting(0.1, "how much leaving the reference costs", 0)
@@ -214,6 +216,12 @@ def find_objective(name: str) -> Objective:
     if name not in OBJECTIVES:
         raise UsageError(f"--objective {name}: the objectives are {', '.join(OBJECTIVES)}.")
     return OBJECTIVES[name]
+
+
+def rate_of(objective: Objective, width: int, *, adapted: bool) -> float:
+    """The learning rate for a student with weights: in inverse proportion to its hidden size, after the scaling of Adam
+    in Yang et al. 2022 (arXiv 2203.03466), and ten times that for adapters (LoRA)."""
+    return min(FRESH, objective.learning_rate * max(1.0, WIDTH / width) * (ADAPTED if adapted else 1))
 
 
 def _value(name: str, setting: Setting, text: str) -> float | int | str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from distill_data.data.items import Row
@@ -49,9 +51,11 @@ def make_orpo(job: Job, learning_rate: float) -> Any:
     """L = L_SFT(x, y_w) - β·log σ(log odds(y_w|x) - log odds(y_l|x)), where odds = p/(1 - p), and p is the geometric
     mean of the probabilities of the answer's tokens (Hong et al. 2024, 2403.07691). L_SFT is of the prompt's tokens
     too, as in the authors' code."""
-    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it may move; what is tested here is the version that is required
+        from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    return _make_of_pairs(ORPOTrainer, ORPOConfig, job, learning_rate)
+    return _make_of_pairs(ORPOTrainer, partial(ORPOConfig, remove_unused_columns=False), job, learning_rate)
 
 
 def make_kto(job: Job, learning_rate: float) -> Any:
