@@ -91,7 +91,7 @@ def open_tokenizer(profile: Profile) -> Any:
     return load_tokenizer(profile, find(profile, whole=False).folder)
 
 
-def open_student(profile: Profile, head: str, seed: int) -> Student:
+def open_student(profile: Profile, head: str, seed: int = 0) -> Student:
     """A model with weights in float32, which its optimizer needs; those that its head lacks are drawn from the seed.
 
     Raises UsageError where it cannot be opened.

@@ -80,9 +80,7 @@ def _paired(rows: Sequence[Row]) -> list[Row]:
             "no text has both a label and a rationale among these rows; `label -r step-by-step` makes two rows of each."
         )
     if alone := len(rows) - 2 * len(both):
-        LOG.warning(
-            f"{alone:,} of {len(rows):,} rows are left out: their text has no row of the other task."
-        )
+        LOG.warning(f"{alone:,} of {len(rows):,} rows are left out: their text has no row of the other task.")
     return [tasks[task] for tasks in both for task in TASKS]
 
 
