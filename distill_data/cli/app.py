@@ -24,6 +24,7 @@ from distill_data.cli.cleaning import (
     filter_rows,
 )
 from distill_data.cli.datasets import CHECK_EXAMPLES, EXPORT_EXAMPLES, VERIFY_EXAMPLES, check, export, verify
+from distill_data.cli.evaluate import EVALUATE_EXAMPLES, evaluate
 from distill_data.cli.generate import (
     CURATE_EXAMPLES,
     EXPAND_EXAMPLES,
@@ -80,7 +81,10 @@ COMMANDS: dict[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
         ("push", push, PUSH_EXAMPLES),
         ("verify", verify, VERIFY_EXAMPLES),
     ),
-    "Train and measure students": (("train", train, TRAIN_EXAMPLES),),
+    "Train and measure students": (
+        ("train", train, TRAIN_EXAMPLES),
+        ("evaluate", evaluate, EVALUATE_EXAMPLES),
+    ),
     "Recipes, runs and this machine": (
         ("recipes", list_recipes, ""),
         ("show", show, SHOW_EXAMPLES),

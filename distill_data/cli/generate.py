@@ -229,7 +229,14 @@ def _with(source: str, options: dict[str, Any], **more: Any) -> "Options":
 def generate(
     run: "Callable[[Report], Summary]", options: "Options", *, verbose: bool, quiet: bool, announce: bool = True
 ) -> None:
-    """Run, say how it goes and how it ended, and leave with the summary's exit code.
+    """`watch`, and leave with the summary's exit code."""
+    raise typer.Exit(watch(run, options, verbose=verbose, quiet=quiet, announce=announce).exit_code)
+
+
+def watch(
+    run: "Callable[[Report], Summary]", options: "Options", *, verbose: bool, quiet: bool, announce: bool
+) -> "Summary":
+    """Run, and say how it goes and how it ended.
 
     `announce`: say which teacher answers where none is named.
     """
@@ -249,7 +256,7 @@ def generate(
         say(*closing_lines(summary, verbose=verbose))
     elif summary.exit_code:
         say(summary.message)
-    raise typer.Exit(summary.exit_code)
+    return summary
 
 
 def refuse_typing(seeds: str) -> None:

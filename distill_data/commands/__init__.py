@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from distill_data.commands.dedup import Matching, dedup
     from distill_data.commands.diff import Diff, diff
     from distill_data.commands.doctor import doctor
+    from distill_data.commands.evaluate import Evaluation, evaluate
     from distill_data.commands.expand import expand
     from distill_data.commands.export import export
     from distill_data.commands.feature import feature
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Choosing",
     "Diff",
+    "Evaluation",
     "Matching",
     "Options",
     "Search",
@@ -58,6 +60,7 @@ __all__ = [
     "dedup",
     "diff",
     "doctor",
+    "evaluate",
     "expand",
     "export",
     "feature",
@@ -85,6 +88,7 @@ __all__ = [
 _HOMES = {
     "Choosing": "select",
     "Diff": "diff",
+    "Evaluation": "evaluate",
     "Matching": "dedup",
     "Options": "options",
     "Search": "decontaminate",

@@ -43,7 +43,7 @@ def check_student(dataset: str, student: str, options: Options = Options()) -> C
         api_key_env=options.api_key_env or None,
         headers=dict(options.headers) or None,
     )
-    resolved = asyncio.run(resolve_teachers({"student": profile}, frozenset({"score"}), {}))["student"]
+    resolved = asyncio.run(resolve_teachers({"student": profile}, {"student": frozenset({"score"})}, {}))["student"]
     own = resolved.capabilities.tokenizer
     if not own:
         raise UsageError(f"{student}: its tokenizer cannot be told; name a model that runs here: transformers/PATH.")

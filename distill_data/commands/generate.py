@@ -60,16 +60,19 @@ Checks all that can be checked without asking. Raises UsageError, RecipeError an
 def generate(
     command: str,
     seeds: str,
-    recipe: str,
+    recipe: str | Recipe,
     output: str,
     options: Options,
     prepare: Prepare,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Run one generating command. Raises DistillError; ends otherwise in a Summary."""
+    """Run one generating command, by a recipe's name or one that is made already. Raises DistillError; ends otherwise
+    in a Summary."""
+    given = recipe if isinstance(recipe, Recipe) else None
+    recipe = given.name if given else str(recipe)
     check_arguments(options, seeds, recipe, output)
     with one_loop() as loop:
-        made = read_recipe(recipe, command, options)
+        made = given or read_recipe(recipe, command, options)
         say = progress or (lambda _: None)
         if options.replay is not None:
             return _replay(loop, made, seeds, output, options, prepare, say)
@@ -151,7 +154,7 @@ def _plan(
     make_work = prepare(recipe, names, seeds, pool, options)
     seeds.leading = leading_column(recipe)
     if resolved is None:
-        needs = seating.needs_of(recipe) if probe else frozenset[str]()
+        needs = {role: seating.needs_of(recipe, role) if probe else frozenset[str]() for role in profiles}
         resolved = loop.run(seating.resolve_teachers(profiles, needs, stored))
         resolved = resolved if probe else seating.take_for_granted(resolved, recipe)
     identities = {role: [names[role], each.to_json()] for role, each in resolved.items()}

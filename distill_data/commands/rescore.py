@@ -92,7 +92,7 @@ def _draw(dataset: Path, rows: int, seed: int) -> list[tuple[str, Record]]:
 async def _score(
     dataset: Path, drawn: list[tuple[str, Record]], profile: Profile, manifest: Mapping[str, Any]
 ) -> list[str]:
-    resolved = (await resolve_teachers({"teacher": profile}, frozenset({"score"}), {}))["teacher"]
+    resolved = (await resolve_teachers({"teacher": profile}, {"teacher": frozenset({"score"})}, {}))["teacher"]
     _refuse_another(dataset, profile, resolved, manifest)
     teacher, features = open_teacher(profile, resolved), open_features(dataset)
     gate = asyncio.Semaphore(bound_concurrency(profile, resolved))

@@ -19,6 +19,8 @@ SCORING_TEACHER = "transformers/smollm2"
 """Who is asked where no teacher is named and a given text is to be scored: the embedded weights, in full."""
 FROM_STUDENTS = ("feedback", "self-knowledge")
 """The commands in which a student writes y. Their strategies are imported when they run."""
+EVALUATE = "evaluate"
+"""The command in which the students are a model and its baseline, and the teacher, if there is one, is a judge."""
 
 
 class Roles(NamedTuple):
@@ -36,6 +38,8 @@ def roles_of(recipe: Recipe, options: Options) -> Roles:
         return Roles(students=False, teachers=bool(strategy_of(recipe).needs))
     if recipe.command == "score":
         return _roles_of_score(recipe, options)
+    if recipe.command == EVALUATE:
+        return Roles(students=True, teachers=bool(options.teachers))
     if recipe.command not in FROM_STUDENTS:
         return Roles(students=False, teachers=True)
     if recipe.command == "self-knowledge":

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from distill_data.commands.roles import EVALUATE
 from distill_data.commands.spending import read_prices
 from distill_data.data.exchange import Lost
 from distill_data.engine.ask import Seat
@@ -18,8 +19,12 @@ from distill_data.teachers.lowering import blind
 from distill_data.teachers.protocol import Profile
 
 
-def needs_of(recipe: Recipe) -> frozenset[str]:
-    """What the recipe wants of a model beyond plain text."""
+def needs_of(recipe: Recipe, role: str = "teacher") -> frozenset[str]:
+    """What the recipe wants of the model in this role beyond plain text."""
+    if recipe.command == EVALUATE:
+        from distill_data.methods.evaluating import needs_of as needs_of_evaluation
+
+        return needs_of_evaluation(role, recipe.settings["metrics"])
     if recipe.command == "feature":
         from distill_data.methods.feature import strategy_of
 
@@ -38,11 +43,12 @@ def needs_of(recipe: Recipe) -> frozenset[str]:
 
 
 async def resolve_teachers(
-    profiles: Mapping[str, Profile], needs: frozenset[str], stored: Mapping[str, Any]
+    profiles: Mapping[str, Profile], needs: Mapping[str, frozenset[str]], stored: Mapping[str, Any]
 ) -> dict[str, Resolved]:
-    """Identity and capabilities of each role. What an earlier invocation found out about the same model is not probed
-    again. Raises TeacherError where a probe finds the teacher unreachable or unwilling."""
-    return {role: await _resolve(profile, needs, stored.get(role)) for role, profile in profiles.items()}
+    """Identity and capabilities of each role. `needs`: role to what is wanted of its model. What an earlier invocation
+    found out about the same model is not probed again. Raises TeacherError where a probe finds the teacher unreachable
+    or unwilling."""
+    return {role: await _resolve(profile, needs[role], stored.get(role)) for role, profile in profiles.items()}
 
 
 async def _resolve(profile: Profile, needs: frozenset[str], known: Mapping[str, Any] | None) -> Resolved:
@@ -72,11 +78,9 @@ def take_for_granted(resolved: Mapping[str, Resolved], recipe: Recipe) -> dict[s
 
     How a server scores is no part of what it is asked.
     """
-    if "score" not in needs_of(recipe):
-        return dict(resolved)
     return {
         role: replace(each, capabilities=replace(each.capabilities, scoring="prompt_logprobs"))
-        if each.capabilities.scoring == "none"
+        if each.capabilities.scoring == "none" and "score" in needs_of(recipe, role)
         else each
         for role, each in resolved.items()
     }

@@ -86,7 +86,7 @@ def make_comparing(panel: Panel) -> Annotate:
         raise UsageError(
             f"the recipe {panel.recipe.name} compares answers, so it needs two: --samples 2, or two students."
         )
-    listen = _make_listen_soft(panel) if soft else _make_listen(panel)
+    listen = _make_listen_soft(panel) if soft else make_listen(panel)
 
     async def compare(item: Item, ask: Ask) -> Judged:
         answers = await panel.answers(item, ask)
@@ -95,10 +95,10 @@ def make_comparing(panel: Panel) -> Annotate:
             refused = Judged(prompt, (), dropped=answers.dropped, raw=answers.raw, reason="too-few-answers")
             return refused._replace(detail=answers.reason)
         chosen = PAIRINGS[asked](len(responses))
-        pairs = [_pair(item, f"{i}:{j}", responses[i].text, responses[j].text) for i, j in chosen]
+        pairs = [make_pair(item, f"{i}:{j}", responses[i].text, responses[j].text) for i, j in chosen]
         planted = plant(item, responses[0].text) if item.id in panel.canaries else None
-        canary = [_pair(item, "canary", responses[0].text, planted.text)] if planted else []
-        compared = await _compare(panel.judges, item, ask, pairs + canary, listen)
+        canary = [make_pair(item, "canary", responses[0].text, planted.text)] if planted else []
+        compared = await compare_pairs(panel.judges, item, ask, pairs + canary, listen)
         tallies = dict(_tally(pairs, compared[: len(pairs)]))
         if planted:
             verdict = compared.pop().verdict
@@ -126,12 +126,13 @@ PAIRINGS: Mapping[str, Callable[[int], list[tuple[int, int]]]] = {"all": _round_
 """Which pairs of n answers are compared: every pair, n (n - 1) / 2 of them; or each answer with the next one, n."""
 
 
-def _pair(item: Item, which: str, first: str, second: str) -> Pair:
+def make_pair(item: Item, which: str, first: str, second: str) -> Pair:
+    """Two answers under names drawn by the item; `which` tells its pairs apart."""
     one, other = draws(item, f"compare:{which}").sample(NAMES, 2)
     return Pair(first, second, (one, other))
 
 
-async def _compare(
+async def compare_pairs(
     judges: Sequence[str], item: Item, ask: Ask, pairs: Sequence[Pair], listen: Listen
 ) -> list[Compared]:
     """Every pair by every judge in both orders, all asked together. Equal texts are a tie, and nobody is asked."""
@@ -175,7 +176,7 @@ def _agreed(one: float, other: float) -> int:
 # -- asking ------------------------------------------------------------------------------------------------------------
 
 
-def _make_listen(panel: Panel) -> Listen:
+def make_listen(panel: Panel) -> Listen:
     """Verdicts in JSON: one of the two names, or a tie."""
 
     async def listen(item: Item, ask: Ask, pair: Pair, judge: str, swapped: bool) -> Heard:
