@@ -34,7 +34,7 @@ from distill_data.methods.evaluating import (
     usual_metric,
 )
 from distill_data.methods.held_out import HeldOut, read_held_out
-from distill_data.methods.panel import make_panel
+from distill_data.methods.panel import Panel, make_panel
 from distill_data.quality.bootstrap import require_numpy
 from distill_data.recipes import Recipe, apply_settings, load_recipe
 from distill_data.reporting import Progress
@@ -147,7 +147,10 @@ def _metrics(named: Sequence[str], rows: Sequence[HeldOut], *, judge: bool) -> t
 
 
 def _recipe(metrics: Sequence[str], max_tokens: int, options: Options) -> Recipe:
-    """The judge's recipe with the run's own sampling, greedy unless `--set` says otherwise. Raises UsageError."""
+    """The judge's recipe, with no columns of its own for rows to have, and greedy unless `--set` says otherwise.
+
+    Raises UsageError.
+    """
     if max_tokens < 1:
         raise UsageError(f"--max-tokens {max_tokens}: must be at least 1.")
     compare = load_recipe(JUDGES_BY[1], JUDGES_BY[0])
@@ -182,7 +185,7 @@ def _prepare(
             f"that run asked {', '.join(models.values())}, and not {', '.join(asked)}; name the same ones."
         )
     metrics = recipe.settings["metrics"]
-    panel = make_panel(recipe, models, options.seed, 0, judges=[JUDGE]) if JUDGE in models else None
+    panel = _panel(recipe, models, options.seed) if JUDGE in models else None
     method = make_evaluating(panel, models, metrics, recipe.sampling)
 
     def make_work(resolved: Mapping[str, Resolved]) -> OverSeeds:
@@ -195,6 +198,13 @@ def _prepare(
         return OverSeeds(seeds, method)
 
     return make_work
+
+
+def _panel(recipe: Recipe, models: Mapping[str, str], seed: int) -> Panel:
+    """Who judges, with all that the judge's prompt is shown."""
+    compare = load_recipe(JUDGES_BY[1], JUDGES_BY[0])
+    whole = replace(recipe, columns=compare.columns, settings={**compare.settings, **recipe.settings})
+    return make_panel(whole, models, seed, 0, judges=[JUDGE])
 
 
 # -- rows and files ----------------------------------------------------------------------------------------------------

@@ -52,16 +52,16 @@ def _notes(results: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]])
     ]
     if judged := figures.get("judge"):
         other = "the baseline" if "baseline" in results["models"] else "the reference"
-        counts = ", ".join(f"{judged[name]:,} {name}" for name in ("wins", "ties", "losses"))
+        counts = ", ".join(f"{name} {judged[name]:,}" for name in ("wins", "ties", "losses"))
         lines.append(
-            f"judge: {counts} against {other}, ties counted half; {judged['flips']:,} verdicts turned with the order "
-            f"and are ties, {judged['unread']:,} could not be read and do not count."
+            f"judge: {counts} against {other}, a tie counted half; verdicts that turned with the order, and are ties: "
+            f"{judged['flips']:,}; without a verdict that can be read, and not counted: {judged['unread']:,}."
         )
     unfinished = {side: count for side, count in results.get("unfinished", {}).items() if count}
     for side, count in unfinished.items():
         lines.append(
-            f"{count:,} answers of the {side} were cut off or withheld, and are scored as they are; --max-tokens "
-            "lets answers be longer."
+            f"Answers of the {side} that were cut off or withheld, and are scored as they are: {count:,}; --max-tokens "
+            "lets them be longer."
         )
     if results["rows"] < FEW:
         lines.append(f"Fewer than {FEW} rows: the intervals are too narrow to rely on.")
