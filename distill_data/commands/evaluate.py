@@ -211,7 +211,7 @@ def _panel(recipe: Recipe, models: Mapping[str, str], seed: int) -> Panel:
 
 
 def _read(seeds: Seeds) -> list[tuple[str, HeldOut]]:
-    """Every row with its place. Raises SeedError for one that cannot be read, and where there is none."""
+    """Every row with its place. Raises SeedError for one that cannot be read, and for a file without rows."""
     found, counts, first = [], Counter[bytes](), ""
     for where, row in seeds.read():
         try:
@@ -220,8 +220,6 @@ def _read(seeds: Seeds) -> list[tuple[str, HeldOut]]:
             raise SeedError(f"{where}: {error}.") from None
         counts[canonical(row)] += 1
         first = first or (where if counts[canonical(row)] > 1 else "")
-    if not found:
-        raise SeedError(f"{seeds.file.path}: there are no rows, so there is nothing to measure.")
     if first:
         LOG.warning(
             "%s: this row stands there before; of %d rows %d repeat others. Each counts every time, so the intervals "

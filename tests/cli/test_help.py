@@ -43,6 +43,8 @@ COMMANDS = [
     "card",
     "push",
     "verify",
+    "train",
+    "evaluate",
     "recipes",
     "show",
     "check-recipe",

@@ -43,7 +43,7 @@ def write(rows: list[dict[str, Any]]) -> str:
 
 
 def evaluate(*arguments: str | Path, url: str = NOBODY, out: str = "out.json") -> int:
-    end = [] if "--replay" in arguments else ["--base-url", url]
+    end = [] if {"--replay", "echo"} & {*arguments} else ["--base-url", url]
     return main(["evaluate", *map(str, arguments), "--task", "task.jsonl", "-o", out, *end])
 
 
@@ -100,6 +100,7 @@ def test_equal_input_leaves_all_files_untouched_and_another_metric_asks_nobody(s
     assert set(rows_of()[0]["model"]) == {"answer", "exact", "rouge-l"}
 
 
+@pytest.mark.slow
 def test_without_an_output_metrics_of_the_same_answers_share_a_run(server: Server) -> None:
     write(SUMS[:4])
     ends = ["--task", "task.jsonl", "--base-url", server.url, "-q"]
@@ -146,6 +147,7 @@ def test_a_replay_asks_nobody_and_gives_the_same_bytes(server: Server) -> None:
         assert Path(f"again{ending}").read_bytes() == Path(f"out{ending}").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_replay_names_the_same_models(server: Server, capsys: Any) -> None:
     write(SUMS[:2])
     assert evaluate("student", url=server.url) == 0
@@ -173,6 +175,7 @@ def test_verdicts_that_turn_with_the_order_are_ties(capsys: Any) -> None:
     assert "against the reference" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_verdicts_that_cannot_be_read_count_for_nothing(capsys: Any) -> None:
     write([{"prompt": "Say it.", "completion": "It."}])
     with serve_billed() as billed:
@@ -195,12 +198,13 @@ def test_json_is_what_the_file_holds(capsys: Any) -> None:
     assert json.loads(capsys.readouterr().out) == results()
 
 
-def test_a_folder_takes_the_files(capsys: Any) -> None:
+def test_a_folder_takes_the_files() -> None:
     write([{"prompt": "a", "answer": "a"}])
     assert evaluate("echo", out="made/here") == 0
     assert results("made/here/evaluation.json")["rows"] == len(rows_of("made/here/evaluation.jsonl")) == 1
 
 
+@pytest.mark.slow
 def test_rows_that_stand_twice_are_told_of_and_asked_once(caplog: pytest.LogCaptureFixture) -> None:
     write([{"prompt": "a", "answer": "a"}, {"prompt": "b", "answer": "b"}, {"prompt": "a", "answer": "a"}])
     logging.getLogger("distill_data").propagate = True
@@ -220,7 +224,7 @@ PAIR = [{"prompt": "a", "answer": "b"}]
 @pytest.mark.parametrize(
     ("rows", "arguments", "said"),
     [
-        ([], ("openai/a",), "task.jsonl: there are no rows"),
+        ([], ("openai/a",), "task.jsonl: no rows in this file"),
         ([*PAIR, {"prompt": "a"}], ("openai/a",), "task.jsonl:2: a right answer is wanted: answer or label"),
         ([*PAIR, {"answer": "a"}], ("openai/a",), "task.jsonl:2: there is no prompt in this row; there are: answer"),
         (PAIR, ("openai/a", "--metric", "choice"), "task.jsonl:1: the metric choice needs the column choices"),

@@ -42,11 +42,11 @@ def test_the_same_seed_gives_the_same_draws_and_columns_share_them() -> None:
 def test_the_interval_of_a_share_covers_it_about_95_times_of_100() -> None:
     rng = np.random.default_rng(0)
     hits = []
-    for trial in range(400):
-        low, high = interval(resample([column(rng.binomial(1, 0.7, 100))], seed=trial, resamples=400)[0])
+    for trial in range(300):
+        low, high = interval(resample([column(rng.binomial(1, 0.7, 100))], seed=trial, resamples=300)[0])
         hits.append(low <= 0.7 <= high)
-    # the standard error of the share of hits is 1.1 points, and percentile intervals are a little too narrow
-    assert 0.91 <= np.mean(hits) <= 0.98
+    # the standard error of the share of hits is 1.3 points, and percentile intervals are a little too narrow
+    assert 0.90 <= np.mean(hits) <= 0.98
 
 
 def test_the_interval_is_as_wide_as_that_of_the_normal_approximation() -> None:

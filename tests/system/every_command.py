@@ -41,6 +41,7 @@ ASK = {
     "feedback": ("feedback", "seeds.jsonl", "-r", "rate", "-s", MODEL, *FEW),
     "self-knowledge": ("self-knowledge", "seeds.jsonl", "-r", "majority", "-s", MODEL, *FEW),
     "score": ("score", "seeds.jsonl", "-r", "quality", *FEW),
+    "evaluate": ("evaluate", MODEL, "--task", "seeds.jsonl", "--metric", "exact", *FEW),
 }
 """Commands that ask a model, without their teacher and output."""
 LOOK: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -99,8 +100,9 @@ class Ended(NamedTuple):
 
 def asking(name: str, url: str, *options: str) -> tuple[str, ...]:
     """The command against this server, with what makes it short."""
-    teacher = () if name == "self-knowledge" else ("-t", MODEL)
-    return (*ASK[name], *teacher, "--base-url", url, "-o", f"{name}.jsonl", "--timeout", "2", "-v", *options)
+    teacher = () if name in ("self-knowledge", "evaluate") else ("-t", MODEL)
+    output = "evaluate.json" if name == "evaluate" else f"{name}.jsonl"
+    return (*ASK[name], *teacher, "--base-url", url, "-o", output, "--timeout", "2", "-v", *options)
 
 
 def doctor(url: str, *options: str) -> tuple[str, ...]:
