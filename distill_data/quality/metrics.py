@@ -21,7 +21,7 @@ from distill_data.quality.verifiers import normal_form, numeric
 __all__ = ["Likeliest", "exact_match", "final_answer", "is_number", "likeliest", "numeric_match", "rouge_l"]
 
 _TAGS = make_parser("tags", ["answer"])
-_LABELS = frozenset({"answer", "final answer", "label", "答案", "标签"})
+_LABELS = frozenset({"answer", "the answer is", "final answer", "label", "答案", "标签"})
 _same_number = numeric(None)
 
 
