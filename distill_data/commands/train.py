@@ -33,7 +33,7 @@ from distill_data.formats.turns import kind_of
 from distill_data.teachers.checkpoints import find, label_of
 from distill_data.teachers.profiles import find_profile, load_profiles
 from distill_data.teachers.protocol import Profile
-from distill_data.training.jobs import Job, Loop, Student
+from distill_data.training.jobs import Arrays, Job, Loop, Student, no_arrays
 from distill_data.training.objectives import FRESH, WIDTH, Objective, find_objective, rate_of, settings_of
 
 __all__ = ["Loop", "Trained", "Training", "train"]
@@ -98,7 +98,6 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
         if there:
             return Trained(there, False, folder)
         with _claimed(folder, plan, training.fresh) as checkpoints:
-            features = open_features(source.file.path) if "features" in rows[0] else None
             job = Job(
                 student=_open(training, objective, rows),
                 rows=rows,
@@ -106,7 +105,8 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
                 settings=settings,
                 loop=training.loop,
                 folder=checkpoints,
-                arrays=features.of if features else lambda _: {},
+                arrays=_arrays_of(source, rows),
+                held_arrays=_arrays_of(others[0], held) if others else no_arrays,
             )
             result = _fit(job, objective, tell)
             facts = {
@@ -156,12 +156,17 @@ def _manifest(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.manifest.json")
 
 
+def _arrays_of(source: Source, rows: Sequence[Row]) -> Arrays:
+    """Each file has its side files in its own folder."""
+    return open_features(source.file.path).of if rows and "features" in rows[0] else no_arrays
+
+
 def _rows_of(source: Source, name: str, objective: Objective) -> list[Row]:
     """All rows. Raises UsageError, with the place, for one of a kind that the objective does not take."""
     rows: list[Row] = []
     for line in source.file.read():
         kind = kind_of(line.row)
-        if kind not in objective.kinds:
+        if kind not in objective.kinds and line.row.get("kind") not in objective.kinds:  # which raw text may be, too
             what = f"is of the kind {kind}" if kind else "has the columns of no kind that is known"
             raise UsageError(
                 f"{source.file.place(line.number)}: this row {what}, and {name} learns from "

@@ -166,6 +166,14 @@ def _spread(counts: Array, ids: Array, logprobs: Array) -> tuple[Array, Array]:
     return wide, nats
 
 
+def highest_id(arrays: Mapping[str, Array]) -> int:
+    """The highest id of a record's tokens and of its distributions; -1 where there is none."""
+    plain = ("tokens", "ids") if "counts" in arrays else ("tokens",)
+    found = [arrays[name] for name in plain if name in arrays]
+    found += [topk_of(arrays).ids] if "logprobs" in arrays else []
+    return max((int(each.max(initial=0)) for each in found), default=-1)
+
+
 def narrow(ids: Array, vocab_size: int) -> Array:
     """Ids as they are stored plain: uint16 where the vocabulary is known to fit, else int32."""
     import numpy as np

@@ -19,6 +19,9 @@ Divergence = Callable[[Any, Any], Any]
 """Log-probabilities (N, C) of the teacher and of the student to N values in nats, each at least 0."""
 LEAST = -1e4
 """Stands for the logarithm of 0: finite, so that a gradient times a probability of 0 is 0 and not NaN."""
+SMALLEST_TAIL = 2.0**-25
+"""Stands for a tail that is stored as 0: as float16 holds it, a smaller one is 0. A teacher that is sure rules nothing
+out."""
 
 
 def forward_kl(teacher: Any, student: Any) -> Any:
@@ -75,31 +78,53 @@ def make_full(divergence: Divergence, temperature: float = 1.0) -> Callable[[Any
     return loss
 
 
-def make_topk(divergence: Divergence, temperature: float = 1.0) -> Callable[[Any, Any, Any, Any], Any]:
-    """A loss of the student's logits (N, V), the teacher's ids (N, k), log-probabilities (N, k) at that temperature,
-    and the mass of all other tokens (N): the mean over N, in nats.
+def make_topk(
+    divergence: Divergence, temperature: float = 1.0, stored: float = 0.0
+) -> Callable[[Any, Any, Any, Any], Any]:
+    """A loss of the student's logits (N, V), the teacher's ids (N, k), log-probabilities (N, k) and the mass of all
+    other tokens (N), both at the temperature `stored`, by default the loss's own: the mean over N, in nats.
 
-    The other tokens are one more class for both, so what the student wastes on them is not free. With k = V it equals
-    the loss over all of the vocabulary. An id below 0 pads a row that has fewer than k.
+    The other tokens are one more class for both, so what the student wastes on them is not free. An id below 0 pads a
+    row that has fewer than k. Where the temperatures differ, both distributions of k + 1 classes are raised to the
+    power stored / temperature and scaled to sum to 1: equals stay at no distance, and with k = V, where there is no
+    other token, it is the loss over all of the vocabulary at that temperature.
     """
+    at = stored or temperature
+    power = at / temperature
 
     def loss(student: Any, ids: Any, logprobs: Any, tail: Any) -> Any:
         here = ids >= 0
-        said = (student / temperature).log_softmax(-1).gather(-1, ids.clamp(min=0))
-        told = logprobs.masked_fill(~here, LEAST).clamp(min=LEAST)
-        said = said.masked_fill(~here, LEAST)
-        return divergence(_closed(told, tail), _closed(said, 1 - said.exp().sum(-1))).mean() * temperature**2
+        said = (student / at).log_softmax(-1)
+        listed = _listed(said, ids, here)
+        told = _closed(logprobs, here, _log(tail).masked_fill(listed.all(-1), LEAST))
+        rest = said.masked_fill(listed, LEAST).logsumexp(-1).clamp(min=LEAST)
+        said = _closed(said.gather(-1, ids.clamp(min=0)), here, rest)
+        if power != 1:
+            told, said = ((classes * power).log_softmax(-1) for classes in (told, said))
+        return divergence(told, said).mean() * temperature**2
 
     return loss
 
 
-def _closed(listed: Any, rest: Any) -> Any:
-    """Log-probabilities (N, k) and the mass of what they leave (N) as one distribution of k + 1 classes."""
+def _listed(student: Any, ids: Any, here: Any) -> Any:
+    """(N, V): whether the teacher lists the token."""
     import torch
 
-    some = rest > 0
-    other = rest.clamp(min=torch.finfo(rest.dtype).tiny).log()
-    return torch.cat([listed, other.masked_fill(~some, LEAST).unsqueeze(-1)], -1)
+    listed = torch.zeros_like(student, dtype=torch.bool)
+    places, _ = here.nonzero(as_tuple=True)
+    listed[places, ids[here]] = True
+    return listed
+
+
+def _log(tail: Any) -> Any:
+    return tail.clamp(min=SMALLEST_TAIL).log()
+
+
+def _closed(listed: Any, here: Any, rest: Any) -> Any:
+    """Log-probabilities (N, k), where they are here, and of the others (N) as one distribution of k + 1 classes."""
+    import torch
+
+    return torch.cat([listed.masked_fill(~here, LEAST).clamp(min=LEAST), rest.unsqueeze(-1)], -1)
 
 
 def sampled(student: Any, places: Any, ids: Any, counts: Any) -> Any:

@@ -13,6 +13,14 @@ from distill_data.data.items import Row
 if TYPE_CHECKING:
     from distill_data.data.arrays import Array
 
+Arrays = Callable[[Row], "Mapping[str, Array]"]
+"""The arrays of a row of `feature`. Raises UsageError where it has none, DamageError where they cannot be read."""
+
+
+def no_arrays(row: Row) -> Mapping[str, Array]:
+    """Of rows without side files."""
+    return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Loop:
@@ -60,8 +68,9 @@ class Job:
     loop: Loop
     folder: Path
     """Where checkpoints go."""
-    arrays: Callable[[Row], Mapping[str, Array]]
-    """The arrays of a row of `feature`. Raises UsageError where it has none."""
+    arrays: Arrays = no_arrays
+    held_arrays: Arrays = no_arrays
+    """Of the rows that are held out."""
     teacher: Any = None
     """The model that `-t` names, in evaluation mode, where the objective asks one: a `teachers.loading.Loaded`."""
     reward: Any = None

@@ -86,7 +86,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         {
             "divergence": Setting("forward-kl", "of sampled counts only forward-kl", choices=tuple(MAKERS)),
             "weight": Setting(0.5, "jsd's beta, skewed-kl's alpha", 0.001, 0.999),
-            "temperature": _TEMPERATURE,
+            "temperature": Setting(0.0, "divides the logits of both; 0 is the rows' own", 0, 100),
             "alpha": Setting(1.0, "weight of the divergence; y's own tokens have the rest", 0, 1),
         },
     ),

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from distill_data.cli import main
-from distill_data.commands.check import Checked, check_student, compare
+from distill_data.commands.check import _highest_id, check_student
+from distill_data.data.fingerprints import Checked, compare
 from distill_data.errors import UsageError
 from tests.feature_datasets import SAMPLED, TOKENIZER, TOPK, make_dataset, packed, publish_dataset, record, sampled
 
@@ -16,7 +17,7 @@ OTHER = {**TOKENIZER, "name": "student"}
 
 
 def check(dataset: Path, **changed: Any) -> Checked:
-    return compare(dataset, TOKENIZER, {**OTHER, **changed})
+    return compare(TOKENIZER, {**OTHER, **changed}, lambda: _highest_id(dataset))
 
 
 def test_same(tmp_path: Path) -> None:
