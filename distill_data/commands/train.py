@@ -9,7 +9,6 @@ end. The same command again goes on where it stopped, and does nothing once it i
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,28 +21,37 @@ from typing import Any
 import orjson
 
 from distill_data import __version__
-from distill_data.commands.manifests import result_of
+from distill_data.commands.manifests import described_in, result_of
 from distill_data.commands.rows import Source, opened
+from distill_data.commands.training_models import (
+    TINY,
+    VERIFIER,
+    describe,
+    open_beginning,
+    open_reward,
+    open_teacher,
+    profile_of,
+    require_models,
+)
 from distill_data.data.features import open_features
 from distill_data.data.items import Row, digest
-from distill_data.engine.durable import disk_error, file_digest, sync_directory, write_atomically
+from distill_data.engine.durable import disk_error, file_digest, remove, sync_directory, write_atomically
 from distill_data.engine.rundir import RunDirectory
 from distill_data.errors import DriftError, UsageError
+from distill_data.formats.trl import solution_of
 from distill_data.formats.turns import kind_of
-from distill_data.teachers.checkpoints import find, label_of
-from distill_data.teachers.profiles import find_profile, load_profiles
-from distill_data.teachers.protocol import Profile
+from distill_data.teachers.checkpoints import find
 from distill_data.training.jobs import Arrays, Job, Loop, Student, no_arrays
+from distill_data.training.loop import fit, sync_tree
 from distill_data.training.objectives import FRESH, WIDTH, Objective, find_objective, rate_of, settings_of
 
-__all__ = ["Loop", "Trained", "Training", "train"]
+__all__ = ["TINY", "Loop", "Trained", "Training", "profile_of", "train"]
 
 LOG = logging.getLogger(__name__)
 
-TINY = "tiny"
 NEEDED = ("torch", "transformers", "datasets", "trl", "peft")
 """Packages of the extra `train`."""
-WEIGHTS = "model.safetensors"
+WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
 Tell = Callable[[Mapping[str, float]], None]
 
 
@@ -89,42 +97,49 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
     objective = find_objective(training.objective)
     settings = settings_of(training.objective, training.settings)
     _require()
+    require_models(training, objective)
     folder = _folder(output)
     with opened(*filter(None, [data, training.held])) as (source, *others):
-        rows = _rows_of(source, training.objective, objective)
-        held = _rows_of(others[0], training.objective, objective) if others else []
+        rows = _rows_of(source, training)
+        held = [row for each in others for row in _rows_of(each, training)]
         plan = _plan(training, settings, source, others)
         there = _there(folder, plan)
         if there:
             return Trained(there, False, folder)
-        with _claimed(folder, plan, training.fresh) as checkpoints:
+        with _claimed(folder, plan, training.fresh) as run:
+            student = open_beginning(training, objective.head, rows)
             job = Job(
-                student=_open(training, objective, rows),
+                student=student,
                 rows=rows,
                 held=held,
                 settings=settings,
                 loop=training.loop,
-                folder=checkpoints,
+                folder=run.path / CHECKPOINTS,
                 arrays=_arrays_of(source, rows),
                 held_arrays=_arrays_of(others[0], held) if others else no_arrays,
+                teacher=open_teacher(training, student),
+                reward=open_reward(training, settings),
             )
-            result = _fit(job, objective, tell)
+            begun = time.monotonic()
+            found = fit(_make(job, objective), job, tell)
             facts = {
                 "command": "train",
                 "objective": training.objective,
                 "family": objective.family,
                 "settings": settings,
                 "loop": asdict(training.loop),
-                "student": _described(training),
+                "student": describe(training),
                 "rows": len(rows),
                 "left_out": dict(job.left_out),
                 "held_out": len(held),
                 "sources": [each.describe() for each in (source, *others)],
-                **result,
+                "steps": found.steps,
+                "learning_rate": training.loop.learning_rate or _rate(job, objective),
+                "history": found.history,
+                "versions": {name: metadata.version(name) for name in ("torch", "transformers", "trl")},
                 "plan": plan,
             }
-            _publish(job.student, folder, facts)
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            _publish(student, folder, run, facts, round(time.monotonic() - begun, 1))
         return Trained(facts, True, folder)
 
 
@@ -140,16 +155,36 @@ def _require() -> None:
 
 
 def _folder(output: str) -> Path:
+    """Where the student goes. Raises UsageError where something is there that this command did not write."""
     folder = Path(output)
     if not output or output == "-" or not folder.name:
         raise UsageError(f"-o {output}: name the folder that the student is written to.")
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise UsageError(f"-o {output}: is a file, and a student is a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not result_of(_manifest(folder)):
+    if folder.is_dir() and any(folder.iterdir()) and _weights_of(folder) not in _published(folder):
         raise UsageError(
-            f"-o {output}: is there already, and no manifest says that this command wrote it; name another."
+            f"-o {output}: is there already, and no manifest says that this command wrote it as it is. Name another, "
+            "or move it away."
         )
     return folder
+
+
+def _published(folder: Path) -> set[str]:
+    """Digests of the weights that this command wrote there: by the manifest, and by the run of one that died before
+    it wrote the manifest."""
+    result = result_of(_manifest(folder))
+    written = [described_in(result).get("weights", {}).get("sha256")] if result.get("command") == "train" else []
+    return {each for each in (*written, _run(folder).load().get("weights")) if isinstance(each, str)}
+
+
+def _weights_of(folder: Path) -> str:
+    """Digest of the weights in a folder; empty where there are none."""
+    path = folder / WEIGHTS
+    return file_digest(path) if path.is_file() else ""
+
+
+def _run(folder: Path) -> RunDirectory:
+    return RunDirectory(folder.with_name(f"{folder.name}.run"))
 
 
 def _manifest(folder: Path) -> Path:
@@ -161,18 +196,26 @@ def _arrays_of(source: Source, rows: Sequence[Row]) -> Arrays:
     return open_features(source.file.path).of if rows and "features" in rows[0] else no_arrays
 
 
-def _rows_of(source: Source, name: str, objective: Objective) -> list[Row]:
-    """All rows. Raises UsageError, with the place, for one of a kind that the objective does not take."""
+def _rows_of(source: Source, training: Training) -> list[Row]:
+    """All rows. Raises UsageError, with the place, for one that the objective does not take; and where none is."""
+    objective = find_objective(training.objective)
     rows: list[Row] = []
     for line in source.file.read():
         kind = kind_of(line.row)
         if kind not in objective.kinds and line.row.get("kind") not in objective.kinds:  # which raw text may be, too
             what = f"is of the kind {kind}" if kind else "has the columns of no kind that is known"
             raise UsageError(
-                f"{source.file.place(line.number)}: this row {what}, and {name} learns from "
+                f"{source.file.place(line.number)}: this row {what}, and {training.objective} learns from "
                 f"{', '.join(objective.kinds)}; made by {objective.made_by}."
             )
+        if training.reward == VERIFIER and not isinstance(solution_of(line.row), str):
+            raise UsageError(
+                f"{source.file.place(line.number)}: this row has no column `answer` or `solution`, which the verifier "
+                "compares with; give such rows, or another --reward."
+            )
         rows.append(line.row)
+    if not rows:
+        raise UsageError(f"{source.file.name}: there are no rows in it, so there is nothing to learn or to measure.")
     return rows
 
 
@@ -184,137 +227,94 @@ def _plan(training: Training, settings: Mapping[str, Any], source: Source, held:
             "objective": training.objective,
             "settings": dict(settings),
             "loop": asdict(training.loop),
-            "student": _described(training),
+            "student": describe(training),
             "sources": [source.sha256, *(each.sha256 for each in held)],
         }
     )
 
 
-def _described(training: Training) -> dict[str, Any]:
-    """The student before it is trained, and the models beside it, without any path of this machine."""
-    named = {"teacher": training.teacher, "reward": training.reward}
-    models = {role: _identity(training, name) for role, name in named.items() if name}
-    lora = {"lora": training.lora} if training.lora else {}
-    if training.student == TINY:
-        given = training.tokenizer
-        own = given if given == "bytes" or given.startswith("bpe:") else _identity(training, given)
-        return {"name": TINY, "tokenizer": own, **lora, **models}
-    return {**_identity(training, training.student), **lora, **models}
-
-
-def _identity(training: Training, name: str) -> dict[str, Any]:
-    profile = profile_of(name, training.config)
-    return {"name": label_of(profile), "weights": find(profile).weights}
-
-
-def profile_of(name: str, config: Path | None) -> Profile:
-    """A model that runs here: a folder, or as `-t` names it. Raises UsageError."""
-    known = load_profiles(config)
-    if name not in known and not name.startswith("transformers/"):
-        if name.partition("/")[0] in ("openai", "local", "echo") and not Path(name).is_dir():
-            raise UsageError(f"{name}: a model is needed that runs here on torch: a folder, or transformers/NAME.")
-        name = f"transformers/{name}"
-    return find_profile(name, known)
-
-
 def _there(folder: Path, plan: str) -> Mapping[str, Any]:
+    """What the manifest says, where the folder is what this training would give; else nothing."""
     found = result_of(_manifest(folder))
-    weights = folder / WEIGHTS
-    if found.get("plan") != plan or not weights.is_file():
-        return {}
-    return found if file_digest(weights) == found.get("files", {}).get("weights", {}).get("sha256") else {}
+    weights = described_in(found).get("weights", {}).get("sha256")
+    return found if found.get("plan") == plan and weights and weights == _weights_of(folder) else {}
 
 
 @contextmanager
-def _claimed(folder: Path, plan: str, fresh: bool) -> Iterator[Path]:
-    """Where checkpoints of this training go. Raises LockedError, DriftError, DiskError."""
-    run = RunDirectory(folder.with_name(f"{folder.name}.run"))
+def _claimed(folder: Path, plan: str, fresh: bool) -> Iterator[RunDirectory]:
+    """The run of this training, where its checkpoints go. A UsageError leaves it as it was before.
+
+    Raises LockedError, DriftError, DiskError.
+    """
+    run = _run(folder)
     run.claim()
     try:
-        checkpoints = run.path / "checkpoints"
-        if run.load().get("plan", plan) != plan and any(checkpoints.glob("checkpoint-*")) and not fresh:
+        before, checkpoints = run.load(), run.path / CHECKPOINTS
+        another = before.get("plan") != plan
+        if another and any(checkpoints.glob("checkpoint-*")) and not fresh:
             raise DriftError(
                 f"{run.path}: holds checkpoints of another training: of other rows, settings or another student. Give "
                 "another -o, or --fresh to begin again."
             )
-        if fresh or run.load().get("plan") != plan:
-            shutil.rmtree(checkpoints, ignore_errors=True)
-        run.save({"plan": plan})
-        yield checkpoints
+        if another or fresh:
+            remove(checkpoints)
+        run.save({**before, "plan": plan})
+        try:
+            yield run
+        except UsageError:
+            remove(checkpoints)
+            if before:
+                run.save(before)
+            else:
+                remove(run.path / "run.json")
+            raise
+    except OSError as error:
+        raise disk_error(error, run.path) from error
     finally:
-        run.release()
+        run.abandon()
 
 
-def _open(training: Training, objective: Objective, rows: Sequence[Row]) -> Student:
-    from distill_data.training.students import add_adapters, make_tiny, open_student
-
-    if training.student == TINY:
-        student = make_tiny(_tokenizer(training, rows), training.loop.seed, objective.head)
-    else:
-        student = open_student(profile_of(training.student, training.config), objective.head, training.loop.seed)
-    if training.loop.max_length > student.context:
-        raise UsageError(
-            f"--max-length {training.loop.max_length}: the student takes {student.context} tokens at most."
-        )
-    return add_adapters(student, training.lora) if training.lora else student
-
-
-def _tokenizer(training: Training, rows: Sequence[Row]) -> Any:
-    from distill_data.training.students import make_tokenizer, open_tokenizer
-
-    name, _, merges = training.tokenizer.partition(":")
-    if training.tokenizer == "bytes":
-        return make_tokenizer()
-    if name == "bpe":
-        if not merges.isdigit() or not 0 < int(merges) <= 100_000:
-            raise UsageError(f"--tokenizer {training.tokenizer}: bpe:N takes a number of merges from 1 to 100,000.")
-        return make_tokenizer(int(merges), map(_text_of, rows))
-    return open_tokenizer(profile_of(training.tokenizer, training.config))
-
-
-def _text_of(row: Row) -> str:
-    return orjson.dumps([row.get(name) for name in ("prompt", "completion", "chosen", "text")]).decode()
-
-
-def _fit(job: Job, objective: Objective, tell: Tell) -> dict[str, Any]:
-    from distill_data.training.loop import fit
-
-    module, _, function = objective.maker.partition(":")
-    make = getattr(import_module(f"distill_data.training.{module}"), function)
-    begun = time.monotonic()
+def _rate(job: Job, objective: Objective) -> float:
+    """The learning rate that is meant, where the user says none."""
     model = job.student.model
     width = getattr(model.config.get_text_config(), "hidden_size", WIDTH)
-    rate = FRESH if job.student.fresh else rate_of(objective, width, adapted=hasattr(model, "peft_config"))
-    trainer = make(job, rate)
-    found = fit(trainer, job, tell)
-    versions = {name: metadata.version(name) for name in ("torch", "transformers", "trl")}
-    seconds = round(time.monotonic() - begun, 1)
-    rate = job.loop.learning_rate or rate
-    return {
-        "steps": found.steps,
-        "learning_rate": rate,
-        "history": found.history,
-        "versions": versions,
-        "seconds": seconds,
-    }
+    return FRESH if job.student.fresh else rate_of(objective, width, adapted=hasattr(model, "peft_config"))
 
 
-def _publish(student: Student, folder: Path, facts: dict[str, Any]) -> None:
-    """The folder whole or not at all, then its manifest. Raises DiskError."""
+def _make(job: Job, objective: Objective) -> Any:
+    """The trainer that the objective's maker makes."""
+    module, _, function = objective.maker.partition(":")
+    make = getattr(import_module(f"distill_data.training.{module}"), function)
+    return make(job, _rate(job, objective))
+
+
+def _publish(student: Student, folder: Path, run: RunDirectory, facts: dict[str, Any], seconds: float) -> None:
+    """The folder whole or not at all, then its manifest. What is there goes once the new one is whole.
+
+    A process that dies here has its last checkpoint, and the run tells whose weights the folder has. Raises DiskError.
+    """
     from distill_data.training.students import save_student
 
-    made = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    made, replaced = run.path / "student", run.path / "replaced"
     try:
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
+        remove(made)
+        made.mkdir()
         save_student(student.model, student.tokenizer, made)
-        facts["files"] = {"weights": {"name": f"{folder.name}/{WEIGHTS}", "sha256": file_digest(made / WEIGHTS)}}
-        shutil.rmtree(folder, ignore_errors=True)
+        sync_tree(made)
+        facts["files"] = {"weights": {"name": f"{folder.name}/{WEIGHTS}", "sha256": _weights_of(made)}}
+        facts["weights"] = find(profile_of(str(made), None)).weights
+        run.save({"plan": facts["plan"], "weights": _weights_of(made)})
+        remove(replaced)
+        if folder.exists():
+            folder.rename(replaced)
         made.rename(folder)
         sync_directory(folder.parent)
-        history = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": __version__}
+        finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        history = {"finished": finished, "seconds": seconds, "version": __version__}
         manifest = orjson.dumps({"result": facts, "history": history}, option=orjson.OPT_INDENT_2) + b"\n"
         write_atomically(_manifest(folder), manifest, mode=0o644)
+        remove(replaced)
+        remove(run.path / CHECKPOINTS)
     except OSError as error:
         raise disk_error(error, folder) from error
     finally:

@@ -71,9 +71,13 @@ def _judged(given: Given, prompt: Any, completion: Any, label: Any) -> Row:
 
 def grpo(given: Given) -> list[Row]:
     """prompt, and the known answer as `solution`: nothing else, as the reward functions are handed every column."""
-    row = given.row
-    solution = row["answer"] if row.get("answer") is not None else row.get("solution")
+    row, solution = given.row, solution_of(given.row)
     return [{"prompt": prompt_of(row), **({} if solution is None else {"solution": solution}), **images(row)}]
+
+
+def solution_of(row: Row) -> Any:
+    """The known answer; None where there is none."""
+    return row["answer"] if row.get("answer") is not None else row.get("solution")
 
 
 def distillation(given: Given) -> list[Row]:

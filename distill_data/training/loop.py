@@ -47,7 +47,7 @@ def make_arguments(kind: Any, job: Job, learning_rate: float, **more: Any) -> An
             output_dir=str(job.folder),
             num_train_epochs=loop.epochs,
             max_steps=loop.steps or -1,
-            per_device_train_batch_size=loop.batch,
+            per_device_train_batch_size=more.pop("batch", loop.batch),
             per_device_eval_batch_size=more.pop("eval_batch", loop.batch),
             gradient_accumulation_steps=loop.accumulate,
             learning_rate=loop.learning_rate or learning_rate,
@@ -114,7 +114,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def _measured(entry: Mapping[str, Any]) -> dict[str, float]:
-    timing = ("_runtime", "_per_second", "_flos")
+    timing = ("_runtime", "_per_second", "_flos", "step_time")
     return {key: value for key, value in entry.items() if not key.endswith(timing)}
 
 
@@ -128,7 +128,9 @@ def _make_callback(stopped: list[int], tell: Callable[[Mapping[str, float]], Non
             return control
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            _seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            sync_tree(checkpoint)
+            (checkpoint / WHOLE).touch()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             found = _measured({**(logs or {}), "step": state.global_step, "steps": state.max_steps})
@@ -142,15 +144,14 @@ def _make_callback(stopped: list[int], tell: Callable[[Mapping[str, float]], Non
     return Watch()
 
 
-def _seal(checkpoint: Path) -> None:
-    """Sync every file of a checkpoint, then mark it."""
-    for path in [*checkpoint.rglob("*"), checkpoint]:
+def sync_tree(folder: Path) -> None:
+    """Bring every file below a folder to the disk. Raises OSError."""
+    for path in [*folder.rglob("*"), folder]:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-    (checkpoint / WHOLE).touch()
 
 
 @contextmanager

@@ -59,6 +59,7 @@ WIDTH, ADAPTED = 4096, 10
 """Hidden size of the students of the papers, mostly of 7 billion weights; how much faster adapters are trained."""
 _LABELED = "label, expand, curate or self-knowledge"
 _TEMPERATURE = Setting(1.0, "divides the logits of both", 0.01, 100)
+_VERIFIERS = ("exact", "normalised", "numeric", "set", "json", "math")
 _BETA = Setting(0.1, "how much leaving the reference costs", 0)
 
 OBJECTIVES: Mapping[str, Objective] = {
@@ -137,13 +138,14 @@ OBJECTIVES: Mapping[str, Objective] = {
         "reinforcement",
         "the student writes and is rewarded, without leaving the reference far",
         PROMPTS,
-        "any command",
+        "feature -r prompts, or any command",
         "policy:make_rl",
         {
             "beta": Setting(0.05, "weight of the KL to the reference", 0),
             "samples": Setting(4, "answers of a prompt", 2),
             "length": Setting(64, "tokens of an answer at most", 1),
             "temperature": _TEMPERATURE,
+            "verifier": Setting("normalised", "for --reward verifier: how answers are compared", choices=_VERIFIERS),
         },
         learning_rate=1e-6,
         asks=("reward",),

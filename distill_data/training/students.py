@@ -15,6 +15,7 @@ from distill_data.teachers.checkpoints import find
 from distill_data.teachers.dequantised import quiet
 from distill_data.teachers.loading import UNBOUNDED, choose_device, failures, load_tokenizer
 from distill_data.teachers.protocol import Profile
+from distill_data.teachers.spans import end_of_turn
 from distill_data.training.jobs import Student
 from distill_data.training.objectives import REWARD
 
@@ -58,7 +59,7 @@ def make_tiny(tokenizer: Any, seed: int, head: str) -> Student:
         **({"num_labels": 1} if head == REWARD else {}),
     )
     model = getattr(transformers, head).from_config(config)
-    return Student(model.to(device), tokenizer, device, POSITIONS, fresh=True)
+    return Student(_stopping(model, tokenizer).to(device), tokenizer, device, POSITIONS, fresh=True)
 
 
 def make_tokenizer(merges: int = 0, texts: Iterable[str] = ()) -> Any:
@@ -123,7 +124,18 @@ def open_student(profile: Profile, head: str, seed: int = 0) -> Student:
         raise UsageError(f"{profile.name}: transformers cannot load {folder}: {error}") from None
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
-    return Student(model.to(device), tokenizer, device, _context(model), fresh=False)
+    return Student(_stopping(model, tokenizer).to(device), tokenizer, device, _context(model), fresh=False)
+
+
+def _stopping(model: Any, tokenizer: Any) -> Any:
+    """The model, which ends its answers at the end of a turn: where it is trained on what it writes, and later."""
+    config = model.generation_config
+    if config is not None:
+        declared = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        stops = {end_of_turn(tokenizer), tokenizer.eos_token_id, *declared} - {None}
+        config.eos_token_id = sorted(stops) if len(stops) > 1 else next(iter(stops), None)
+        config.pad_token_id = tokenizer.pad_token_id
+    return model
 
 
 def add_adapters(student: Student, rank: int) -> Student:
@@ -146,10 +158,10 @@ def add_adapters(student: Student, rank: int) -> Student:
 
 
 def save_student(model: Any, tokenizer: Any, folder: Path) -> None:
-    """The model as any reader of transformers opens it: adapters are merged into the weights."""
+    """The model as any reader of transformers opens it, its weights in one file: adapters are merged into them."""
     merge = getattr(model, "merge_and_unload", None)
     with quiet():
-        (merge() if merge else model).save_pretrained(folder)
+        (merge() if merge else model).save_pretrained(folder, max_shard_size="1TB")
         tokenizer.save_pretrained(folder)
 
 

@@ -49,7 +49,9 @@ def make_step_by_step(job: Job, learning_rate: float) -> Any:
             with torch.no_grad():
                 return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
-    trainer = _make(StepByStep, job, learning_rate, _paired(job.rows), _paired(job.held), remove_unused_columns=False)
+    trainer = _make(
+        StepByStep, job, learning_rate, _paired(job, job.rows), _paired(job, job.held), remove_unused_columns=False
+    )
     trainer.data_collator = _make_collator(trainer.data_collator)
     trainer.train_dataset = _beside(trainer.train_dataset)
     trainer.eval_dataset = _beside(trainer.eval_dataset)
@@ -68,7 +70,7 @@ def _make(kind: Any, job: Job, learning_rate: float, rows: Sequence[Row], held: 
     )
 
 
-def _paired(rows: Sequence[Row]) -> list[Row]:
+def _paired(job: Job, rows: Sequence[Row]) -> list[Row]:
     """The rows of texts that have both tasks: label, rationale, label, rationale. Tells how many others there are."""
     found: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
@@ -80,6 +82,7 @@ def _paired(rows: Sequence[Row]) -> list[Row]:
             "no text has both a label and a rationale among these rows; `label -r step-by-step` makes two rows of each."
         )
     if alone := len(rows) - 2 * len(both):
+        job.left_out["alone"] += alone
         LOG.warning(f"{alone:,} of {len(rows):,} rows are left out: their text has no row of the other task.")
     return [tasks[task] for tasks in both for task in TASKS]
 

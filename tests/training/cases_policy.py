@@ -1,0 +1,69 @@
+"""Objectives whose student writes: next to a teacher, or for a reward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from distill_data.commands.train import Training, train
+from distill_data.training.jobs import Loop
+from tests.system.command import read_jsonl
+from tests.training.cases_supervised import write_reviews
+from tests.training.measures import choice_accuracy
+from tests.training.teaching import TRAIN, Case, permuted, write_rows
+
+FIRST = Loop(steps=100, batch=16, max_length=128)
+
+
+def train_teacher(folder: Path, seed: int) -> Mapping[str, str]:
+    """A teacher that was trained on the rows, right or permuted ones; the student sees prompts alone."""
+    return {"teacher": _train(folder / TRAIN, folder / "teacher", seed + 100)}
+
+
+def train_guesser(folder: Path, seed: int) -> Mapping[str, str]:
+    """A student that has learned to say one of the labels, whatever it reads. The verifier has the rows' labels."""
+    rng = Random(seed)
+    rows = sorted(read_jsonl(folder / TRAIN), key=lambda row: str(row["prompt"]))
+    guesses = [{**row, "answer": rng.choice(("good", "bad"))} for row in rows]
+    write_rows(folder / "guesses.jsonl", guesses)
+    student = _train(folder / "guesses.jsonl", folder / "guesser", seed)
+    return {"student": student, "reward": "verifier"}
+
+
+def _train(rows: Path, folder: Path, seed: int) -> str:
+    loop = replace(FIRST, seed=seed)
+    return str(train(str(rows), Training("tiny", "sft", loop), str(folder)).folder)
+
+
+def write_known(folder: Path, seed: int) -> None:
+    """Reviews whose label is an answer to compare with."""
+    write_reviews(folder, seed)
+    rows = [{"prompt": row["prompt"], "answer": row["completion"]} for row in read_jsonl(folder / TRAIN)]
+    write_rows(folder / TRAIN, rows)
+
+
+CASES = (
+    Case(
+        "on-policy",
+        "accuracy of held-out labels",
+        write_reviews,
+        permuted(write_reviews, "completion"),
+        choice_accuracy,
+        settings={"length": "6", "beta": "0.5"},
+        loop=Loop(steps=100, batch=16, max_length=128, learning_rate=2e-3),
+        models=train_teacher,
+    ),
+    Case(
+        "rl",
+        "accuracy of held-out labels",
+        write_known,
+        permuted(write_known, "answer"),
+        choice_accuracy,
+        settings={"length": "6", "samples": "4", "beta": "0.01"},
+        loop=Loop(steps=100, batch=8, max_length=128, learning_rate=5e-4),
+        models=train_guesser,
+        rises="reward",
+    ),
+)
