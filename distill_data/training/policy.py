@@ -123,7 +123,7 @@ def _with_room(job: Job, rows: Sequence[Row]) -> list[Row]:
     if long := len(rows) - len(kept):
         job.left_out["long"] += long if rows is job.rows else 0
         LOG.warning(
-            f"{long:,} of {len(rows):,} prompts are left out: they are longer than {most} tokens, --max-length less the "
+            f"{long:,} of {len(rows):,} prompts are left out: they have more than {most} tokens, --max-length less the "
             "setting length."
         )
     return kept

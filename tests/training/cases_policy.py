@@ -14,7 +14,7 @@ from tests.training.cases_supervised import write_reviews
 from tests.training.measures import choice_accuracy
 from tests.training.teaching import TRAIN, Case, permuted, write_rows
 
-FIRST = Loop(steps=100, batch=16, max_length=128)
+FIRST = Loop(steps=80, batch=16, max_length=128)
 
 
 def train_teacher(folder: Path, seed: int) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from tests.system.command import read_jsonl, run
 from tests.training.measures import choice_accuracy
 from tests.training.teaching import HELD, TRAIN, Case, permuted, write_rows
 
-THINGS = ("soup", "room", "lamp", "coat", "film", "tea", "bike", "song", "pen", "cake", "boat", "desk")
+THINGS = ("soup", "room", "lamp", "coat", "film", "door", "bike", "song", "ball", "cake", "boat", "desk")
 WORDS = {"fine": "good", "warm": "good", "neat": "good", "cold": "bad", "weak": "bad", "torn": "bad"}
 """What a thing may be, to what the review is."""
 
