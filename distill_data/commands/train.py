@@ -300,6 +300,7 @@ def _publish(student: Student, folder: Path, run: RunDirectory, facts: dict[str,
         remove(made)
         made.mkdir()
         save_student(student.model, student.tokenizer, made)
+        (made / WEIGHTS).chmod(0o644)  # as the other files
         sync_tree(made)
         facts["files"] = {"weights": {"name": f"{folder.name}/{WEIGHTS}", "sha256": _weights_of(made)}}
         facts["weights"] = find(profile_of(str(made), None)).weights

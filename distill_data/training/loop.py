@@ -114,7 +114,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def _measured(entry: Mapping[str, Any]) -> dict[str, float]:
-    timing = ("_runtime", "_per_second", "_flos", "step_time")
+    timing = ("_runtime", "_per_second", "_flos", "_time")
     return {key: value for key, value in entry.items() if not key.endswith(timing)}
 
 
