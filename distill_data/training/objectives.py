@@ -175,7 +175,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         "feedback --kind preference or ranked",
         "preference:make_orpo",
         {"beta": _BETA},
-        learning_rate=1e-6,
+        learning_rate=8e-6,
     ),
     "rrhf": Objective(
         "ranking",
@@ -195,6 +195,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         "feedback --kind ranked",
         "listwise:make_pro",
         {"sft-weight": Setting(0.05, "of the best answer's own loss", 0)},
+        learning_rate=5e-6,
     ),
 }
 """Name to what it is."""
