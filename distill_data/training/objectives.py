@@ -166,7 +166,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         "feedback --kind unpaired, preference or ranked",
         "preference:make_kto",
         {"beta": _BETA},
-        learning_rate=1e-6,
+        learning_rate=5e-6,
     ),
     "orpo": Objective(
         "ranking",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from distill_data.training.students import open_student
 from tests.provider import serve
 from tests.system.command import read_jsonl, run
 from tests.training.measures import ids_of, logprobs
-from tests.training.teaching import HELD, TRAIN, Case, Write, write_rows
+from tests.training.teaching import HELD, TRAIN, Case, Metric, write_rows
 
 COLOURS = ("red", "green", "blue", "black", "white", "grey", "pink", "gold")
 ANIMALS = ("cat", "dog", "owl", "fox", "cow", "hen", "pig", "bee")
@@ -116,27 +116,28 @@ def reward_accuracy(folder: Path, held: Path) -> float:
             return float(student.model(torch.tensor([ids], device=student.device)).logits)
 
     rows = read_jsonl(held)
-    return sum(reward(row["prompt"], row["chosen"]) > reward(row["prompt"], row["rejected"]) for row in rows) / len(
-        rows
-    )
+    right = [reward(row["prompt"], row["chosen"]) > reward(row["prompt"], row["rejected"]) for row in rows]
+    return sum(right) / len(rows)
 
 
-def _case(
-    objective: str, kind: str, metric: Callable[[Path, Path], float] = preference_accuracy, steps: int = 60
-) -> Case:
-    make: Write = partial(write_judged, kind)
-    shuffle: Write = partial(write_shuffled, kind)
-    said = "held-out pairs in the right order"
+def _case(objective: str, kind: str, metric: Metric = preference_accuracy, rate: float = 0.0, batch: int = 8) -> Case:
+    """Ten times or so the default rate where that is meant for many more steps."""
     return Case(
-        objective, said, make, shuffle, metric, loop=Loop(steps=steps, batch=8, max_length=128), models=train_speaker
+        objective,
+        "held-out pairs in the right order",
+        partial(write_judged, kind),
+        partial(write_shuffled, kind),
+        metric,
+        loop=Loop(steps=60, batch=batch, max_length=128, learning_rate=rate),
+        models=train_speaker,
     )
 
 
 CASES = (
     _case("reward", "preference", reward_accuracy),
-    _case("dpo", "preference"),
-    _case("kto", "unpaired"),
-    _case("orpo", "preference"),
+    _case("dpo", "preference", rate=3e-4),
+    _case("kto", "unpaired", rate=1e-3, batch=16),
+    _case("orpo", "preference", rate=1e-3),
     _case("rrhf", "ranked"),
     _case("pro", "ranked"),
 )
