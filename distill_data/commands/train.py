@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -106,7 +107,8 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
         there = _there(folder, plan)
         if there:
             return Trained(there, False, folder)
-        with _claimed(folder, plan, training.fresh) as run:
+        told = warnings.catch_warnings(action="ignore", category=FutureWarning)  # what libraries tell one another
+        with _claimed(folder, plan, training.fresh) as run, told:
             student = open_beginning(training, objective.head, rows)
             job = Job(
                 student=student,

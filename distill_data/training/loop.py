@@ -79,8 +79,7 @@ def fit(trainer: Any, job: Job, tell: Callable[[Mapping[str, float]], None]) -> 
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    with quiet(), warnings.catch_warnings(), _stopping() as stopped, _advising(job):
-        warnings.simplefilter("ignore", FutureWarning)  # of libraries, about one another
+    with quiet(), _stopping() as stopped, _advising(job):
         callback = _make_callback(stopped, tell)
         trainer.add_callback(callback)
         last = last_checkpoint(job.folder)

@@ -129,7 +129,7 @@ def open_student(profile: Profile, head: str, seed: int = 0) -> Student:
 
 def _stopping(model: Any, tokenizer: Any) -> Any:
     """The model, which ends its answers at the end of a turn: where it is trained on what it writes, and later."""
-    config = model.generation_config
+    config = getattr(model, "generation_config", None)  # a reward model writes nothing
     if config is not None:
         declared = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
         stops = {end_of_turn(tokenizer), tokenizer.eos_token_id, *declared} - {None}

@@ -13,9 +13,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-pytest.importorskip("trl")
-pytestmark = pytest.mark.white_box
-
 from distill_data.commands.train import TINY, Training, profile_of, train
 from distill_data.errors import UsageError
 from distill_data.teachers.loading import load
@@ -27,6 +24,9 @@ from distill_data.training.ranking import pro
 from distill_data.training.students import make_tiny, make_tokenizer
 from tests.training.cases_ranking import CASES, train_speaker, write_judged
 from tests.training.teaching import HELD, TRAIN, Case, teach, write_rows
+
+pytest.importorskip("trl")
+pytestmark = pytest.mark.white_box
 
 
 class Ground(NamedTuple):
