@@ -142,8 +142,10 @@ def _metrics(named: Sequence[str], rows: Sequence[HeldOut], *, judge: bool) -> t
             raise UsageError(f"--metric {name}: there is no such metric; there are {', '.join(METRICS)}.")
     if "judge" in named and not judge:
         raise UsageError("--metric judge: name who judges, --judge MODEL.")
-    usual = () if named else (usual_metric(rows),)
-    return tuple(dict.fromkeys([*(named or usual), *(["judge"] if judge else [])]))
+    found = [*named, *(["judge"] if judge else [])]
+    if not named and not (judge and not any(row.answer for row in rows)):
+        found.insert(0, usual_metric(rows))
+    return tuple(dict.fromkeys(found))
 
 
 def _recipe(metrics: Sequence[str], max_tokens: int, options: Options) -> Recipe:

@@ -25,7 +25,9 @@ from distill_data.quality.metrics import exact_match, is_number, likeliest, nume
 from distill_data.quality.numbers import last_number
 
 DIGITS = 6
-"""Decimals of log-likelihoods, so that rounding errors of a machine are in none."""
+"""Decimals of what a row is worth."""
+NATS = 4
+"""Decimals of log-likelihoods: what follows depends on which rows shared a batch."""
 LIKELIHOOD: Mapping[str, Any] = {"of": "likelihood", "truncate": False, "max_length": 0}
 MODEL, BASELINE, JUDGE = "student", "student-2", "teacher"
 """Roles."""
@@ -172,15 +174,15 @@ def _of_text(row: HeldOut, answer: Answer | None, metrics: Sequence[str]) -> dic
 def _of_likelihood(row: HeldOut, answers: Sequence[Answer], metrics: Sequence[str]) -> dict[str, Any]:
     """What the likelihoods say: options chosen and whether these are right, and of y the sums that perplexity is of."""
     found: dict[str, Any] = {}
-    logprobs = [round(float((answer.feature or {})["logprob"]), DIGITS) for answer in answers]
+    logprobs = [round(float((answer.feature or {})["logprob"]), NATS) for answer in answers]
     if "choice" in metrics:
         options = logprobs[: len(row.choices)]
         best = likeliest(options, row.choices)
         found |= {"choice": float(best.by_bytes == row.right), "choice-raw": float(best.raw == row.right)}
         found |= {"chosen": row.choices[best.by_bytes], "logprobs": options}
     if "perplexity" in metrics:
-        tokens, size = int((answers[-1].feature or {})["tokens"]), len(row.text.encode())
-        found |= {"logprob": logprobs[-1], "tokens": tokens, "bytes": size}
+        tokens = int((answers[-1].feature or {})["tokens"])
+        found |= {"logprob": logprobs[-1], "tokens": tokens, "bytes": row.size()}
     return found
 
 

@@ -43,6 +43,14 @@ class HeldOut(NamedTuple):
     right: int = -1
     """The place of the right one."""
 
+    def size(self) -> int:
+        """Bytes of y in UTF-8, reasoning included."""
+        return sum(
+            len(text.encode("utf-8", "surrogatepass"))
+            for message in self.completion
+            for text in (_text(message), str(message.get("reasoning_content") or ""))
+        )
+
     def asked(self) -> str:
         """x as one text, for a judge: a lone message's text, or each turn after the name of who speaks."""
         said = [(message["role"], _text(message)) for message in self.prompt]
@@ -96,8 +104,13 @@ def _short(row: Row) -> str:
     for name in RIGHT:
         value = row.get(name)
         if isinstance(value, (str, int, float)) and not isinstance(value, bool) and str(value).strip():
-            return f"{value:g}" if isinstance(value, float) else str(value)
+            return _written(value)
     return ""
+
+
+def _written(value: Any) -> str:
+    """A number as people write it: 4.0 is 4."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _options(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -110,7 +123,7 @@ def _options(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names: Any = string.ascii_uppercase
     if isinstance(value, Mapping):
         value, names = value.get("text"), value.get("label", names)
-    texts = [f"{each:g}" if isinstance(each, float) else str(each) for each in value] if isinstance(value, list) else []
+    texts = [_written(each) for each in value] if isinstance(value, list) else []
     if len(texts) < 2 or not all(map(str.strip, texts)):
         raise SeedError("the column choices must be a list of at least two texts, none of them blank")
     if len({normal_form(text) for text in texts}) < len(texts):

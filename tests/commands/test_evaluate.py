@@ -115,7 +115,7 @@ def test_without_an_output_metrics_of_the_same_answers_share_a_run(server: Serve
 def test_a_judge_compares_with_the_baseline_in_both_orders(server: Server, capsys: Any) -> None:
     write(WORTHS)  # no right answers, and none are needed
     before = server.asked()
-    assert evaluate("student", "--baseline", "parrot", "--judge", "judge", "--metric", "judge", url=server.url) == 0
+    assert evaluate("student", "--baseline", "parrot", "--judge", "judge", url=server.url) == 0
     assert server.asked() - before == 4 * len(WORTHS), "an answer of each, and a verdict in each order"
     verdicts = []
     for record in rows_of():

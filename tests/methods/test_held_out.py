@@ -25,7 +25,8 @@ SAY = [{"role": "assistant", "content": "a"}]
         ({"question": "q", "answer": "a"}, ASK, "a", "a"),
         ({"question": "q", "answer": 7}, ASK, "7", "7"),
         ({"question": "q", "answer": 0}, ASK, "0", "0"),
-        ({"prompt": "q", "answer": 0.5}, ASK, "0.5", "0.5"),
+        ({"prompt": "q", "answer": 1234567.25}, ASK, "1234567.25", "1234567.25"),
+        ({"prompt": "q", "answer": 4.0}, ASK, "4", "4"),
         ({"instruction": "q", "input": "", "output": "a"}, ASK, "a", "a"),
         ({"prompt": "q", "label": "yes", "completion": None}, ASK, "yes", "yes"),
         ({"prompt": "q", "completion": "a", "label": True}, ASK, "a", "a"),
@@ -90,6 +91,11 @@ def test_what_a_row_lacks_is_said(row: dict[str, Any], said: str) -> None:
 def test_what_a_metric_needs_of_a_row_is_said(row: dict[str, Any], metric: str, said: str) -> None:
     with pytest.raises(SeedError, match=said):
         check_held_out(read_held_out(row), [metric], baseline=False)
+
+
+def test_the_bytes_of_an_answer_are_those_of_its_reasoning_too() -> None:
+    said = [{"role": "assistant", "reasoning_content": "茶 is tea", "content": "tea"}]
+    assert read_held_out({"prompt": "q", "completion": said}).size() == 3 + 7 + 3
 
 
 def test_a_judge_needs_no_right_answer_beside_a_baseline() -> None:

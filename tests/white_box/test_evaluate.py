@@ -82,13 +82,13 @@ def test_choices_and_perplexity_are_those_of_torch(students: Path, capsys: Any) 
         for record, x, options, right in zip(records, ASKED, OPTIONS, RIGHT, strict=True):
             found = [by_hand(model, tokenizer, x, option) for option in options]
             logprobs = [logprob for logprob, _ in found]
-            assert record[side]["logprobs"] == pytest.approx(logprobs, rel=1e-5)
+            assert record[side]["logprobs"] == pytest.approx(logprobs, abs=1e-4)
             best = max(range(len(options)), key=lambda at: logprobs[at] / len(options[at].encode()))
             assert record[side]["chosen"] == options[best]
             hits += best == right
             raw_hits += logprobs.index(max(logprobs)) == right
             assert record[side]["tokens"] == found[right][1] and record["reference"] == options[right]
-            assert record[side]["logprob"] == pytest.approx(found[right][0], rel=1e-5)
+            assert record[side]["logprob"] == pytest.approx(found[right][0], abs=1e-4)
             nats, tokens, size = nats - found[right][0], tokens + found[right][1], size + len(options[right].encode())
         told = {name: figures[name][side]["value"] for name in figures}
         assert told == pytest.approx(
@@ -98,7 +98,7 @@ def test_choices_and_perplexity_are_those_of_torch(students: Path, capsys: Any) 
                 "perplexity": math.exp(nats / tokens),
                 "perplexity-byte": math.exp(nats / size),
             },
-            rel=1e-5,
+            rel=1e-4,
         )
         values.append(told["perplexity"])
     assert figures["perplexity"]["difference"]["value"] == pytest.approx(values[0] - values[1], abs=2e-6)
