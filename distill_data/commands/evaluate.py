@@ -25,10 +25,9 @@ from distill_data.data.items import Row, canonical, digest
 from distill_data.engine.durable import disk_error, write_atomically
 from distill_data.errors import SeedError, UsageError
 from distill_data.methods.evaluating import (
-    BASELINE,
     JUDGE,
     METRICS,
-    MODEL,
+    SIDES,
     check_held_out,
     make_evaluating,
     usual_metric,
@@ -40,6 +39,7 @@ from distill_data.recipes import Recipe, apply_settings, load_recipe
 from distill_data.reporting import Progress
 from distill_data.teachers import BACKENDS, Resolved
 from distill_data.teachers.profiles import find_profile, load_profiles
+from distill_data.teachers.protocol import Profile
 
 LOG = logging.getLogger(__name__)
 JUDGES_BY = ("feedback", "compare")
@@ -89,7 +89,7 @@ def evaluate(
     options = replace(
         options, students=tuple(models[: 2 if baseline else 1]), teachers=tuple(models[-1:] if judge else ())
     )
-    _refuse_itself(options)
+    _refuse_itself(options.students, known)
     rows = _read(find_seeds(task, options, None))
     chosen = _metrics(metrics, [row for _, row in rows], judge=bool(judge))
     for where, row in rows:
@@ -99,6 +99,8 @@ def evaluate(
             raise SeedError(f"{where}: {error}.") from None
     recipe = _recipe(chosen, max_tokens, options)
     path = _place(output, task, options, recipe, chosen)
+    if not output:
+        options = replace(options, accept_drift=True)  # the place has the models' names, and these may be trained anew
     summary = generate(EVALUATE, task, recipe, str(path.with_suffix(".jsonl")), options, _prepare, progress)
     if summary.status not in ("published", "unchanged"):
         return Evaluation(summary, {}, str(path))
@@ -110,7 +112,7 @@ def evaluate(
 # -- what is asked of whom ---------------------------------------------------------------------------------------------
 
 
-def name_of(model: str, known: Mapping[str, Any]) -> str:
+def name_of(model: str, known: Mapping[str, Profile]) -> str:
     """The model as teachers are named; a folder is one of transformers. Raises UsageError for a folder that is not."""
     if model in known or model.partition("/")[0] in BACKENDS:
         return model
@@ -125,10 +127,9 @@ def name_of(model: str, known: Mapping[str, Any]) -> str:
     return model
 
 
-def _refuse_itself(options: Options) -> None:
+def _refuse_itself(students: Sequence[str], known: Mapping[str, Profile]) -> None:
     """Raise UsageError where a model is to be compared with itself."""
-    known = load_profiles(options.config)
-    found = [find_profile(name, known) for name in options.students]
+    found = [find_profile(name, known) for name in students]
     if len({(each.model, each.base_url) for each in found}) < len(found):
         raise UsageError(
             f"--baseline {found[1].name}: is the model itself, so every difference would be 0. Name another."
@@ -191,13 +192,14 @@ def _prepare(
     method = make_evaluating(panel, models, metrics, recipe.sampling)
 
     def make_work(resolved: Mapping[str, Resolved]) -> OverSeeds:
-        weights = [resolved[role].identity for role in (MODEL, BASELINE) if role in resolved]
-        if len(weights) == 2 and "weights" in weights[0] and weights[0] == weights[1]:
+        identities = {side: resolved[role].identity for role, side in SIDES.items() if role in resolved}
+        weights = {side: each["weights"] for side, each in identities.items() if "weights" in each}
+        if len(weights) == 2 and identities["model"] == identities["baseline"]:
             raise UsageError(
-                f"{models[BASELINE]}: has the same weights as {models[MODEL]}, so every difference would be 0. Name "
+                f"{asked[1]}: has the same weights as {asked[0]}, so every difference would be 0. Name "
                 "another --baseline."
             )
-        return OverSeeds(seeds, method)
+        return OverSeeds(seeds, method, facts={"weights": weights} if weights else {})
 
     return make_work
 
@@ -250,11 +252,12 @@ def _place(output: str, task: str, options: Options, recipe: Recipe, metrics: Se
 def _results(task: str, path: Path, summary: Summary, metrics: Sequence[str], seed: int) -> dict[str, Any]:
     """The figures with what they are of. Equal rows give equal bytes."""
     result: Mapping[str, Any] = summary.result
-    names = {"student": "model", "student-2": "baseline", "teacher": "judge"}
+    names = {**SIDES, JUDGE: "judge"}
     records = [orjson.loads(line) for line in path.with_suffix(".jsonl").read_bytes().split(b"\n") if line]
     return {
         "task": {"name": task, **result["seeds"]},
         "models": {names[role]: name for role, name in result["teachers"].items()},
+        "weights": result.get("weights", {}),
         "rows": len(records),
         "failed": result["failed"],
         "unfinished": {

@@ -92,7 +92,7 @@ def find_profiles(options: Options, recipe: Recipe) -> dict[str, Profile]:
     }
     found = {role: _priced(profile) for role, profile in found.items()}
     _check_prices(options, found)
-    _warn_of_itself(found)
+    _warn_of_itself(found, "" if recipe.command == EVALUATE else "; self-knowledge is the command for that")
     return found
 
 
@@ -172,13 +172,13 @@ def _check_prices(options: Options, profiles: Mapping[str, Profile]) -> None:
             )
 
 
-def _warn_of_itself(profiles: Mapping[str, Profile]) -> None:
+def _warn_of_itself(profiles: Mapping[str, Profile], advice: str) -> None:
     """A judge prefers its own answers."""
     teachers = {(each.model, each.base_url) for role, each in profiles.items() if role.startswith("teacher")}
     for role, profile in profiles.items():
         if role.startswith("student") and (profile.model, profile.base_url) in teachers:
             LOG.warning(
-                "%s is both student and teacher, so it judges its own answers and tends to prefer them; "
-                "self-knowledge is the command for that",
+                "%s is both student and teacher, so it judges its own answers and tends to prefer them%s",
                 profile.name,
+                advice,
             )

@@ -79,7 +79,7 @@ METRICS: Mapping[str, Metric] = {
 
 def usual_metric(rows: Sequence[HeldOut]) -> str:
     """The metric of rows for which nobody names one: `choice` where all have options, `numeric` where every right
-    answer is a number, `exact` where all are shorter than y or a line, else `rouge-l`."""
+    answer is a number, `exact` where each is told apart from y or has at most five words, else `rouge-l`."""
     if all(row.choices for row in rows):
         return "choice"
     if all(is_number(row.answer) for row in rows):
@@ -128,9 +128,7 @@ def make_evaluating(
         if reason:
             return failed(reason, detail)
         texts = [answer.text if answer else "" for answer in said]
-        record: Record = {"id": item.id, "prompt": list(row.prompt), "reference": row.text}
-        if row.answer != row.text:
-            record["answer"] = row.answer
+        record: Record = {"id": item.id, "prompt": list(row.prompt), "answer": row.answer, "reference": row.text}
         for role, answer, likelihoods in zip(roles, said, scored, strict=True):
             record[SIDES[role]] = {**_of_text(row, answer, metrics), **_of_likelihood(row, likelihoods, metrics)}
         tallies = _unfinished(roles, said)

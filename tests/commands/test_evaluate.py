@@ -72,7 +72,7 @@ def test_models_are_measured_on_the_same_answers_by_several_metrics(server: Serv
     right = []
     for row, record in zip(SUMS, rows_of(), strict=True):
         assert record["prompt"] == [{"role": "user", "content": row["prompt"]}]
-        assert record["reference"] == str(row["answer"])
+        assert record["reference"] == record["answer"] == str(row["answer"])
         said = re.search(r"<answer>(\d+)</answer>", record["model"]["answer"])
         right.append(float(said is not None and int(said[1]) == row["answer"]))
         assert record["model"]["numeric"] == record["model"]["exact"] == right[-1]

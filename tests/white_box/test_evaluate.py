@@ -73,7 +73,9 @@ def test_choices_and_perplexity_are_those_of_torch(students: Path, capsys: Any) 
     job = ["evaluate", "students/a", "--baseline", "students/b", "--task", "task.jsonl", "-o", "out"]
     assert main([*job, "--metric", "choice", "--metric", "perplexity"]) == 0
     records = [json.loads(line) for line in Path("out/evaluation.jsonl").read_text().splitlines()]
-    figures = json.loads(Path("out/evaluation.json").read_text())["figures"]
+    results = json.loads(Path("out/evaluation.json").read_text())
+    figures = results["figures"]
+    assert len({*results["weights"].values()}) == len(results["weights"]) == 2
     values = []
     for side, folder in (("model", students / "a"), ("baseline", students / "b")):
         model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
@@ -87,7 +89,7 @@ def test_choices_and_perplexity_are_those_of_torch(students: Path, capsys: Any) 
             assert record[side]["chosen"] == options[best]
             hits += best == right
             raw_hits += logprobs.index(max(logprobs)) == right
-            assert record[side]["tokens"] == found[right][1] and record["reference"] == options[right]
+            assert record[side]["tokens"] == found[right][1] and record["answer"] == options[right]
             assert record[side]["logprob"] == pytest.approx(found[right][0], abs=1e-4)
             nats, tokens, size = nats - found[right][0], tokens + found[right][1], size + len(options[right].encode())
         told = {name: figures[name][side]["value"] for name in figures}
@@ -117,3 +119,15 @@ def test_greedy_answers_are_the_same_again(capsys: Any) -> None:
     assert main([*job, "-o", "one"]) == main([*job, "-o", "two"]) == 0
     for ending in ("json", "jsonl"):
         assert Path(f"one/evaluation.{ending}").read_bytes() == Path(f"two/evaluation.{ending}").read_bytes()
+
+
+def test_a_row_that_cannot_be_scored_is_told_and_counts_for_nothing(capsys: Any) -> None:
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": "b c " * 600}]
+    Path("task.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    job = ["evaluate", "students/a", "--task", "task.jsonl", "--metric", "perplexity", "-o", "out.json"]
+    assert main(job) == 3
+    assert "1 of 2 items failed" in capsys.readouterr().err and not Path("out.json").exists()
+    assert main([*job, "--max-failed", "50%"]) == 0
+    assert "task.jsonl: 1 rows, 1 more failed" in capsys.readouterr().out
+    assert json.loads(Path("out.json").read_text())["failed"] == 1
+    assert '"reason":"too-long"' in Path("out.rejects.jsonl").read_text()
