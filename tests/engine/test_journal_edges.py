@@ -120,7 +120,7 @@ def test_a_hole_of_whole_sectors_is_a_torn_write_and_other_zeros_are_damage(tmp_
                 Journal(tmp_path / str(hole))
 
 
-@pytest.mark.parametrize("lines", range(0, 13, 3))
+@pytest.mark.parametrize("lines", [0, 3, 6])
 def test_a_hole_in_what_was_synced_is_damage(tmp_path: Path, lines: int) -> None:
     """The first `lines` syncs are noted; the sector that is lost has parts of the fourth to the seventh line."""
     segment = write(tmp_path, [key_of(number) for number in range(12)])
