@@ -120,14 +120,22 @@ def reward_accuracy(folder: Path, held: Path) -> float:
     return sum(right) / len(rows)
 
 
-def _case(objective: str, kind: str, metric: Metric = preference_accuracy, rate: float = 0.0, batch: int = 8) -> Case:
-    """Ten times or so the default rate where that is meant for many more steps."""
+def _case(
+    objective: str,
+    kind: str,
+    metric: Metric = preference_accuracy,
+    rate: float = 0.0,
+    batch: int = 8,
+    settings: Mapping[str, str] = {},
+) -> Case:
+    """At a higher rate than the default where that is meant for many more steps."""
     return Case(
         objective,
         "held-out pairs in the right order",
         partial(write_judged, kind),
         partial(write_shuffled, kind),
         metric,
+        settings,
         loop=Loop(steps=60, batch=batch, max_length=128, learning_rate=rate),
         models=train_speaker,
     )
@@ -136,7 +144,7 @@ def _case(objective: str, kind: str, metric: Metric = preference_accuracy, rate:
 CASES = (
     _case("reward", "preference", reward_accuracy),
     _case("dpo", "preference", rate=3e-4),
-    _case("kto", "unpaired", rate=1e-3, batch=16),
+    _case("kto", "unpaired", rate=1e-3, batch=16, settings={"beta": "0.5"}),
     _case("orpo", "preference", rate=1e-3),
     _case("rrhf", "ranked"),
     _case("pro", "ranked"),

@@ -29,6 +29,10 @@ pytest.importorskip("trl")
 pytestmark = pytest.mark.white_box
 
 
+SHORT = {"kto": (30, 1e-3), "dpo": (20, 5e-4)}
+"""Steps and learning rate, where others are needed than of the other objectives."""
+
+
 class Ground(NamedTuple):
     """What all of them start from."""
 
@@ -43,7 +47,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     judged.mkdir()
     write_judged("ranked", judged, 0)
     (judged / TRAIN).rename(judged / "ranked.jsonl")
-    return Ground(dict(train_speaker(folder, 0, 60)), judged)
+    return Ground(dict(train_speaker(folder, 0, 50)), judged)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.objective for case in CASES])
@@ -54,7 +58,8 @@ def test_it_teaches_on_what_feedback_wrote(case: Case, ground: Ground, tmp_path:
         shutil.copy(ground.judged / f"{kind}.jsonl", folder / TRAIN)
         shutil.copy(ground.judged / HELD, folder / HELD)
 
-    loop = replace(case.loop, steps=20, learning_rate=1e-3)
+    steps, rate = SHORT.get(case.objective, (15, 1e-3))
+    loop = replace(case.loop, steps=steps, learning_rate=rate)
     short = case._replace(make=make, loop=loop, models=lambda *_: ground.speaker)
     lesson = teach(short, tmp_path, seed=0, control=False)
     assert lesson.teaches, lesson
