@@ -14,22 +14,28 @@ from tests.training.cases_supervised import write_reviews
 from tests.training.measures import choice_accuracy
 from tests.training.teaching import TRAIN, Case, permuted, write_rows
 
-FIRST = Loop(steps=80, batch=16, max_length=128)
+FIRST = Loop(steps=60, batch=16, max_length=128)
 
 
-def train_teacher(folder: Path, seed: int) -> Mapping[str, str]:
-    """A teacher that was trained on the rows, right or permuted ones; the student sees prompts alone."""
-    return {"teacher": _train(folder / TRAIN, folder / "teacher", seed + 100)}
+def train_both(folder: Path, seed: int) -> Mapping[str, str]:
+    """A student that guesses, and a teacher that was trained on the rows, right or permuted ones: the student sees
+    prompts alone."""
+    teacher = _train(folder / TRAIN, folder / "teacher", seed + 100)
+    return {"student": train_guesser(folder, seed), "teacher": teacher}
 
 
-def train_guesser(folder: Path, seed: int) -> Mapping[str, str]:
-    """A student that has learned to say one of the labels, whatever it reads. The verifier has the rows' labels."""
+def train_verified(folder: Path, seed: int) -> Mapping[str, str]:
+    """A student that guesses, and is told which answers are the rows'."""
+    return {"student": train_guesser(folder, seed), "reward": "verifier"}
+
+
+def train_guesser(folder: Path, seed: int) -> str:
+    """A student that says one of the labels, whatever it reads."""
     rng = Random(seed)
-    rows = sorted(read_jsonl(folder / TRAIN), key=lambda row: str(row["prompt"]))
-    guesses = [{**row, "answer": rng.choice(("good", "bad"))} for row in rows]
-    write_rows(folder / "guesses.jsonl", guesses)
-    student = _train(folder / "guesses.jsonl", folder / "guesser", seed)
-    return {"student": student, "reward": "verifier"}
+    prompts = sorted(str(row["prompt"]) for row in read_jsonl(folder / TRAIN))
+    guesses = [{"prompt": prompt, "completion": label} for prompt in prompts for label in ("good", "bad")]
+    write_rows(folder / "guesses.jsonl", rng.sample(guesses, len(guesses)))
+    return _train(folder / "guesses.jsonl", folder / "guesser", seed)
 
 
 def _train(rows: Path, folder: Path, seed: int) -> str:
@@ -51,9 +57,9 @@ CASES = (
         write_reviews,
         permuted(write_reviews, "completion"),
         choice_accuracy,
-        settings={"length": "6", "beta": "0.5"},
-        loop=Loop(steps=100, batch=16, max_length=128, learning_rate=2e-3),
-        models=train_teacher,
+        settings={"length": "6"},
+        loop=Loop(steps=60, batch=16, max_length=128, learning_rate=1e-3),
+        models=train_both,
     ),
     Case(
         "rl",
@@ -62,8 +68,8 @@ CASES = (
         permuted(write_known, "answer"),
         choice_accuracy,
         settings={"length": "6", "samples": "4", "beta": "0.01"},
-        loop=Loop(steps=100, batch=8, max_length=128, learning_rate=5e-4),
-        models=train_guesser,
+        loop=Loop(steps=60, batch=16, max_length=128, learning_rate=1e-3),
+        models=train_verified,
         rises="reward",
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+from distill_data.training.jobs import Loop
 from tests.system.command import read_jsonl, run
 from tests.training.measures import choice_accuracy
 from tests.training.teaching import HELD, TRAIN, Case, permuted, write_rows
@@ -84,7 +85,9 @@ def write_both_shuffled(folder: Path, seed: int) -> None:
     write_both_tasks(folder, seed, shuffled=True)
 
 
+METRIC, SHORT = "accuracy of held-out labels", Loop(steps=80, batch=16, max_length=128)
+
 CASES = (
-    Case("step-by-step", "accuracy of held-out labels", write_both_tasks, write_both_shuffled, choice_accuracy),
-    Case("sft", "accuracy of held-out labels", write_reviews, permuted(write_reviews, "completion"), choice_accuracy),
+    Case("step-by-step", METRIC, write_both_tasks, write_both_shuffled, choice_accuracy, loop=SHORT),
+    Case("sft", METRIC, write_reviews, permuted(write_reviews, "completion"), choice_accuracy, loop=SHORT),
 )
