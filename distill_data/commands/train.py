@@ -9,7 +9,6 @@ end. The same command again goes on where it stopped, and does nothing once it i
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +42,7 @@ from distill_data.formats.trl import solution_of
 from distill_data.formats.turns import kind_of
 from distill_data.teachers.checkpoints import find
 from distill_data.training.jobs import Arrays, Job, Loop, Student, no_arrays
-from distill_data.training.loop import fit, sync_tree
+from distill_data.training.loop import fit, storing, sync_tree
 from distill_data.training.objectives import FRESH, WIDTH, Objective, find_objective, rate_of, settings_of
 
 __all__ = ["TINY", "Loop", "Trained", "Training", "profile_of", "train"]
@@ -298,7 +297,7 @@ def _publish(student: Student, folder: Path, run: RunDirectory, facts: dict[str,
     from distill_data.training.students import save_student
 
     made, replaced = run.path / "student", run.path / "replaced"
-    try:
+    with storing(folder):
         remove(made)
         made.mkdir()
         save_student(student.model, student.tokenizer, made)
@@ -318,7 +317,3 @@ def _publish(student: Student, folder: Path, run: RunDirectory, facts: dict[str,
         write_atomically(_manifest(folder), manifest, mode=0o644)
         remove(replaced)
         remove(run.path / CHECKPOINTS)
-    except OSError as error:
-        raise disk_error(error, folder) from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)

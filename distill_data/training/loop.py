@@ -7,6 +7,7 @@ writes one goes on from the one before.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import warnings
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from distill_data.errors import Interrupted, OutOfMemory, YieldError
+from distill_data.errors import DiskError, Interrupted, OutOfMemory, YieldError
 from distill_data.teachers.dequantised import quiet
 from distill_data.training.jobs import Job
 
@@ -79,7 +80,7 @@ def fit(trainer: Any, job: Job, tell: Callable[[Mapping[str, float]], None]) -> 
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    with quiet(), _stopping() as stopped, _advising(job):
+    with quiet(), _stopping() as stopped, _advising(job), storing(job.folder):
         callback = _make_callback(stopped, tell)
         trainer.add_callback(callback)
         last = last_checkpoint(job.folder)
@@ -113,8 +114,9 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def _measured(entry: Mapping[str, Any]) -> dict[str, float]:
-    timing = ("_runtime", "_per_second", "_flos", "_time")
-    return {key: value for key, value in entry.items() if not key.endswith(timing)}
+    """What hangs on the rows alone: no times, and no sums that a training which goes on begins anew."""
+    others = ("_runtime", "_per_second", "_flos", "_time", "num_tokens")
+    return {key: value for key, value in entry.items() if not key.endswith(others)}
 
 
 def _make_callback(stopped: list[int], tell: Callable[[Mapping[str, float]], None]) -> Any:
@@ -178,7 +180,7 @@ def _stopping() -> Iterator[list[int]]:
 
 @contextmanager
 def _advising(job: Job) -> Iterator[None]:
-    """Memory that ran out is told with what to do about it."""
+    """Memory that ran out is told with what to do about it. Raises OutOfMemory."""
     import torch
 
     try:
@@ -192,4 +194,21 @@ def _advising(job: Job) -> Iterator[None]:
             f"{job.student.device}",
             "give --batch 1 and --accumulate with the batch that you want, a lower --max-length, or --lora 16, and run "
             "the same command again with --fresh.",
+        ) from error
+
+
+@contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """A disk that is full or broken, as each library tells it. Raises DiskError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("PytorchStreamWriter|iostream|file write", str(error)):
+            raise
+        said = str(error).strip().split("\n")[0][:200]
+        raise DiskError(
+            f"{folder}: cannot be written: {said}. The last checkpoint that is whole is safe; make room or give "
+            "another output, and run the same command again."
         ) from error

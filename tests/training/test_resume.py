@@ -1,0 +1,194 @@
+"""A training that was killed, interrupted, or found no room, and goes on: the same student, the same losses."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import signal
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill_data.commands.train import Loop, Training, train
+from distill_data.engine.durable import remove
+from distill_data.engine.rundir import RunDirectory
+from distill_data.errors import DistillError, DriftError, LockedError, UsageError, YieldError
+from tests.system.command import read_jsonl
+from tests.training.teaching import write_rows
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.white_box
+
+ROWS = [{"prompt": f"say {number}", "completion": str(number)} for number in range(6)]
+SHORT = Training("tiny", "sft", Loop(steps=6, batch=2, max_length=48), held="held.jsonl")
+"""Six checkpoints over two epochs."""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    write_rows(tmp_path / "held.jsonl", ROWS[:2])
+    return tmp_path
+
+
+def forked(work: Callable[[], Any]) -> int:
+    """What a process ends with that does this: the exit code of an error of ours; below 0 the signal that killed it."""
+    process = os.fork()
+    if process:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    code = 99
+    try:
+        work()
+        code = 0
+    except DistillError as error:
+        Path("said").write_text(str(error))
+        code = error.exit_code
+    except BaseException:  # noqa: BLE001 - a fork must not go on with the tests
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def trained(output: str = "s", training: Training = SHORT) -> int:
+    return forked(lambda: train("rows.jsonl", training, output))
+
+
+def result(output: str) -> dict[str, Any]:
+    """What the manifest says of the training, with the digest of the weights."""
+    import orjson
+
+    found: Mapping[str, Any] = orjson.loads(Path(f"{output}.manifest.json").read_bytes())["result"]
+    return {name: found[name] for name in ("history", "weights", "steps", "plan")}
+
+
+def same_in_the_end(training: Training = SHORT) -> None:
+    """The same command, and one that was never stopped, give the same."""
+    assert trained("s", training) == 0
+    if not Path("whole").exists():
+        assert trained("whole", training) == 0
+    assert result("s") == result("whole")
+    assert sorted(path.name for path in Path("s.run").iterdir()) == ["lock", "run.json"]
+    assert not [*Path().glob(".s*")]
+
+
+CHANGES = ("fsync", "rename", "replace")
+"""The calls by which files come to the disk and get their names."""
+
+
+def killed_at(place: int, output: str = "s") -> int:
+    """Train in a process that is killed before the call of this number; its calls are counted in the file `calls`."""
+
+    def work() -> None:
+        numbers = itertools.count(1)
+
+        def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapped(*given: Any, **named: Any) -> Any:
+                number = next(numbers)
+                Path("calls").write_text(str(number))
+                if number == place:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*given, **named)
+
+            return wrapped
+
+        for name in CHANGES:
+            setattr(os, name, wrap(getattr(os, name)))
+        train("rows.jsonl", SHORT, output)
+
+    return forked(work)
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_student() -> None:
+    assert killed_at(0, "whole") == 0
+    calls = int(Path("calls").read_text())
+    last = (calls - 5, calls - 3, calls - 1)  # while the student is published
+    for place in (calls // 2, *last):
+        for path in Path().glob("s*"):
+            remove(path)
+        assert killed_at(place) == -signal.SIGKILL, place
+        same_in_the_end()
+
+
+@pytest.mark.parametrize("objective", ["sft", "on-policy"])
+def test_interrupted_in_a_later_epoch_it_goes_on_to_the_same_student(objective: str) -> None:
+    training = SHORT
+    if objective == "on-policy":
+        assert trained("teacher") == 0
+        training = Training("tiny", objective, SHORT.loop, {"length": "4"}, teacher="teacher")
+
+    def stop(measured: Mapping[str, float]) -> None:
+        if measured["step"] == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert forked(lambda: train("rows.jsonl", training, "s", stop)) == 128 + signal.SIGTERM
+    assert "goes on from there" in Path("said").read_text() and not Path("s").exists()
+    same_in_the_end(training)
+
+
+@pytest.mark.parametrize("size", [1_000_000, 3_000_000])
+def test_without_room_for_a_checkpoint_nothing_is_published(size: int) -> None:
+    """There is none for the weights, or none for the optimizer's state."""
+
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        train("rows.jsonl", SHORT, "s")
+
+    assert forked(work) == 7
+    assert "make room" in Path("said").read_text() and not Path("s").exists()
+    same_in_the_end()
+
+
+def test_what_is_in_the_way() -> None:
+    assert trained() == 0
+    weights = Path("s/model.safetensors")
+    before = weights.stat().st_mtime_ns
+    assert not train("rows.jsonl", SHORT, "s").changed and weights.stat().st_mtime_ns == before
+    other = Training("tiny", "sft", Loop(steps=1, batch=2, max_length=48))
+    assert forked(lambda: train("rows.jsonl", other, "s")) == 0, "ours is replaced"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(UsageError, match="no manifest says"):
+        train("rows.jsonl", SHORT, "s")
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="no manifest says"):
+        train("rows.jsonl", SHORT, "mine")
+    run = RunDirectory(Path("t.run"))
+    run.claim()
+    with pytest.raises(LockedError):
+        train("rows.jsonl", SHORT, "t")
+    run.release()
+    run.path.joinpath("run.json").write_text('{"format":1,"plan":"of another"}')
+    run.path.joinpath("checkpoints/checkpoint-1").mkdir(parents=True)
+    with pytest.raises(DriftError, match="--fresh"):
+        train("rows.jsonl", SHORT, "t")
+
+
+def test_a_training_that_diverges_ends_with_advice() -> None:
+    training = Training("tiny", "sft", Loop(steps=30, batch=2, max_length=48, learning_rate=1e6))
+    assert trained("s", training) == YieldError.exit_code
+    assert "--learning-rate" in Path("said").read_text() and not Path("s").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([], "no rows"),
+        ([{"prompt": "a", "chosen": "b", "rejected": "c"}], r"rows.jsonl:1: .*preference.*made by label"),
+        ([{"strange": 1}], "no kind that is known"),
+    ],
+)
+def test_rows_that_cannot_be_learned_from(rows: list[Any], says: str) -> None:
+    write_rows(Path("rows.jsonl"), rows)
+    with pytest.raises(UsageError, match=says):
+        train("rows.jsonl", SHORT, "s")
+    write_rows(Path("rows.jsonl"), ROWS)
+    write_rows(Path("held.jsonl"), rows)
+    with pytest.raises(UsageError):
+        train("rows.jsonl", SHORT, "s")
+    assert not [*Path().glob("s*")]
+    assert read_jsonl(Path("rows.jsonl")) == ROWS
