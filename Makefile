@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP    ?= $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # One process more than there are processors: many tests wait for servers and clocks.
 PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow mutations soak test-local test-data test-white-box test-reference test-browser test-ray check fix fixtures golden record gallery bench experiments clean help
+.PHONY: run test test-slow mutations soak test-local test-data test-white-box test-reference test-browser test-ray check extras fix fixtures golden record gallery bench experiments clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -45,6 +45,8 @@ test-local: $(VENV)/.test $(VENV)/.local ## run the tests that ask the embedded 
 test-data: $(VENV)/.test $(VENV)/.data ## run the tests that load what was written with the datasets library
 	$(BIN)/python -m pytest -n auto -m "datasets and not local" $(call marked,datasets)
 
+# Several processes on tiny models: a thread of torch each; with more they wait for one another.
+test-white-box test-reference: export OMP_NUM_THREADS := 1
 test-white-box: $(VENV)/.test $(VENV)/.white-box ## run the tests of models that run here on torch and transformers
 	$(BIN)/distill-data models pull smollm2
 	$(BIN)/python -m pytest -n auto -m "white_box and not slow and not reference" $(call marked,white_box)
@@ -63,6 +65,9 @@ check: $(VENV)/.dev ## check format, lint, types and documents
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_docs.py
+
+extras: $(VENV)/.extras ## install at once what all the suites need, and the embedded teacher
+	$(BIN)/distill-data models pull smollm2
 
 fix: $(VENV)/.dev ## format the code and repair what the linter can
 	$(BIN)/ruff check --fix .
@@ -117,3 +122,10 @@ $(VENV)/.white-box: pyproject.toml $(VENV)/.created
 	$(PIP) install '$(TORCH)'
 	$(PIP) install --editable '.[white-box]'
 	@touch $@
+
+# All extras in one resolution, where each of the targets above would make one of its own.
+EXTRAS := local data white-box train reference ray
+comma  := ,
+$(VENV)/.extras: pyproject.toml $(VENV)/.test
+	$(PIP) install '$(TORCH)' --editable '.[$(subst $() ,$(comma),$(EXTRAS))]'
+	@touch $(EXTRAS:%=$(VENV)/.%) $@

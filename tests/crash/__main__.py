@@ -59,6 +59,7 @@ def run(job: dict[str, Any], said: int, log: int) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    sys.dont_write_bytecode = bool(job["limits"])  # under a limit it is cut, and found by the next
     for name, limit in job["limits"].items():
         number = getattr(resource, f"RLIMIT_{name}")
         limit += memory_taken() if name == "AS" else 0

@@ -124,12 +124,13 @@ def start(
     *args: str | Path, env: Mapping[str, str] | None = None, before: Callable[[], None] | None = None
 ) -> subprocess.Popen[bytes]:
     """The command in a process group of its own. `before` runs in the child before the program starts."""
+    no_byte_code = {"PYTHONDONTWRITEBYTECODE": "1"} if before else {}  # under a limit it is cut, and found by the next
     return subprocess.Popen(
         [*DISTILL, *map(str, args)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(env),
+        env={**environment(env), **no_byte_code},
         preexec_fn=before,
         start_new_session=True,
     )
