@@ -17,15 +17,15 @@ from distill_data.commands.label import label
 from distill_data.commands.options import Options
 from distill_data.data.items import Item
 from distill_data.methods.stages import make_stages
-from distill_data.recipes import list_recipes, load_recipe
+from distill_data.recipes import load_recipe
 from distill_data.recipes.recipe import Recipe
 from tests.provider import Provider, serve
+from tests.shipped import RECIPES
 
 pytestmark = pytest.mark.slow
 
 CACHED = 4096
 """Characters, about: of what is shorter than a thousand tokens, the large providers keep nothing."""
-RECIPES = {f"{recipe.command}/{recipe.name}": recipe for recipe in list_recipes()}
 ASKED = """\
 ---
 about: A question about a document.

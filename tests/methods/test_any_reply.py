@@ -14,11 +14,11 @@ from distill_data.data.exchange import Answer, Request
 from distill_data.data.items import Item, canonical
 from distill_data.engine.outcomes import encode_outcome
 from distill_data.methods.labeling import make_labeling
-from distill_data.recipes import list_recipes
 from distill_data.recipes.recipe import Recipe
 from tests.methods.scripted import answer, outcome_of
+from tests.shipped import recipes_of
 
-RECIPES = {recipe.name: recipe for recipe in list_recipes("label")}
+RECIPES = recipes_of("label")
 COLUMNS = ["id", "kind", "prompt", "completion", "answer", "privileged_context", "meta"]
 META = ["method", "recipe", "recipe_digest", "seed_id", "teacher", "model", "details"]
 

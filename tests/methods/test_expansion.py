@@ -27,12 +27,13 @@ from distill_data.methods.expansion import bad_instance, make_expansion
 from distill_data.methods.growing import make_propose
 from distill_data.methods.setup import make_setup
 from distill_data.quality.words import words
-from distill_data.recipes import Recipe, apply_settings, list_recipes, load_recipe, seed_path
+from distill_data.recipes import Recipe, apply_settings, load_recipe, seed_path
 from distill_data.recipes.recipe import REQUIRED
 from tests.methods.scripted import answer
 from tests.methods.test_any_reply import META, replies, values
+from tests.shipped import recipes_of
 
-RECIPES = {recipe.name: recipe for recipe in list_recipes("expand")}
+RECIPES = recipes_of("expand")
 Ended = list[tuple[Item, Outcome]]
 
 

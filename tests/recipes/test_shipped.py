@@ -17,12 +17,12 @@ from distill_data.errors import RecipeError, SeedError
 from distill_data.methods.stages import make_stages
 from distill_data.recipes import apply_settings, list_recipes, load_recipe, recipe_path, seed_path, shipped
 from distill_data.recipes.recipe import Recipe
+from tests.shipped import RECIPES
 
 LABEL = [
     *("annotate", "answer", "cot", "erase", "explain", "extract", "grade", "rank", "rejection", "rewrite"),
     *("self-consistency", "step-by-step", "summarize", "translate"),
 ]
-RECIPES = {f"{recipe.command}/{recipe.name}": recipe for recipe in list_recipes()}
 
 
 def test_list() -> None:
