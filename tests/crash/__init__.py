@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.faultserver import ROOT
-from tests.system.command import environment
+from tests.system.command import Done, environment
 
 SYSTEM = "|".join(
     f"{name} *"
@@ -66,6 +66,10 @@ class Ending:
         assert self.code == code, f"exit code {self.code}, not {code}, after {self.struck}:\n{self.said}"
         assert "Traceback" not in self.said, self.said
         return self
+
+    def complained(self, code: int, *words: str) -> None:
+        """A check that all that was said is one clear paragraph which holds these words."""
+        Done(self.code, "", self.said, 0).complained(code, *words)
 
 
 @dataclass(slots=True)

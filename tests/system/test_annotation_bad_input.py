@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.annotators import SEEDED, saying, serve
+from tests.crash import Fork
 from tests.faultserver import Server
 from tests.system.command import Done, Output, run
 
@@ -195,9 +196,9 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_costs_nothing(mistake: Mistake, server: Server, place: Path) -> None:
+def test_a_mistake_costs_nothing(mistake: Mistake, server: Server, place: Path, fork: Fork) -> None:
     before = (place / "tasks.jsonl").read_bytes()
-    run(*annotate(server, *mistake.args)).complained(2, *mistake.says)
+    fork(place, *annotate(server, *mistake.args)).complained(2, *mistake.says)
     assert server.ledger() == []
     assert not list(place.glob("out*.jsonl")) and not (place / "out.manifest.json").exists()
     assert (place / "tasks.jsonl").read_bytes() == before

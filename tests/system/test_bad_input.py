@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.crash import Fork
 from tests.faultserver import Server
 from tests.system.command import (
     DISTILL,
@@ -59,10 +60,10 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_costs_nothing(mistake: Mistake, server: Server, tmp_path: Path, out: Output) -> None:
+def test_a_mistake_costs_nothing(mistake: Mistake, server: Server, tmp_path: Path, out: Output, fork: Fork) -> None:
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_bytes(mistake.seeds)
-    run(*label(seeds, server.url, out, *mistake.options)).complained(2, *mistake.says)
+    fork(tmp_path, *label(seeds, server.url, out, *mistake.options)).complained(2, *mistake.says)
     assert server.ledger() == []
     assert not out.path.exists()
 
