@@ -96,7 +96,7 @@ def generate(
         found: Seeds | None = None
         if seeds != "-":
             found = find_seeds(seeds, options, None)
-            found.survey(made)
+            found.survey(made, run.load().get("surveyed", {}))
         if options.shards:
             in_process = not all(map(is_batched, profiles.values()))
             task = Task(command, seeds, recipe, str(path), options, in_process)
@@ -227,6 +227,7 @@ def _facts(job: Job) -> dict[str, Any]:
     return {
         "created_by": __version__,
         "items": job.seeds.own_rows,
+        "surveyed": job.seeds.surveyed,
         "rows": job.options.rows,
         "recipe": job.recipe.name,
         "plan": job.plan,

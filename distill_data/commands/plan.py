@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from distill_data import __version__
 from distill_data.commands.options import Options
 from distill_data.commands.roles import FROM_STUDENTS
 from distill_data.data.items import Item, Row, canonical, digest
@@ -44,6 +45,8 @@ class Seeds:
     """Positions in the plan of this shard's rows, where there are shards."""
     leading: str = ""
     """The column by which rows are worked on together; see `grouping.leading_column`."""
+    surveyed: Mapping[str, Any] = field(default_factory=dict)
+    """What spares the next process the survey, while no byte of the seeds changes; empty where nothing does."""
     _stamp: tuple[int, int] = (0, 0)
 
     @property
@@ -69,11 +72,18 @@ class Seeds:
     def first(self) -> Item:
         return next(self.items())
 
-    def survey(self, recipe: Recipe) -> None:
-        """Read every row once and check it against the recipe. Raises SeedError with file and line."""
+    def survey(self, recipe: Recipe, before: Mapping[str, Any] = {}) -> None:
+        """Read every row once and check it against the recipe, unless `before`, the `surveyed` of an earlier process, is
+        about the same bytes read in the same way. Raises SeedError with file and line.
+        """
         content = hashlib.sha256()
         wants_pool = recipe.demonstrations is not None and recipe.demonstrations.k > 0
         shard = self.options.shard
+        self._stamp = stamp_of(self.file)  # before anything is read, so that a change meanwhile shows
+        mark = "" if wants_pool or shard else self._mark(recipe)
+        if mark and before.get("mark") == mark:
+            self.rows, self.digest, self.surveyed = before["rows"], before["digest"], before
+            return
         for where, row in self.read():
             try:
                 recipe.fill(row)
@@ -91,7 +101,19 @@ class Seeds:
             if wants_pool:
                 self.pool.append(row)
         self.digest = content.hexdigest()
-        self._stamp = stamp_of(self.file)
+        if mark and mark == self._mark(recipe):
+            self.surveyed = {"mark": mark, "rows": self.rows, "digest": self.digest}
+
+    def _mark(self, recipe: Recipe) -> str:
+        """A digest over the file's bytes and all that decides how they are read and checked; empty where the seeds are
+        no single file that can be read."""
+        options = self.options
+        try:
+            content = file_digest(self.file.path)
+        except OSError:
+            return ""
+        reading = [self.file.format, dict(options.rename), options.shuffle, options.limit]
+        return digest([__version__, content, reading, recipe.digest, recipe.command, recipe.settings])
 
     def origin(self) -> dict[str, str]:
         """Where rows of the Hub are from, for the manifest; nothing for files."""

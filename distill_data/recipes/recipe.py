@@ -163,9 +163,13 @@ class Recipe:
         item's own, from `drawn`, is given. Raises RecipeError and SeedError.
         """
         filled = self.fill(row)
-        columns = {column: filled[column] for column in self.columns}
-        first = {name: self.settings[name][0] for name in self.draw}
-        known = {"demonstrations": (), **self.settings, **first, **columns, "row": filled, **extra}
+        known = {"demonstrations": (), **self.settings}
+        for name in self.draw:
+            known[name] = self.settings[name][0]
+        for column in self.columns:
+            known[column] = filled[column]
+        known["row"] = filled
+        known.update(extra)
         return self.body.render(block, known)
 
 

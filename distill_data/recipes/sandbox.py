@@ -12,7 +12,7 @@ keep a render bounded by construction:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, pass_context
@@ -50,11 +50,6 @@ class Rendering(Context):
         if self.characters < 0:
             raise too_long()
         return text
-
-    def spend_all(self, pieces: Iterable[str]) -> Iterator[str]:
-        """The pieces, those paid for that are the template's own: what came from values is paid already."""
-        for piece in pieces:
-            yield piece if isinstance(piece, (Value, Boundary)) else self.spend(piece)
 
     def pay(self, steps: int) -> None:
         self.steps -= steps
@@ -107,17 +102,16 @@ def written(context: Rendering, value: Any) -> Value | Boundary:
 def assembled(pieces: Iterable[str]) -> str:
     """A message from its pieces, without the blank lines that the template has at both ends."""
     parts = list(pieces)
-    _trim(parts, after_blank_lines)
-    parts.reverse()
-    _trim(parts, before_blank_lines)
-    parts.reverse()
+    _trim(parts, range(len(parts)), after_blank_lines)
+    _trim(parts, range(len(parts) - 1, -1, -1), before_blank_lines)
     return "".join(parts)
 
 
-def _trim(parts: list[str], trimmed: Callable[[str], str]) -> None:
-    """Trim what stands first, up to the first that is left or came from a value."""
-    for index, part in enumerate(parts):
-        if part and not isinstance(part, Value):
+def _trim(parts: list[str], order: range, trimmed: Callable[[str], str]) -> None:
+    """Trim what stands first in this order, up to the first that is left or came from a value."""
+    for index in order:
+        part = parts[index]
+        if part and type(part) is not Value:
             part = parts[index] = trimmed(part)
         if part:
             return

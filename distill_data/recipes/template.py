@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from jinja2.meta import find_undeclared_variables
 from distill_data.data.exchange import Message
 from distill_data.errors import RecipeError
 from distill_data.recipes.nearest import hint
-from distill_data.recipes.sandbox import COMPARE, FILTERS, TESTS, TURNS, WALK, Rendering, assembled, sandbox
-from distill_data.recipes.tags import Boundary, FlatMessages
+from distill_data.recipes.sandbox import COMPARE, FILTERS, TESTS, TURNS, WALK, Rendering, Value, assembled, sandbox
+from distill_data.recipes.tags import END, USER, Boundary, FlatMessages
 
 MAIN = "main"
 """The block that a body without blocks is."""
@@ -85,8 +86,8 @@ class Body:
         context = Rendering(ENVIRONMENT, {**ENVIRONMENT.globals, **variables}, self.template.name, {})
         root = self.template.blocks.get(block, self.template.root_render_func)
         try:
-            pieces = context.spend_all(root(context))
-            messages = split(pieces) if self.blocks[block] else [{"role": "user", "content": assembled(pieces)}]
+            pieces = root(context) if self.blocks[block] else chain((USER,), root(context), (END,))
+            messages = split(pieces, context)
         except RENDERING as error:
             line, problem = line_of(error), str(error)
             problem = problem if len(problem) <= PROBLEM else f"{problem[:PROBLEM]}…"
@@ -96,18 +97,20 @@ class Body:
         return messages
 
 
-def split(pieces: Iterable[str]) -> list[Message]:
-    """Messages from what a render writes; around them is only white space."""
+def split(pieces: Iterable[str], context: Rendering) -> list[Message]:
+    """Messages from what a render writes; around them is only white space. What came from values is paid already, the
+    template's own text is paid here."""
     messages: list[Message] = []
     parts: list[str] = []
     role = ""
     for piece in pieces:
-        if not isinstance(piece, Boundary):
-            parts.append(piece)
-        else:
+        kind = type(piece)
+        if kind is Boundary:
             if role:
                 messages.append({"role": role, "content": assembled(parts)})
             role, parts = piece.role, []
+        else:
+            parts.append(piece if kind is Value else context.spend(piece))
     return messages
 
 

@@ -147,8 +147,8 @@ def test_rows_that_come_while_others_are_worked_on_are_not_bought(
 ) -> None:
     survey = Seeds.survey
 
-    def survey_and_grow(self: Seeds, recipe: Any) -> None:
-        survey(self, recipe)
+    def survey_and_grow(self: Seeds, recipe: Any, *before: Any) -> None:
+        survey(self, recipe, *before)
         write(Path(seeds), [*TEXTS, *map(str, range(20))])
 
     monkeypatch.setattr(Seeds, "survey", survey_and_grow)
