@@ -73,8 +73,8 @@ class Seeds:
         return next(self.items())
 
     def survey(self, recipe: Recipe, before: Mapping[str, Any] = {}) -> None:
-        """Read every row once and check it against the recipe, unless `before`, the `surveyed` of an earlier process, is
-        about the same bytes read in the same way. Raises SeedError with file and line.
+        """Read every row once and check it against the recipe, unless `before`, the `surveyed` of an earlier process,
+        is about the same bytes read in the same way. Raises SeedError with file and line.
         """
         content = hashlib.sha256()
         wants_pool = recipe.demonstrations is not None and recipe.demonstrations.k > 0

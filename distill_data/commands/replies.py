@@ -50,9 +50,9 @@ def replies_of(run: Path, owner: str = "") -> Iterator[Reply]:
         try:
             for _, line, _ in segments.read_lines(path):
                 if (not owner or line[_OWNER] == wanted) and segments.intact(line):
-                    head = segments.head_of(line)
-                    key = line[_KEY].decode("ascii")
-                    yield Reply(segments.owner_of(line), head.failed, head.usage, segments.body_of(line, key) or b"")
+                    key, usage = line[_KEY].decode("ascii"), segments.usage_of(line)
+                    body = segments.body_of(line, key) or b""
+                    yield Reply(segments.owner_of(line), usage is None, usage or (0, 0, 0), body)
         except OSError:
             return
 

@@ -38,10 +38,9 @@ def read_lines(stream: BinaryIO, path: Path) -> Iterator[bytes]:
     content, damaged = _OPENERS[packing](stream, path) if packing else (stream, EOFError)
     try:
         for number, line in enumerate(iter(partial(content.readline, LINE_LIMIT + 1), b""), 1):
-            total += len(line)
             if len(line) > LINE_LIMIT:
                 raise SeedError(f"{path.name}:{number}: this line is longer than {LINE_LIMIT >> 20} MiB")
-            if packing and total > allowed:
+            if packing and (total := total + len(line)) > allowed:
                 raise SeedError(f"{path.name}:{number}: unpacks to over {allowed >> 20} MiB; unpack it yourself")
             yield line if number > 1 else without_bom(line, path.name)
     except (EOFError, damaged) as error:

@@ -92,13 +92,12 @@ class Flight:
     error: BaseException | None = field(default_factory=lambda: RuntimeError("the journal's thread has ended"))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One answer or failure, read back."""
 
     owner: str
     body: bytes
-    blobs: Path = field(default=Path(), compare=False)
+    blobs: Path
     """Where the arrays lie that the body names, if it does."""
 
 
@@ -155,10 +154,10 @@ class Journal:
                     f"{segment}: the line at byte {offset} does not match its checksum, so this run cannot be trusted "
                     "as it is. Restore the file from a copy, or start anew with another output."
                 )
-            head = segments.head_of(line)
-            if not head.failed:
-                answered.append(head.key)
-            self._admit(head.key, None if head.failed else head.usage, segments.pack(number, offset))
+            key, usage = segments.key_of(line), segments.usage_of(line)
+            if usage is not None:
+                answered.append(key)
+            self._admit(key, usage, segments.pack(number, offset))
         return answered
 
     def _admit(self, key: int, usage: Usage | None, place: int) -> None:

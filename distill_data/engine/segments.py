@@ -15,7 +15,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 OK, ERR = b"ok", b"er"
 FIRST_READ = 4096
@@ -28,15 +27,6 @@ _USAGE = 109
 _TAIL = len(b',"c":"00000000"}\n')
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _SEAM = re.compile(rb',"c":"([0-9a-f]{8})"\}.\{"k":"', re.DOTALL)
-
-
-class Line(NamedTuple):
-    """What an index keeps of a line's head. Owner and body are taken out when somebody wants them."""
-
-    key: int
-    """The beginning of the request's key, as `short_key` gives it."""
-    failed: bool
-    usage: tuple[int, int, int]
 
 
 def frame(kind: bytes, key: str, owner: str, usage: tuple[int, int, int], body: bytes) -> bytes:
@@ -94,11 +84,12 @@ def short_key(key: str) -> int:
     return int(key[:15], 16)
 
 
-def head_of(line: bytes) -> Line:
-    """The head of an intact line."""
+def usage_of(line: bytes) -> tuple[int, int, int] | None:
+    """The tokens of an intact line's answer; None where it is a failure."""
+    if line[_TYPE] == ERR:
+        return None
     prompt, completion, cached = line[_USAGE : line.index(b"]", _USAGE)].split(b",")
-    usage = (int(prompt), int(completion), int(cached))
-    return Line(key_of(line), line[_TYPE] == ERR, usage)
+    return int(prompt), int(completion), int(cached)
 
 
 def key_of(line: bytes) -> int:

@@ -66,9 +66,9 @@ class Labeler:
     async def sample(self, item: Item, ask: Ask, voters: Sequence[tuple[str, int]]) -> list[Sampled]:
         """Ask for these (role, sample) pairs at once and wait for all of them; in the order given."""
         request = self.request(item)
+        if len(voters) == 1:
+            return [await self._sample_one(item, ask, request, *voters[0])]
         asked = [self._sample_one(item, ask, request, role, number) for role, number in voters]
-        if len(asked) == 1:
-            return [await asked[0]]
         done = await asyncio.gather(*asked, return_exceptions=True)
         for result in done:
             if isinstance(result, BaseException):

@@ -138,7 +138,9 @@ def _refuse_reserved(name: str, fields: Mapping[str, Any]) -> None:
 
 
 def _extra_body(name: str, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    extra = sampling.get("extra_body") or {}
+    extra = sampling.get("extra_body")
+    if not extra:
+        return {}
     if not isinstance(extra, Mapping):
         raise UsageError(f"{name}: the sampling parameter 'extra_body' must be a table of body fields.")
     _refuse_reserved(name, extra)

@@ -63,8 +63,8 @@ def test_an_answer_longer_than_one_read_comes_back(tmp_path: Path) -> None:
         made.prepare()
         await made.commit(key_of(1), OWNER, USAGE, long)
         await made.commit(key_of(2), OWNER, USAGE, b"{}")
-        assert made.find(key_of(1)) == Entry(OWNER, long)
-        assert made.find(key_of(2)) == Entry(OWNER, b"{}")
+        assert made.find(key_of(1)) == Entry(OWNER, long, made.blobs)
+        assert made.find(key_of(2)) == Entry(OWNER, b"{}", made.blobs)
         made.close()
 
     asyncio.run(main())
