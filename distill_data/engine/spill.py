@@ -40,11 +40,15 @@ class Spill:
         except OSError as error:
             self._broken = disk_error(error, self._path)
             raise self._broken from error
-        missing = ordinal + 1 - len(self._starts)
+        missing = ordinal - len(self._starts)
         if missing > 0:
             self._starts.extend([ABSENT] * missing)
             self._lengths.extend([0] * missing)
-        self._starts[ordinal], self._lengths[ordinal] = self._end, len(blob)
+        if missing >= 0:
+            self._starts.append(self._end)
+            self._lengths.append(len(blob))
+        else:
+            self._starts[ordinal], self._lengths[ordinal] = self._end, len(blob)
         self._end += len(blob)
 
     def read(self) -> Iterator[bytes]:

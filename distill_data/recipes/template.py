@@ -104,13 +104,12 @@ def split(pieces: Iterable[str], context: Rendering) -> list[Message]:
     parts: list[str] = []
     role = ""
     for piece in pieces:
-        kind = type(piece)
-        if kind is Boundary:
+        if type(piece) is Boundary:
             if role:
                 messages.append({"role": role, "content": assembled(parts)})
             role, parts = piece.role, []
         else:
-            parts.append(piece if kind is Value else context.spend(piece))
+            parts.append(piece if type(piece) is Value else context.spend(piece))
     return messages
 
 
