@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +14,16 @@ from distill_data.errors import UsageError
 
 GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
 """How long requests in flight may still land; those who send SIGTERM tend to kill after 30 seconds."""
+SPARE_FILES = 12
+"""How many more files a process must be allowed to open: a loop that cannot even be closed says nothing useful."""
 
 
 @contextlib.contextmanager
 def one_loop() -> Iterator[asyncio.Runner]:
-    """One event loop for a command, uvloop's where there is one. Raises UsageError inside a running loop."""
+    """One event loop for a command, uvloop's where there is one. Raises UsageError inside a running loop, and where
+    there are too few descriptors for one.
+    """
+    _check_descriptors()
     with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
         raise UsageError("a run has its own event loop: from a coroutine, call it by asyncio.to_thread.")
@@ -27,6 +33,18 @@ def one_loop() -> Iterator[asyncio.Runner]:
         from uvloop import new_event_loop as factory
     with asyncio.Runner(loop_factory=factory) as runner:
         yield runner
+
+
+def _check_descriptors() -> None:
+    with contextlib.ExitStack() as opened:
+        try:
+            for _ in range(SPARE_FILES // 2):
+                for end in socket.socketpair():
+                    opened.enter_context(end)
+        except OSError as error:
+            raise UsageError(
+                f"{error.strerror}: a run needs {SPARE_FILES} more at the least. Allow them by ulimit -n; nothing began."
+            ) from None
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -118,6 +119,8 @@ def check_options(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and not value >= bound:  # as NaN is neither
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least {bound}.")
+        if isinstance(value, int) and value > sys.maxsize:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be at most {sys.maxsize}.")
     if options.pilot is not None and (options.dry_run or options.replay):
         raise UsageError("--pilot asks the teacher, so it can't be combined with --dry-run or --replay.")
     if options.pilot is not None and (options.shard or options.shards):

@@ -93,13 +93,18 @@ class Appender:
         return place
 
     def _write_synced(self, data: bytes) -> tuple[int, int]:
-        write_fully(self._fd, data)
-        sync_data(self._fd)
-        if not os.fstat(self._fd).st_nlink:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        start, self._size = self._size, self._size + len(data)
+        start, end = self._size, self._size + len(data)
+        try:
+            write_fully(self._fd, data)
+            sync_data(self._fd)
+            if not os.fstat(self._fd).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        except MemoryError:
+            os.ftruncate(self._fd, start)  # nobody was told of it, and what comes next begins where this did
+            raise
+        self._size = end
         with suppress(OSError):  # without it a hole before here counts as torn
-            write_fully(self._sent_fd, synced_line(self._size))
+            write_fully(self._sent_fd, synced_line(end))
         return len(self._segments) - 1, start
 
     def _break(self, error: OSError) -> DiskError:

@@ -251,9 +251,14 @@ class Journal:
         self.totals.doubt.add(1, prompt_tokens, completion_tokens)
 
     async def commit(self, key: str, owner: str, usage: Usage, body: bytes, *, noted: bool = True) -> None:
-        """Make an answer, `noted` where `note_sent` announced it, durable. Raises DiskError where it cannot be."""
+        """Make an answer, `noted` where `note_sent` announced it, durable. Raises DiskError where it cannot be: whoever
+        announced it gives it up then."""
         self._under_way -= noted
-        await self._append(segments.frame(segments.OK, key, owner, usage, body), key, usage)
+        try:
+            await self._append(segments.frame(segments.OK, key, owner, usage, body), key, usage)
+        except (DiskError, MemoryError):
+            self._under_way += noted
+            raise
 
     async def commit_failure(self, key: str, owner: str, reason: str, detail: str) -> None:
         """Keep why a request was refused for good. Raises DiskError."""

@@ -155,7 +155,7 @@ class Sender:
         self._settle(expected, call.cost, used, cost_of(call.seat.price, usage))
         try:
             if reply.blob:
-                reply, answer = await self._keep_blob(reply, answer)
+                reply, answer = await self._keep_blob(call, reply, answer)
             await self.journal.commit(call.key, call.owner, usage, reply.body)
         except (DiskError, MemoryError):
             self._doubt(call)
@@ -163,9 +163,13 @@ class Sender:
         self.tally.add(usage, call.role)
         return answer
 
-    async def _keep_blob(self, reply: Reply, answer: Answer) -> tuple[Reply, Answer]:
+    async def _keep_blob(self, call: Call, reply: Reply, answer: Answer) -> tuple[Reply, Answer]:
         """Arrays go to the disk before the line that names them. Raises DiskError."""
-        blob = await self.blobs.put(reply.blob)
+        try:
+            blob = await self.blobs.put(reply.blob)
+        except asyncio.CancelledError:  # a line that is queued would land all the same, and there is none yet
+            self._doubt(call)
+            raise
         body = orjson.loads(reply.body)
         body["feature"]["blob"] = place_of(blob)
         return reply._replace(body=orjson.dumps(body), blob=b""), answer._replace(blob=blob)

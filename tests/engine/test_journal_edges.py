@@ -11,6 +11,7 @@ import threading
 import time
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -240,7 +241,30 @@ def test_each_batch_is_acknowledged_by_its_own_sync(tmp_path: Path, monkeypatch:
     made.close()
 
 
-@pytest.mark.parametrize("end", ["unpaid", "given up", "under way"])
+def run_out(*_: Any) -> None:
+    raise MemoryError
+
+
+def test_short_memory_is_told_and_shifts_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes when the line is written already: it is taken back, and what follows is found."""
+
+    async def main(made: Journal) -> None:
+        made.prepare()
+        await made.commit(key_of(1), OWNER, USAGE, body_of(1))
+        with monkeypatch.context() as patch, pytest.raises(MemoryError):
+            patch.setattr("distill_data.engine.appender.sync_data", run_out)
+            await made.commit(key_of(2), OWNER, USAGE, body_of(2))
+        await made.commit(key_of(3), OWNER, USAGE, body_of(3))
+
+    made = Journal(tmp_path)
+    asyncio.run(main(made))
+    again = read(tmp_path)
+    for each in (made, again):
+        assert [each.find(key_of(n)) is not None for n in (1, 2, 3)] == [True, False, True]
+    made.close()
+
+
+@pytest.mark.parametrize("end", ["unpaid", "given up", "under way", "failed"])
 def test_a_crowd_waits_while_company_can_still_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     monkeypatch.setattr(module, "GATHER_SECONDS", 60.0)
     made = Journal(tmp_path)
@@ -256,8 +280,14 @@ def test_a_crowd_waits_while_company_can_still_come(tmp_path: Path, monkeypatch:
             made.note_unpaid(key_of(6))
         elif end == "given up":
             made.give_up(10, 20)
+        elif end == "failed":  # one more that left, and that counts as come to its end only once
+            await made.note_sent(key_of(7), 10, 20)
+            with monkeypatch.context() as patch, pytest.raises(MemoryError):
+                patch.setattr(segments, "frame", run_out)
+                await made.commit(key_of(7), OWNER, USAGE, body_of(7))
+            made.give_up(10, 20)
         waiting = asyncio.ensure_future(commit(range(3, 6)))
-        if end == "under way":
+        if end in ("under way", "failed"):
             await asyncio.sleep(0.2)
             assert not waiting.done()
             made.note_unpaid(key_of(6))

@@ -16,9 +16,10 @@ from typing import Any
 import orjson
 import pytest
 
-from distill_data.data.exchange import Answer, Lost, Reply, Request, Unwanted
+from distill_data.data.exchange import Answer, Blob, Lost, Reply, Request, Unwanted
 from distill_data.engine import appender
 from distill_data.engine.ask import Call, Seat, Tally
+from distill_data.engine.blobs import Blobs
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Doubt, Journal
 from distill_data.engine.limiter import Limiter
@@ -383,6 +384,27 @@ def test_a_sending_that_is_cancelled_is_in_doubt(shop: Open) -> None:
     assert made.seat.limiter.in_flight == 0
     assert made.journal.totals.doubt == Doubt(1, PROMPT, COMPLETION)
     assert doubt_on_disk(made) == Doubt(1, PROMPT, COMPLETION)
+
+
+def test_an_answer_whose_arrays_are_cancelled_is_in_doubt(shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, begun = shop(good()._replace(blob=b"arrays")), asyncio.Event()
+
+    async def hang(self: Blobs, data: bytes) -> Blob:
+        begun.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(Blobs, "put", hang)
+
+    async def main() -> None:
+        asking = asyncio.ensure_future(made.buy())
+        await begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(main())
+    assert made.journal.totals.doubt == Doubt(1, PROMPT, COMPLETION) == doubt_on_disk(made)
 
 
 def test_refusals_from_the_first_request_on_stop_the_run(shop: Open) -> None:
