@@ -43,7 +43,7 @@ def _check_descriptors() -> None:
                     opened.enter_context(end)
         except OSError as error:
             raise UsageError(
-                f"{error.strerror}: a run needs {SPARE_FILES} more at the least. Allow them by ulimit -n; nothing began."
+                f"{error.strerror}: a run needs {SPARE_FILES} more. Allow them by ulimit -n; nothing began."
             ) from None
 
 

@@ -58,6 +58,8 @@ class Jobs:
     """By role."""
     rebuy_lost: bool
     draw: Callable[[], float] = random.random
+    _answered: set[str] = field(default_factory=set)
+    """Addresses that answered this process: where none ever did, it is likely wrong."""
     _misses: Counter[str] = field(default_factory=Counter)
     _troubled: set[str] = field(default_factory=set)
 
@@ -137,16 +139,20 @@ class Jobs:
             try:
                 if looking:
                     found = await _look(find)
+                    self._answered.add(endpoint.address)
                     if found is not None or make is None:
                         return found
                 assert make is not None
                 looking = upload.fresh = False
-                return await make()
+                made = await make()
+                self._answered.add(endpoint.address)
+                return made
             except Refused as error:
+                self._answered.add(endpoint.address)
                 verdict = judge(error.reply)
                 upload.fresh = not looking and error.reply.status < 500  # a refusal is sure, and trouble is not
             except Lost as error:
-                verdict = judge_lost(error, True)
+                verdict = judge_lost(error, endpoint.address in self._answered)
                 upload.fresh = not looking and not error.sent
             except OSError as error:
                 raise disk_error(error, upload.path(self.ledger.directory, "in")) from error

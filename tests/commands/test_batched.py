@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -78,6 +79,16 @@ def test_a_batch_gives_the_bytes_of_an_online_run_and_pays_each_request_once(ser
     assert result() == {**result("online"), "files": result()["files"]}
     assert run(server).status == "unchanged"
     assert len(server.created) == 1
+
+
+def test_a_server_that_never_answered_is_given_a_few_tries(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        dead = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    waits: list[Any] = []
+    monkeypatch.setattr(batch_jobs, "backoff", lambda *given: waits.append(given) or 0.0)
+    done = run(server, base_url=dead)
+    assert (done.exit_code, len(waits)) == (4, 2)
+    assert "Check that the server runs" in done.message
 
 
 def test_what_stands_in_a_batch_and_its_metadata(server: Server) -> None:
