@@ -47,8 +47,8 @@ MUTATIONS = [
     Mutation(
         "answers are synced before they are written",
         "engine/appender.py",
-        "        write_fully(self._fd, data)\n        sync_data(self._fd)\n",
-        "        sync_data(self._fd)\n        write_fully(self._fd, data)\n",
+        "            write_fully(self._fd, data)\n            sync_data(self._fd)\n",
+        "            sync_data(self._fd)\n            write_fully(self._fd, data)\n",
         CUT,
     ),
     Mutation(
