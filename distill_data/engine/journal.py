@@ -234,7 +234,7 @@ class Journal:
         notes, self._notes = self._notes, []
         error = None
         try:
-            self._appender.note(_joined(notes))
+            self._appender.note(b"".join([note.line for note in notes]))
             self._under_way += len(notes)
         except DiskError as raised:
             error = raised
@@ -251,8 +251,7 @@ class Journal:
         self.totals.doubt.add(1, prompt_tokens, completion_tokens)
 
     async def commit(self, key: str, owner: str, usage: Usage, body: bytes, *, noted: bool = True) -> None:
-        """Make an answer, `noted` where `note_sent` announced it, durable. Raises DiskError where it cannot be: whoever
-        announced it gives it up then."""
+        """Make an answer, `noted` where `note_sent` announced it, durable. Raises DiskError; it is then still to be given up."""
         self._under_way -= noted
         try:
             await self._append(segments.frame(segments.OK, key, owner, usage, body), key, usage)
@@ -300,7 +299,8 @@ class Journal:
         """The writer's thread: one batch after the other, until there is None. An executor costs twice as much."""
         while (flight := self._inbox.get()) is not None:
             try:
-                flight.place, flight.error = self._appender.append(_joined(flight.batch)), None
+                lines = b"".join([pending.line for pending in flight.batch])
+                flight.place, flight.error = self._appender.append(lines), None
             except (OSError, MemoryError) as error:
                 flight.error = error
             finally:
@@ -337,10 +337,6 @@ class Journal:
             self._appender.close()
         while self._readers:
             os.close(self._readers.popitem()[1])
-
-
-def _joined(batch: list[Pending]) -> bytes:
-    return b"".join([pending.line for pending in batch])
 
 
 def _acknowledge(batch: list[Pending], error: BaseException | None) -> None:
