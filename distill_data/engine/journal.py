@@ -251,7 +251,7 @@ class Journal:
         self.totals.doubt.add(1, prompt_tokens, completion_tokens)
 
     async def commit(self, key: str, owner: str, usage: Usage, body: bytes, *, noted: bool = True) -> None:
-        """Make an answer, `noted` where `note_sent` announced it, durable. Raises DiskError; it is then still to be given up."""
+        """Make an answer, `noted` where `note_sent` announced it, durable. Where a DiskError is raised, give it up."""
         self._under_way -= noted
         try:
             await self._append(segments.frame(segments.OK, key, owner, usage, body), key, usage)
