@@ -85,9 +85,9 @@ def make_topk(
     other tokens (N), both at the temperature `stored`, by default the loss's own: the mean over N, in nats.
 
     The other tokens are one more class for both, so what the student wastes on them is not free. An id below 0 pads a
-    row that has fewer than k. Where the temperatures differ, both distributions of k + 1 classes are raised to the
-    power stored / temperature and scaled to sum to 1: equals stay at no distance, and with k = V, where there is no
-    other token, it is the loss over all of the vocabulary at that temperature.
+    row that has fewer than k. Both distributions of k + 1 classes are raised to the power stored / temperature and
+    scaled to sum to 1, which what is stored does but for rounding: equals stay at no distance, equal temperatures
+    change nothing, and with k = V, where there is no other token, it is the loss over all of the vocabulary.
     """
     at = stored or temperature
     power = at / temperature
@@ -99,8 +99,7 @@ def make_topk(
         told = _closed(logprobs, here, _log(tail).masked_fill(listed.all(-1), LEAST))
         rest = said.masked_fill(listed, LEAST).logsumexp(-1).clamp(min=LEAST)
         said = _closed(said.gather(-1, ids.clamp(min=0)), here, rest)
-        if power != 1:
-            told, said = ((classes * power).log_softmax(-1) for classes in (told, said))
+        told, said = ((classes * power).log_softmax(-1) for classes in (told, said))
         return divergence(told, said).mean() * temperature**2
 
     return loss

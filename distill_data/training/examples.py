@@ -7,6 +7,7 @@ for relations, those of the student's tokenizer.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,17 +41,15 @@ class Example(NamedTuple):
         return len(self.ids) - self.start
 
 
-def make_examples(job: Job, rows: Sequence[Row], arrays: Arrays) -> list[Example]:
+def make_examples(job: Job, rows: Sequence[Row], arrays: Arrays, left_out: Counter[str]) -> list[Example]:
     """The rows in their order, each side file read once.
 
-    What is longer than `--max-length` loses its end, and a row whose prompt alone is as long is left out: both are
-    told with their number. Raises UsageError where nothing is left, and for rows that cannot be placed at all;
+    What is longer than `--max-length` loses its end, and a row whose prompt alone is as long is left out, and counted:
+    both are told with their number. Raises UsageError where nothing is left, and for rows that cannot be placed at all;
     DamageError where arrays are missing.
     """
     found, cut, lost = list[Example](), 0, 0
     for number, row in enumerate(rows, 1):
-        if not isinstance(row.get("features"), Mapping):
-            raise UsageError(f"row {number} has no column `features`: its arrays are lost. Take the file of `feature`.")
         read = partial(arrays, row)
         ids, start = _placed(job.student.tokenizer, row, read(), number)
         kept = ids[: job.loop.max_length]
@@ -59,6 +58,7 @@ def make_examples(job: Job, rows: Sequence[Row], arrays: Arrays) -> list[Example
             found.append(Example(kept, start, row, read))
         else:
             lost += 1
+            left_out["too-long"] += 1
     if cut:
         LOG.warning(
             f"{cut:,} of {len(rows):,} rows are longer than {job.loop.max_length} tokens and are cut, with their "

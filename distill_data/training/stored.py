@@ -11,6 +11,7 @@ Sources: those of divergences.py and similarity.py, where the losses are.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -122,6 +123,12 @@ def _one(job: Job, choose: Callable[[Mapping[str, Any]], tuple[Any, ...]]) -> tu
 
 
 def _feature_of(row: Row) -> Mapping[str, Any]:
+    """How the row's arrays were made. Raises UsageError."""
+    if not isinstance(row.get("features"), Mapping):
+        raise UsageError(
+            f"record {row.get('id', 'without id')} has no column `features`: its arrays are lost. Take the file as "
+            "feature wrote it."
+        )
     try:
         feature: Mapping[str, Any] = orjson.loads(row["meta"]["details"])["feature"]
         return {"of": "", "layers": (), "pool": "none"} | dict(feature)
@@ -168,11 +175,11 @@ def _layers_of(job: Job, stored: Sequence[int]) -> list[int]:
     return layers
 
 
-def _alone(examples: Sequence[Example]) -> list[Group]:
+def _alone(examples: Sequence[Example], left_out: Counter[str]) -> list[Group]:
     return [[example] for example in examples]
 
 
-def _together(examples: Sequence[Example]) -> list[Group]:
+def _together(examples: Sequence[Example], left_out: Counter[str]) -> list[Group]:
     """Rows by their stored batch. Raises UsageError where no two of one are there."""
     found: dict[tuple[str, ...], list[Example]] = {}
     for example in examples:
@@ -183,6 +190,7 @@ def _together(examples: Sequence[Example]) -> list[Group]:
             "no two rows are of one batch, so there is nothing to compare. Take the file of feature whole."
         )
     if alone := len(examples) - sum(map(len, groups)):
+        left_out["alone"] += alone
         LOG.warning(f"{alone:,} of {len(examples):,} rows are without another row of their batch, and are left out.")
     return groups
 

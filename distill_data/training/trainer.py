@@ -8,6 +8,7 @@ both.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,15 +40,18 @@ class Knowledge(NamedTuple):
 
 
 def make_trainer(
-    job: Job, learning_rate: float, knowledge: Knowledge, group: Callable[[Sequence[Example]], list[Group]]
+    job: Job,
+    learning_rate: float,
+    knowledge: Knowledge,
+    group: Callable[[Sequence[Example], Counter[str]], list[Group]],
 ) -> Any:
     """A trainer of transformers on the job's rows. `--batch` is how many at most, but for a group that has more."""
     import torch
     from safetensors.torch import load_file, save_file
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    rows = group(make_examples(job, job.rows, job.arrays))
-    held = group(make_examples(job, job.held, job.held_arrays))
+    rows = group(make_examples(job, job.rows, job.arrays, job.left_out), job.left_out)
+    held = group(make_examples(job, job.held, job.held_arrays, Counter()), Counter())
     batch = max(1, job.loop.batch // max(map(len, rows)))
     alpha, modules = job.settings["alpha"], knowledge.modules
 

@@ -79,3 +79,15 @@ def test_nothing_to_compare(tmp_path: Path) -> None:
 def test_a_student_whose_tokenizer_cannot_be_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(make_dataset(tmp_path, rows=1)), "--student", "echo"]) == 2
     assert "echo" in capsys.readouterr().err
+
+
+def test_a_teacher_of_unknown_size(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path)
+
+    def found(size: int) -> Checked:
+        unknown = {**TOKENIZER, "vocab_size": 0}
+        return compare(unknown, {**OTHER, "vocab_size": size}, lambda: _highest_id(dataset))
+
+    assert found(300).match == "same" and found(300).fits
+    assert not found(20).fits
+    assert "outputs have more and 20 ids" in found(20).lines[0] and "resize its embeddings" in found(20).lines[1]

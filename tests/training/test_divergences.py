@@ -100,6 +100,35 @@ def test_all_of_the_vocabulary_listed_is_the_full_divergence(name: str, weight: 
     assert few.item() == pytest.approx(make_full(divergence)(student, teacher).item(), abs=1e-6)
 
 
+@pytest.mark.parametrize(("name", "weight"), LOSSES)
+def test_a_temperature_on_what_was_stored_at_another(name: str, weight: float) -> None:
+    student, teacher = draw(5, 7), draw(5, 7, seed=3)
+    divergence = MAKERS[name](weight)
+    # all of the vocabulary: the full divergence at that temperature, whatever was stored
+    for stored in (1.0, 2.0, 3.0):
+        full = make_topk(divergence, 2.0, stored)(student, *listed(teacher / stored, 7))
+        assert full.item() == pytest.approx(make_full(divergence, 2.0)(student, teacher).item(), abs=1e-6)
+    # a part of it: equals at no distance, and the temperature that was stored changes nothing
+    assert make_topk(divergence, 2.0, 1.0)(teacher, *listed(teacher, 3)).item() == pytest.approx(0, abs=1e-9)
+    plain = make_topk(divergence)(student, *listed(teacher, 3))
+    assert make_topk(divergence, 1.0, 1.0)(student, *listed(teacher, 3)).item() == plain.item()
+    assert torch.autograd.gradcheck(
+        lambda logits: make_topk(divergence, 2.0, 1.0)(logits, *listed(teacher, 3)), student.requires_grad_()
+    )
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_tail_of_0_rules_nothing_out_and_neither_does_a_sure_student(name: str) -> None:
+    few = make_topk(MAKERS[name](0.5))
+    sure, unsure = torch.tensor([[40.0, 0.0, 0.0, 0.0]]), torch.zeros(1, 4, requires_grad=True)
+    ids, logprobs = torch.tensor([[0]]), torch.tensor([[0.0]])
+    assert few(unsure, ids, logprobs, torch.tensor([0.0])).item() < 20, "and not as much as a logarithm of 0"
+    told = few(sure.requires_grad_(), ids, torch.tensor([[log(0.9)]]), torch.tensor([0.1]))
+    (gradient,) = torch.autograd.grad(told, sure)
+    assert told.item() < 41 and torch.isfinite(gradient).all()
+    assert name != "forward-kl" or gradient[0, 0].item() == pytest.approx(0.1, abs=1e-4), "it is told to be less sure"
+
+
 def test_fewer_classes_never_tell_more() -> None:
     student, teacher = draw(50, 20), draw(50, 20, seed=4)
     found = [make_topk(forward_kl)(student, *listed(teacher, k)).item() for k in (1, 2, 5, 10, 20)]
