@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,16 @@ from distill_data.training.similarity import make_projection
 from distill_data.training.students import make_tiny as make_student
 from distill_data.training.students import open_student
 from tests.system.command import read_jsonl
+from tests.training.cases_stored import CASES, store, store_shuffled
 from tests.training.knowledge import by_hand, job_of, make, refused, trained, weights, write
+from tests.training.teaching import TRAIN, teach
 from tests.white_box.tiny import make_tiny
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.white_box
+
+STEPS = 20
+"""Of the teacher and of each student that is taught in a test; `python -m tests.training.teaching` takes its time."""
 
 
 @pytest.fixture(scope="module")
@@ -185,22 +191,17 @@ def test_tokens_without_ids_are_refused(made: Path) -> None:
 
 
 @pytest.mark.parametrize("objective", ["kd", "hidden", "relations"])
-def test_each_teaches(tmp_path: Path, objective: str) -> None:
-    from tests.training.cases_stored import CASES
-    from tests.training.teaching import teach
-
+def test_it_teaches(tmp_path: Path, objective: str) -> None:
     case = next(case for case in CASES if case.objective == objective)
-    lesson = teach(case._replace(loop=replace(case.loop, steps=25)), tmp_path, 0, control=False)
+    short = case._replace(loop=replace(case.loop, steps=STEPS), make=partial(case.make, steps=STEPS))
+    lesson = teach(short, tmp_path, 0, control=False)
     assert lesson.losses[1] < lesson.losses[0] and lesson.trained > lesson.untrained
 
 
 def test_the_control_has_the_same_tokens_and_other_arrays(tmp_path: Path) -> None:
-    from tests.training.cases_stored import store, store_shuffled
-    from tests.training.teaching import TRAIN
-
-    for name, write_rows in (("plain", store), ("control", store_shuffled)):
+    for name, write_files in (("plain", store), ("control", store_shuffled)):
         (tmp_path / name).mkdir()
-        write_rows(tmp_path / name, 0, recipe="topk", k=8)
+        write_files(tmp_path / name, 0, recipe="topk", k=8, steps=STEPS)
     one, other = (open_features(tmp_path / name / TRAIN) for name in ("plain", "control"))
     rows = read_jsonl(tmp_path / "plain" / TRAIN)
     same = [np.array_equal(one.of(row)["tokens"], other.of(row)["tokens"]) for row in rows]
