@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import jsonlines
 import orjson
 
 from distill_data.data.documents import DOCUMENTS, list_documents, read_folder
@@ -239,48 +240,45 @@ def _read_text(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
 
 def _read_jsonl(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
     name = path.name
-    for number, line in enumerate(read_lines(stream, path), 1):
-        try:
-            row = _loads(line)
-        except ValueError as error:
-            raise SeedError(f"{name}:{number}: {_why_not_json(error)}") from error
-        if type(row) is dict:
+    try:
+        for number, row in enumerate(jsonlines.Reader(read_lines(stream, path), loads=_loads), 1):
+            if row is _BLANK:
+                continue
+            if type(row) is not dict:
+                raise SeedError(f"{name}:{number}: a row is one JSON object on one line, not a {type(row).__name__}")
             yield number, row
-        elif row is not _BLANK:
-            kind = "null" if row is None else f"a {type(row).__name__}"
-            raise SeedError(f"{name}:{number}: a row is one JSON object on one line, not {kind}")
+    except jsonlines.InvalidLineError as error:
+        raise SeedError(f"{name}:{error.lineno}: {_why_not_json(error.__cause__)}") from error
 
 
-def _why_not_json(cause: ValueError) -> str:
+def _why_not_json(cause: BaseException | None) -> str:
     match cause:
         case UnicodeDecodeError():
             return not_utf8(cause)
         case json.JSONDecodeError():
             return f"a row is one JSON object on one line, and this is none: {cause.msg} (character {cause.pos + 1})"
+        case None:
+            return "a row is one JSON object on one line, not null"
         case _:
             return f"this row would not be read as it is written: {cause}"
 
 
 _BLANK = object()
-_MARKS = ("\x1e", "\ufeff")
-"""What a line of JSON may begin with: the separator of RFC 7464, or the byte order mark of a file that was appended."""
 _KEY = re.compile(r'"[ \t\r\n]*:')
 _EXACT = frozenset({str, int, bool, type(None)})
 """Types that come out of orjson as they were written, so that there is nothing to look for inside."""
 
 
-def _loads(encoded: bytes) -> Any:
-    """A line's value, or `_BLANK`. Raises ValueError, also for what orjson would change without a word.
+def _loads(line: str | bytes) -> Any:
+    """A line's value, or `_BLANK`. Raises ValueError also for what orjson would change without a word.
 
     It keeps the last of repeated keys, and makes integers of more than 64 bits floats. Two cheap looks tell that
     neither can be the case; the few other lines are parsed once more, by a parser that can be told to mind.
     """
-    line = encoded.decode()
-    if line.startswith(_MARKS):
-        line = line[1:]
-    if line.isspace() or not line:
+    if not line.strip():
         return _BLANK
     value = orjson.loads(line)
+    assert isinstance(line, str)  # jsonlines decodes first
     try:
         if type(value) is dict and (len(_KEY.findall(line)) != len(value) or _has_large_float(value.values())):
             json.loads(line, object_pairs_hook=_distinct, parse_int=exact_integer)
