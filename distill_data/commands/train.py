@@ -252,7 +252,8 @@ def _claimed(folder: Path, plan: str, fresh: bool) -> Iterator[RunDirectory]:
     try:
         before, checkpoints = run.load(), run.path / CHECKPOINTS
         another = before.get("plan") != plan
-        if another and any(checkpoints.glob("checkpoint-*")) and not fresh:
+        done = before.get("plan") == result_of(_manifest(folder)).get("plan")  # and died before it cleared up
+        if another and not done and any(checkpoints.glob("checkpoint-*")) and not fresh:
             raise DriftError(
                 f"{run.path}: holds checkpoints of another training: of other rows, settings or another student. Give "
                 "another -o, or --fresh to begin again."

@@ -205,7 +205,9 @@ def storing(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search("PytorchStreamWriter|iostream|file write", str(error)):
+        if isinstance(error, RuntimeError) and not re.search(
+            "PytorchStreamWriter|inline_container|iostream", str(error)
+        ):
             raise
         said = str(error).strip().split("\n")[0][:200]
         raise DiskError(
