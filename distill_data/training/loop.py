@@ -92,7 +92,7 @@ def fit(trainer: Any, job: Job, tell: Callable[[Mapping[str, float]], None]) -> 
                 "same command goes on from there.",
                 stopped[0],
             )
-        after = [_measured({**trainer.evaluate(), "step": trainer.state.global_step})] if job.held else []
+        after = [_evaluated(trainer, job)] if job.held else []
     history = [_measured(entry) for entry in trainer.state.log_history if "train_runtime" not in entry]
     return Fit([*before, *(e for e in history if "loss" in e), *after], trainer.state.global_step)
 
@@ -102,9 +102,17 @@ def _measure_before(trainer: Any, job: Job, begins: bool) -> list[dict[str, floa
     stored = job.folder / BEFORE
     if job.held and begins:
         job.folder.mkdir(parents=True, exist_ok=True)
-        stored.write_bytes(orjson.dumps([_measured({**trainer.evaluate(), "step": 0})]))
+        stored.write_bytes(orjson.dumps([_evaluated(trainer, job)]))
     found: list[dict[str, float]] = orjson.loads(stored.read_bytes()) if job.held else []
     return found
+
+
+def _evaluated(trainer: Any, job: Job) -> dict[str, float]:
+    """What the held-out rows cost now. What is drawn for that hangs on the seed, and not on what was drawn before."""
+    from transformers import set_seed
+
+    set_seed(job.loop.seed)
+    return _measured({**trainer.evaluate(), "step": trainer.state.global_step})
 
 
 def last_checkpoint(folder: Path) -> Path | None:
