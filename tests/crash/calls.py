@@ -81,14 +81,11 @@ class Calls:
             return call()
         if fault.when == "before":
             self._strike(fault, name)
-        if fault.when == "half":
-            done = (half or call)()
-            self._strike(fault, name)
-            return done
-        result = call()
-        if fault.when == "after":
-            self._strike(fault, name)
-        return result
+        try:
+            return (half or call)() if fault.when == "half" else call()
+        finally:  # after one that failed too, such as a look at what is not there
+            if fault.when != "before":
+                self._strike(fault, name)
 
     def _fault_of(self, name: str) -> Fault | None:
         for number, fault in enumerate(self._faults):
