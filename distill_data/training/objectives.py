@@ -47,7 +47,7 @@ class Objective(NamedTuple):
     """Module of this folder and function, which makes a trainer of a job."""
     settings: Mapping[str, Setting] = {}
     learning_rate: float = 2e-5
-    """That of papers, for students as wide as theirs; `rate_of` is for others."""
+    """For students of the hidden size `WIDTH`; `rate_of` is for others."""
     head: str = LANGUAGE
     asks: tuple[str, ...] = ()
     """Models beside the student, by option: `teacher`, `reward`."""
@@ -56,7 +56,7 @@ class Objective(NamedTuple):
 FRESH = 2e-3
 """Learning rate of a student that has no weights yet; the most for one that has."""
 WIDTH, ADAPTED = 4096, 10
-"""Hidden size of the students of the papers, mostly of 7 billion weights; how much faster adapters are trained."""
+"""Hidden size of models of some 7 billion weights, which the rates are for; how much faster adapters are trained."""
 _LABELED = "label, expand, curate or self-knowledge"
 _TEMPERATURE = Setting(1.0, "divides the logits of both", 0.01, 100)
 _VERIFIERS = ("exact", "normalised", "numeric", "set", "json", "math")

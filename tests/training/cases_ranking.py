@@ -126,7 +126,6 @@ def _case(
     metric: Metric = preference_accuracy,
     rate: float = 0.0,
     batch: int = 8,
-    settings: Mapping[str, str] = {},
 ) -> Case:
     """At a higher rate than the default where that is meant for many more steps."""
     return Case(
@@ -135,7 +134,6 @@ def _case(
         partial(write_judged, kind),
         partial(write_shuffled, kind),
         metric,
-        settings,
         loop=Loop(steps=60, batch=batch, max_length=128, learning_rate=rate),
         models=train_speaker,
     )
@@ -144,7 +142,7 @@ def _case(
 CASES = (
     _case("reward", "preference", reward_accuracy),
     _case("dpo", "preference", rate=3e-4),
-    _case("kto", "unpaired", rate=1e-3, batch=16, settings={"beta": "0.5"}),
+    _case("kto", "unpaired", rate=3e-4, batch=16),
     _case("orpo", "preference", rate=1e-3),
     _case("rrhf", "ranked"),
     _case("pro", "ranked"),

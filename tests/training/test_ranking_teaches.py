@@ -29,7 +29,7 @@ pytest.importorskip("trl")
 pytestmark = pytest.mark.white_box
 
 
-SHORT = {"kto": (30, 1e-3), "dpo": (20, 5e-4)}
+SHORT = {"kto": (40, 3e-4), "dpo": (20, 5e-4)}
 """Steps and learning rate, where others are needed than of the other objectives."""
 
 
