@@ -47,7 +47,7 @@ test-data: $(VENV)/.test $(VENV)/.data ## run the tests that load what was writt
 
 # Several processes on tiny models: a thread of torch each; with more they wait for one another.
 test-white-box test-reference: export OMP_NUM_THREADS := 1
-test-white-box: $(VENV)/.test $(VENV)/.white-box ## run the tests of models that run here on torch and transformers
+test-white-box: $(VENV)/.test $(VENV)/.train ## run the tests of models that run here, and of training
 	$(BIN)/distill-data models pull smollm2
 	$(BIN)/python -m pytest -n auto -m "white_box and not slow and not reference" $(call marked,white_box)
 
@@ -91,7 +91,7 @@ gallery: $(VENV)/.local ## run every recipe once on the embedded teacher and wri
 bench: $(VENV)/.test ## measure what the engine costs, each figure beside its floor
 	$(BIN)/python benchmarks/engine.py
 
-experiments: $(VENV)/.test $(VENV)/.white-box ## train students on rows that the commands made, and write docs/does-it-teach.md; SIZE=large for more
+experiments: $(VENV)/.test $(VENV)/.train ## train students on rows that the commands made, and write docs/does-it-teach.md; SIZE=large for more
 	$(MAKE) -C experiments -j2 PYTHON=$(abspath $(BIN)/python)
 
 clean: ## remove the environment and all caches; data/ stays, since answers cost something
@@ -118,9 +118,9 @@ $(VENV)/.test $(VENV)/.dev $(VENV)/.local $(VENV)/.data $(VENV)/.reference $(VEN
 # torch alone is gigabytes of CUDA on Linux; TORCH names another build, for example: make TORCH=torch test-white-box
 
 TORCH ?= torch==2.13.0
-$(VENV)/.white-box: pyproject.toml $(VENV)/.created
+$(VENV)/.white-box $(VENV)/.train: $(VENV)/.%: pyproject.toml $(VENV)/.created
 	$(PIP) install '$(TORCH)'
-	$(PIP) install --editable '.[white-box]'
+	$(PIP) install --editable '.[$*]'
 	@touch $@
 
 # All extras in one resolution, where each of the targets above would make one of its own.
