@@ -9,7 +9,7 @@ PIP    ?= $(BIN)/python -m pip --disable-pip-version-check --quiet
 PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
 
 # The files with tests of a mark: collecting all the others takes longer than some of these suites.
-marked = $(shell grep -rlE 'mark\.$(1)\b' tests --include='*.py')
+marked = $(sort $(shell grep -rlE 'mark\.$(1)\b' tests --include='*.py'))
 
 .DEFAULT_GOAL := help
 # Processes of tests keep their byte code, whatever the environment says.
