@@ -20,18 +20,28 @@ DISTILL := $(PYTHON) -m distill_data
 NONE    :=
 SPACE   := $(NONE) $(NONE)
 
-# $(call ask,COMMAND AND OPTIONS,NAME): a command of ours that asks a teacher. NAME is whom the script plays.
-ifeq ($(TEACHER),scripted)
-ask = $(PYTHON) -m experiments.teacher experiments.$(E).teacher -- $(DISTILL) $(1) -t openai/$(2) --base-url {url} -q
-else
-ask = $(DISTILL) $(1) -t $(TEACHER) -q
-endif
+# $(call scripted,COMMAND AND OPTIONS,NAME): a command of ours that asks the scripted teacher, who plays NAME.
+# $(call ask,COMMAND AND OPTIONS,NAME): the same, but of TEACHER where one is given.
+scripted = $(PYTHON) -m experiments.teacher experiments.$(E).teacher -- $(DISTILL) $(1) -t openai/$(2) --base-url {url} -q
+ask = $(if $(filter scripted,$(TEACHER)),$(call scripted,$(1),$(2)),$(DISTILL) $(1) -t $(TEACHER) -q)
 
 # $(call part,N,STEM): the Nth part of a stem such as gold-500-0.
 part = $(word $(1),$(subst -, ,$(2)))
 
 # $(call pick,SMALL,LARGE): by SIZE.
 pick = $(if $(filter large,$(SIZE)),$(2),$(1))
+
+# $(call beside,WORD,WORDS,OTHERS): the one of the others that stands where the word is.
+beside = $(word $(words $(call upto,$(1),$(2))),$(3))
+upto   = $(if $(2),$(firstword $(2)) $(if $(filter $(1),$(firstword $(2))),,$(call upto,$(1),$(wordlist 2,99,$(2)))))
+
+# A student is ARM-ROWS-SEED. $(call train,DATA,OBJECTIVE AND OPTIONS,STUDENT) and $(call evaluate,STUDENT,METRIC,OPTIONS,ROWS); ROWS is held where it is not given.
+STUDENT   ?= tiny
+TOKENIZER ?= bpe:500
+train = $(DISTILL) train $(1) -s $(STUDENT) $(if $(filter tiny,$(STUDENT)),--tokenizer $(TOKENIZER)) --batch 16 --seed $(call part,3,$(3)) --objective $(2) -o $(W)/students/$(3) -q
+evaluate = $(DISTILL) evaluate $(W)/students/$(1) --task $(W)/$(or $(4),held).jsonl --metric $(2) $(3) -o $(W)/$(1).json -q
+# $(call collect,MODULE AND OPTIONS): results.json and the figure.
+collect = cd $(ROOT) && $(PYTHON) -m $(1) --folder $(W) --command 'make -C experiments/$(E)$(if $(filter small,$(SIZE)),, SIZE=$(SIZE))$(if $(filter scripted,$(TEACHER)),, TEACHER=$(TEACHER))' --size student=$(STUDENT)
 
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:

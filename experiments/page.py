@@ -110,7 +110,9 @@ def _size(value: object) -> str:
 def draw_figure(name: str) -> None:
     """EN.svg from results.json."""
     about, found = read_about(name), read_results(name)
-    picture = draw(f"{name}: {about['title']}", found["arms"], about["metric"], about.get("axis", ""))
+    picture = draw(
+        f"{name}: {about['title']}", found["arms"], about["metric"], about.get("axis", ""), about.get("log", True)
+    )
     (FOLDER / name / f"{name}.svg").write_text(picture, encoding="utf-8")
 
 

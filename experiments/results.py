@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import platform
-import random
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from distill_data import __version__
 
@@ -52,22 +54,28 @@ def interval(scores: Scores, other: Scores | None = None) -> Interval:
 
     With other scores that have other rows or seeds, both are drawn on their own.
     """
-    rng = random.Random(0)
-    paired = other is not None and [len(row) for row in scores] == [len(row) for row in other]
-    if other is not None and paired:
+    if other is not None and [len(rows) for rows in scores] == [len(rows) for rows in other]:
         scores = [[a - b for a, b in zip(x, y, strict=True)] for x, y in zip(scores, other, strict=True)]
-    apart = None if paired else other
-    drawn = sorted(_drawn(scores, rng) - (_drawn(apart, rng) if apart else 0.0) for _ in range(DRAWS))
-    cut = round(DRAWS * (1 - LEVEL) / 2)
-    return Interval(_mean(scores) - (_mean(apart) if apart else 0.0), drawn[cut], drawn[-1 - cut])
+        other = None
+    rng = np.random.default_rng(0)
+    drawn, mean = _drawn(scores, rng), _mean(scores)
+    if other is not None:
+        drawn, mean = drawn - _drawn(other, rng), mean - _mean(other)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(mean, float(low), float(high))
 
 
-def _drawn(scores: Scores, rng: random.Random) -> float:
-    """The mean of as many seeds, each with as many rows, drawn with replacement; rows are shared by all seeds."""
-    seeds = rng.choices(range(len(scores)), k=len(scores))
-    counts = {len(scores[seed]) for seed in seeds}
-    rows = {count: rng.choices(range(count), k=count) for count in sorted(counts)}
-    return _mean([[scores[seed][row] for row in rows[len(scores[seed])]] for seed in seeds])
+def _drawn(scores: Scores, rng: np.random.Generator) -> NDArray[np.float64]:
+    """DRAWS means of as many seeds, each with as many rows, drawn with replacement.
+
+    Seeds of as many rows have the same rows, so a draw of rows is one for all of these seeds.
+    """
+    counts = sorted({len(rows) for rows in scores})
+    weights = {count: rng.multinomial(count, [1 / count] * count, size=DRAWS) / count for count in counts}
+    means = np.stack([weights[len(rows)] @ np.asarray(rows, dtype=float) for rows in scores], axis=1)
+    seeds = rng.integers(len(scores), size=(DRAWS, len(scores)))
+    drawn: NDArray[np.float64] = np.take_along_axis(means, seeds, axis=1).mean(axis=1)
+    return drawn
 
 
 def _mean(scores: Scores) -> float:
