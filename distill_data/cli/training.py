@@ -117,16 +117,18 @@ def _tell(measured: Mapping[str, float]) -> None:
     """A line for each tenth of the way."""
     step, steps = measured["step"], measured["steps"]
     if "loss" in measured and (step * 10 // steps > (step - max(1, steps // 100)) * 10 // steps or step == 1):
-        say(f"step {measured['step']:,} of {measured['steps']:,}: loss {measured['loss']:.4f}")
+        what = "reward" if "reward" in measured else "loss"  # the loss of `rl` is about 0 at each step
+        say(f"step {measured['step']:,} of {measured['steps']:,}: {what} {measured[what]:.4f}")
 
 
 def _lines(result: Mapping[str, Any], folder: Path, changed: bool) -> list[str]:
     """How it went."""
     if not changed:
         return [f"{folder}: is there already, and up to date"]
-    losses = [each["loss"] for each in result["history"] if "loss" in each]
-    held = [each["eval_loss"] for each in result["history"] if "eval_loss" in each]
+    what = "reward" if any("reward" in each for each in result["history"]) else "loss"
+    losses = [each[what] for each in result["history"] if what in each]
+    held = [each[f"eval_{what}"] for each in result["history"] if f"eval_{what}" in each]
     lines = [f"{folder}: {result['objective']} on {result['rows']:,} rows, {result['steps']:,} steps"]
-    lines += [f"loss {losses[0]:.4f} -> {losses[-1]:.4f}"] if losses else []
+    lines += [f"{what} {losses[0]:.4f} -> {losses[-1]:.4f}"] if losses else []
     lines += [f"held out {held[0]:.4f} -> {held[-1]:.4f}"] if held else []
     return lines

@@ -304,9 +304,10 @@ def _publish(student: Student, folder: Path, run: RunDirectory, facts: dict[str,
         save_student(student.model, student.tokenizer, made)
         (made / WEIGHTS).chmod(0o644)  # as the other files
         sync_tree(made)
-        facts["files"] = {"weights": {"name": f"{folder.name}/{WEIGHTS}", "sha256": _weights_of(made)}}
+        size, sha256 = (made / WEIGHTS).stat().st_size, _weights_of(made)
+        facts["files"] = {"weights": {"name": f"{folder.name}/{WEIGHTS}", "bytes": size, "sha256": sha256}}
         facts["weights"] = find(profile_of(str(made), None)).weights
-        run.save({"plan": facts["plan"], "weights": _weights_of(made)})
+        run.save({"plan": facts["plan"], "weights": sha256})
         remove(replaced)
         if folder.exists():
             folder.rename(replaced)

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from distill_data.commands.check_arrays import check_arrays
+from distill_data.commands.manifests import described_in, result_of
 from distill_data.commands.options import Options
 from distill_data.data.features import Features, open_features
 from distill_data.data.items import Record
@@ -47,6 +48,8 @@ def verify(output: str, *, rescore: int = 0, options: Options = Options()) -> Ve
     UsageError where there is no manifest, or the rows cannot be scored again.
     """
     dataset = Path(output)
+    if dataset.is_dir():
+        return _verify_student(dataset)
     manifest = _manifest(dataset)
     found = Verified(counts={"files": 0, "rows": 0})
     for described in filter(None, manifest["files"].values()):
@@ -152,6 +155,17 @@ def _is_described(each: Any) -> bool:
     path = PurePosixPath(each["name"])
     inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
     return inside and type(each.get("bytes")) is int and type(each.get("rows")) is int
+
+
+def _verify_student(folder: Path) -> Verified:
+    """Compare a folder that `train` wrote with its manifest. Raises UsageError where there is none."""
+    result = result_of(folder.with_name(f"{folder.name}.manifest.json"))
+    if result.get("command") != "train":
+        raise UsageError(f"{folder}: is a folder, and no manifest beside it says that `train` wrote it.")
+    found = Verified(counts={"files": 0})
+    for described in described_in(result).values():
+        _check_file(folder.parent, described, "tensors", found)
+    return found
 
 
 def _check_file(folder: Path, described: Mapping[str, Any], rows: str, found: Verified) -> None:
