@@ -60,26 +60,28 @@ class HeldOut(NamedTuple):
 def read_held_out(row: Row) -> HeldOut:
     """The row. Raises SeedError, without the place, where it has no x, or choices without a right one."""
     row = {name: value for name, value in row.items() if value is not None}
-    answer = _short(row)
+    if row.get("label") is False and "completion" in row:
+        raise SeedError("the completion is labelled false, so it is a bad answer, and nothing says what is a right one")
+    answer = _written(_short(row))
     if "choices" in row:
         return _closed(row, answer)
-    if answer and not _has_y(row):
-        return _with_text(_prompt(row), answer, answer)
-    if not _has_y(row):
-        return HeldOut(_prompt(row), "", (), "")
-    chat = chat_of(row)
+    whole = {name: value for name, value in row.items() if name not in RIGHT} if answer else row
+    if not _has_y(whole):
+        return _with_text(_prompt(row), answer, answer) if answer else HeldOut(_prompt(row), "", (), "")
+    chat = chat_of(whole)
     given = read_given({"prompt": chat.prompt, "completion": chat.completion})
     return HeldOut(given.messages, answer or given.text(), given.completion, given.text())
 
 
 def _closed(row: Row, answer: str) -> HeldOut:
     """A row with options."""
-    choices, names = _options(row["choices"])
+    options = _options(row["choices"])
     if not answer and _has_y(row):
         answer = read_held_out({name: value for name, value in row.items() if name != "choices"}).answer
-    right = _place(answer, choices, names)
+    right = _place(answer, options, number=not isinstance(_short(row), str))
     bare = {name: value for name, value in row.items() if name not in RIGHT}
-    return _with_text(_prompt(bare), choices[right], choices[right])._replace(choices=choices, right=right)
+    text = options.texts[right]
+    return _with_text(_prompt(bare), text, text)._replace(choices=options.texts, right=right)
 
 
 def _with_text(prompt: tuple[Message, ...], answer: str, text: str) -> HeldOut:
@@ -99,12 +101,12 @@ def _has_y(row: Row) -> bool:
     return any(isinstance(row.get(name), (str, list)) for name in ("completion", *ANSWERED))
 
 
-def _short(row: Row) -> str:
+def _short(row: Row) -> str | int | float:
     """The right answer where a column holds it as a text or a number; else empty."""
     for name in RIGHT:
         value = row.get(name)
         if isinstance(value, (str, int, float)) and not isinstance(value, bool) and str(value).strip():
-            return _written(value)
+            return value
     return ""
 
 
@@ -113,36 +115,58 @@ def _written(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _options(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The options' texts and names. Raises SeedError."""
+class _Options(NamedTuple):
+    texts: tuple[str, ...]
+    names: tuple[str, ...]
+    named: bool
+    """Whether the row itself names them; else they are A, B, …."""
+    worded: bool
+    """Whether the row has all of them as texts, and none as a number."""
+
+
+def _options(value: Any) -> _Options:
+    """Raises SeedError."""
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
             value = None
-    names: Any = string.ascii_uppercase
+    names: Any = None
     if isinstance(value, Mapping):
-        value, names = value.get("text"), value.get("label", names)
-    texts = [_written(each) for each in value] if isinstance(value, list) else []
-    if len(texts) < 2 or not all(map(str.strip, texts)):
+        value, names = value.get("text"), value.get("label")
+    given = value if isinstance(value, list) else []
+    texts = [_written(each) for each in given if isinstance(each, (str, int, float))]
+    if len(texts) < 2 or len(texts) < len(given) or not all(map(str.strip, texts)):
         raise SeedError("the column choices must be a list of at least two texts, none of them blank")
     if len({normal_form(text) for text in texts}) < len(texts):
         raise SeedError("the column choices holds a text twice, so no one of the two is the right one")
-    return tuple(texts), tuple(map(str, names))[: len(texts)]
+    known = tuple(map(str, names if isinstance(names, list) else string.ascii_uppercase))[: len(texts)]
+    return _Options(tuple(texts), known, isinstance(names, list), all(isinstance(each, str) for each in given))
 
 
-def _place(answer: str, choices: tuple[str, ...], names: tuple[str, ...]) -> int:
-    """Of the right option: by its text, its name (A, B, …) or its place from 0. Raises SeedError."""
+def _place(answer: str, options: _Options, *, number: bool) -> int:
+    """Of the right option: by the name that the row gives it, its text, its letter or its place from 0.
+
+    `number`: whether the row has the answer as a number. Beside options that are texts it may be a text or a place, and
+    who wrote it alone knows. Raises SeedError.
+    """
     if not answer:
         raise SeedError("choices are here, and nothing says which is right: answer or label must hold its text, its "
                         "letter or its place from 0")  # fmt: skip
-    texts = [normal_form(text) for text in choices]
+    said, texts = answer.strip(), [normal_form(text) for text in options.texts]
+    if options.named and said in options.names:
+        return options.names.index(said)
+    place = int(said) if said.isdecimal() and int(said) < len(texts) else -1
     if normal_form(answer) in texts:
-        return texts.index(normal_form(answer))
-    if answer.strip() in names:
-        return names.index(answer.strip())
-    if answer.strip().isdecimal() and int(answer) < len(choices):
-        return int(answer)
+        found = texts.index(normal_form(answer))
+        if number and options.worded and place not in (-1, found):
+            raise SeedError(f"the right answer {said} is the text of one choice and the place of another, from 0; "
+                            f'write the letter, or "{said}" for the text')  # fmt: skip
+        return found
+    if said in options.names:
+        return options.names.index(said)
+    if place >= 0:
+        return place
     raise SeedError(f"the right answer {answer[:60]!r} is none of the choices: neither a text, a letter nor a place")
 
 

@@ -31,6 +31,9 @@ SAY = [{"role": "assistant", "content": "a"}]
         ({"prompt": "q", "label": "yes", "completion": None}, ASK, "yes", "yes"),
         ({"prompt": "q", "completion": "a", "label": True}, ASK, "a", "a"),
         ({"prompt": "q"}, ASK, "", ""),
+        ({"problem": "q", "solution": "so a", "answer": "a"}, ASK, "a", "so a"),
+        ({"prompt": "q", "messages": [*ASK, *SAY], "answer": 7}, ASK, "7", "a"),
+        ({"messages": [*ASK, *SAY], "answer": "short"}, ASK, "short", "a"),
         ({"system": "s", "prompt": "q", "answer": "a"}, [{"role": "system", "content": "s"}, *ASK], "a", "a"),
     ],
 )
@@ -52,6 +55,12 @@ def test_rows_of_every_shape_are_read_alike(row: dict[str, Any], prompt: list[An
         ({"choices": ["1", "0"], "answer": "0"}, 1),
         ({"choices": ["x", "z"], "completion": "z"}, 1),
         ({"choices": [3, 4.5], "answer": 4.5}, 1),
+        ({"choices": [1, 0], "answer": 0}, 1),
+        ({"choices": ["8", "24", "2"], "answer": 2}, 2),
+        ({"choices": ["8", "24", "2"], "answer": 1}, 1),
+        ({"choices": ["24", "8", "2"], "answer": 24}, 0),
+        ({"choices": ["8", "2", "24"], "answer": "2"}, 1),
+        ({"choices": {"text": ["4", "3", "2", "1"], "label": ["1", "2", "3", "4"]}, "answerKey": "2"}, 1),
     ],
 )
 def test_the_right_choice_is_told_by_text_name_or_place(row: dict[str, Any], right: int) -> None:
@@ -71,6 +80,9 @@ def test_the_right_choice_is_told_by_text_name_or_place(row: dict[str, Any], rig
         ({"prompt": "q", "choices": ["a", "b"]}, "nothing says which is right"),
         ({"prompt": "q", "choices": ["a", "b"], "answer": "c d"}, "'c d' is none of the choices"),
         ({"prompt": "q", "choices": ["a", "b"], "answer": 2}, "'2' is none of the choices"),
+        ({"prompt": "q", "choices": ["a", None], "answer": "a"}, "at least two texts"),
+        ({"prompt": "q", "choices": ["8", "2", "24"], "answer": 2}, "text of one choice and the place of another"),
+        ({"prompt": "q", "completion": "a", "label": False}, "it is a bad answer"),
     ],
 )
 def test_what_a_row_lacks_is_said(row: dict[str, Any], said: str) -> None:
