@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 from distill_data.data.exchange import Answer, Ask, Message, Request
 from distill_data.data.items import Item, Outcome, Record, failed, kept
-from distill_data.errors import SeedError
+from distill_data.errors import SeedError, UsageError
 from distill_data.methods.comparing import Compared, Heard, compare_pairs, make_listen, make_pair
 from distill_data.methods.given import rejection_of
 from distill_data.methods.held_out import WANTED, HeldOut, read_held_out
 from distill_data.methods.panel import Panel, together
 from distill_data.methods.stages import UNFINISHED
-from distill_data.quality.metrics import exact_match, is_number, likeliest, numeric_match, rouge_l
+from distill_data.parsing import make_parser
+from distill_data.quality.metrics import exact_match, is_number, likeliest, numeric_match, rouge_l, spoken
 from distill_data.quality.numbers import last_number
 
 DIGITS = 6
@@ -49,6 +50,14 @@ def _no_answer(row: HeldOut, baseline: bool) -> str:
     return "" if row.answer.strip() else WANTED
 
 
+def _no_short_answer(row: HeldOut, baseline: bool) -> str:
+    try:
+        make_parser("choice", list(row.choices)) if row.choices else None
+    except UsageError as error:
+        return f"the metric exact cannot read these choices out of an answer: {error} `--metric choice` scores them"
+    return _no_answer(row, baseline)
+
+
 def _no_number(row: HeldOut, baseline: bool) -> str:
     if not row.answer.strip() or last_number(row.answer) is not None:
         return _no_answer(row, baseline)
@@ -67,7 +76,7 @@ def _no_choices(row: HeldOut, baseline: bool) -> str:
 
 
 METRICS: Mapping[str, Metric] = {
-    "exact": Metric("text", _no_answer),
+    "exact": Metric("text", _no_short_answer),
     "numeric": Metric("text", _no_number),
     "rouge-l": Metric("text", _no_y),
     "choice": Metric("likelihood", _no_choices),
@@ -127,7 +136,7 @@ def make_evaluating(
         reason, detail = rejection_of([answer for each in scored for answer in each])
         if reason:
             return failed(reason, detail)
-        texts = [answer.text if answer else "" for answer in said]
+        texts = [spoken(answer.text) if answer else "" for answer in said]
         record: Record = {"id": item.id, "prompt": list(row.prompt), "answer": row.answer, "reference": row.text}
         for role, answer, likelihoods in zip(roles, said, scored, strict=True):
             record[SIDES[role]] = {**_of_text(row, answer, metrics), **_of_likelihood(row, likelihoods, metrics)}
@@ -165,7 +174,7 @@ def _of_text(row: HeldOut, answer: Answer | None, metrics: Sequence[str]) -> dic
     if "numeric" in metrics:
         found["numeric"] = numeric_match(answer.text, row.answer)
     if "rouge-l" in metrics:
-        found["rouge-l"] = round(rouge_l(answer.text, row.text), DIGITS)
+        found["rouge-l"] = round(rouge_l(spoken(answer.text), row.text), DIGITS)
     return found
 
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 from distill_data.errors import ParseError
 from distill_data.parsing import Parser, make_parser
 from distill_data.parsing.folding import fold, labelled, last_line
-from distill_data.quality.numbers import last_number
+from distill_data.quality import numbers
 from distill_data.quality.rouge import rouge_l
 from distill_data.quality.verifiers import normal_form, numeric
 
-__all__ = ["Likeliest", "exact_match", "final_answer", "is_number", "likeliest", "numeric_match", "rouge_l"]
+__all__ = ["Likeliest", "exact_match", "final_answer", "is_number", "likeliest", "numeric_match", "rouge_l", "spoken"]
 
 _TAGS = make_parser("tags", ["answer"])
 _LABELS = frozenset({"answer", "the answer is", "final answer", "label", "答案", "标签"})
@@ -32,9 +32,15 @@ class Likeliest(NamedTuple):
     by_bytes: int
 
 
+def spoken(text: str) -> str:
+    """What follows the reasoning. Of models whose template opens the think-tag, the text has the closing one alone."""
+    return text.rpartition("</think>")[2].strip() if "</think>" in text else text
+
+
 def final_answer(reply: str) -> str:
-    """What a reply ends in: the inside of its one `<answer>` tag, what follows `Answer:` on its last line (folded), or
-    all of it."""
+    """What a reply ends in, its reasoning aside: the inside of its one `<answer>` tag, what follows `Answer:` on its
+    last line (folded), or all of it."""
+    reply = spoken(reply)
     try:
         return str(_TAGS(reply)["answer"])
     except ParseError:
@@ -45,7 +51,7 @@ def exact_match(reply: str, reference: str, options: Sequence[str] = ()) -> floa
     """1.0 where the final answer and the reference have one normal form (quality.verifiers), else 0.0.
 
     With `options`, of which the reference is one, the reply is read by the parser `choice`. Raises UsageError for
-    options that cannot be told apart.
+    options that it cannot tell apart or never read.
     """
     if options:
         return float(_chosen(make_parser("choice", list(options)), reply) == reference)
@@ -66,8 +72,7 @@ def numeric_match(reply: str, reference: str) -> float:
 
 def is_number(text: str) -> bool:
     """Whether a reference is one number and no words; of GSM8K's, what follows `####`."""
-    last = text.rpartition("####")[2].strip()
-    return last_number(last) is not None and len(last.split()) == 1 and not any(map(str.isalpha, last))
+    return numbers.is_number(text.rpartition("####")[2])
 
 
 def likeliest(logprobs: Sequence[float], options: Sequence[str]) -> Likeliest:

@@ -60,6 +60,22 @@ def last_number(text: str) -> Number | None:
     percent, currency signs and full-width digits. The decimal sign is a point. Digits within a word or an exponent
     (H2O, cm^2) are no number. Looks no further back from the last digit than 500 characters.
     """
+    last = None
+    for match in _number().finditer(_plain(text)):
+        last = match
+    value = _value(last) if last else None
+    return None if last is None or value is None else Number(value, bool(last["percent"]))
+
+
+def is_number(text: str) -> bool:
+    """Whether all of a text is one number that `last_number` reads; a date, a range or a list is none. A plus or
+    currency sign before it and a full stop after it are no matter."""
+    match = _number().fullmatch(_plain(text.strip().lstrip("+$€£¥₹").removesuffix(".")))
+    return match is not None and _value(match) is not None
+
+
+def _plain(text: str) -> str:
+    """The end of a text with its digits, fractions and signs written as the pattern has them."""
     plain = narrow(text)
     last_digit = max(plain.rfind(digit) for digit in _DIGITS)
     plain = plain[max(0, last_digit - _WINDOW) : last_digit + _WINDOW].replace("⁄", "/").replace("{,}", ",")
@@ -67,11 +83,7 @@ def last_number(text: str) -> Number | None:
         plain = _VULGAR_SIGN.sub(lambda match: (match[1] and match[1] + " ") + _VULGAR[match[2]], plain)
     if "frac" in plain:
         plain = _LATEX_FRACTION.sub(lambda match: (match[1] and match[1] + " ") + f"{match[2]}/{match[3]}", plain)
-    last = None
-    for match in _number().finditer(plain):
-        last = match
-    value = _value(last) if last else None
-    return None if last is None or value is None else Number(value, bool(last["percent"]))
+    return plain
 
 
 def _value(match: re.Match[str]) -> Fraction | None:

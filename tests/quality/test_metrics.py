@@ -17,6 +17,8 @@ from distill_data.quality.metrics import exact_match, final_answer, is_number, l
         ("Final answer: 7", "7"),
         ("<answer>a</answer> or <answer>b</answer>", "<answer>a</answer> or <answer>b</answer>"),
         ("", ""),
+        ("It is in France.\n</think>\n\nParis", "Paris"),
+        ("17 + 25, so <answer>4</answer>?</think>\n<answer>42</answer>", "42"),
     ],
 )
 def test_a_final_answer_is_read_out_of_tags_and_the_last_line(reply: str, answer: str) -> None:
@@ -67,8 +69,8 @@ def test_numeric_match_compares_last_numbers(reply: str, reference: str, worth: 
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        *((text, True) for text in ("42", "-1,234.5", "50%", "2/3", "12 + 5 = 17\n#### 17")),
-        *((text, False) for text in ("x 7", "7 apples", "", "room 7", "3 4")),
+        *((text, True) for text in ("42", "-1,234.5", "50%", "2/3", "½", "$5", "+7.", "6e23", "12 + 5 = 17\n#### 17")),
+        *((text, False) for text in ("x 7", "7 apples", "", "room 7", "3 4", "2024-01-31", "12:30", "3-7", "[1,2]", "1,2")),
     ],
 )
 def test_a_number_is_told_from_words(text: str, number: bool) -> None:
