@@ -78,8 +78,8 @@ def evaluate(
 
     `model` and `baseline` are profiles, `backend/model` names or folders of trained students. `metrics` are names of
     `methods.evaluating.METRICS`; without any, the usual one of such rows, and `judge` where there is a judge. `output`
-    is a JSON file or a folder; empty keeps the run under `.distill/`. Equal answers are bought once, by all metrics
-    and by the runs that follow. Raises DistillError; where it is a UsageError, nothing was sent.
+    is a JSON file or a folder; empty keeps the run under `.distill/`. Equal answers are bought once for all metrics,
+    and for the runs that follow there. Raises DistillError; where it is a UsageError, nothing was sent.
     """
     require_numpy()
     if task == "-":
@@ -99,6 +99,7 @@ def evaluate(
             raise SeedError(f"{where}: {error}.") from None
     recipe = _recipe(chosen, max_tokens, options)
     path = _place(output, task, options, recipe, chosen)
+    _refuse_others(path)
     if not output:
         options = replace(options, accept_drift=True)  # the place has the models' names, and these may be trained anew
     summary = generate(EVALUATE, task, recipe, str(path.with_suffix(".jsonl")), options, _prepare, progress)
@@ -247,6 +248,24 @@ def _place(output: str, task: str, options: Options, recipe: Recipe, metrics: Se
     if path.suffix and not path.is_dir():
         raise UsageError(f"-o {output}: the results are JSON: name a file that ends in .json, or a folder.")
     return path / f"{NAME}.json"
+
+
+def _refuse_others(path: Path) -> None:
+    """Raise UsageError for a file that is there and holds no figures, and for one in a model's folder, which goes with
+    all that is in it once a student is trained anew there."""
+    for folder in path.absolute().parents:
+        if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+            raise UsageError(f"-o {path}: {folder} is the folder of a model. Name a file or folder beside it.")
+    if not path.exists():
+        return
+    try:
+        found = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        found = None
+    except OSError as error:
+        raise disk_error(error, path) from error
+    if not isinstance(found, dict) or not {"task", "figures"} <= found.keys():
+        raise UsageError(f"-o {path}: is there already, and holds no figures of an evaluation. Name another file.")
 
 
 def _results(task: str, path: Path, summary: Summary, metrics: Sequence[str], seed: int) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _judged(records: Sequence[Record], seed: int) -> dict[str, Any]:
     """The share of wins, ties counted half, of the rows that have a verdict; the baseline's is what is left of 1."""
     verdicts = [row["judge"]["verdict"] for row in records]
     worth = [WORTH[verdict] for verdict in verdicts if verdict in WORTH]
-    flips = sum(sorted(row["judge"]["orders"]) == ["loss", "win"] for row in records)
+    flips = sum(len({*row["judge"]["orders"]}) > 1 for row in records if row["judge"]["verdict"] in WORTH)
     counts = {f"{name}s": verdicts.count(word) for name, word in (("win", "win"), ("tie", "tie"), ("losse", "loss"))}
     told: dict[str, Any] = {"rows": len(worth), "better": "higher", "headline": True}
     told |= {**counts, "flips": flips, "unread": len(verdicts) - len(worth)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from distill_data.commands.manifests import result_of
 from distill_data.commands.options import Options
 from distill_data.commands.shards import folder_of
 from distill_data.data.items import digest
@@ -33,7 +34,8 @@ def output_path(output: str, job: list[Any], options: Options) -> Path:
 
 
 def refuse_overwriting(output: Path, sources: list[str], options: Options) -> None:
-    """Raise UsageError where a file to be written is read, is a directory, or has another ending than `.jsonl`."""
+    """Raise UsageError where a file to be written is read, is a directory or a student's, or has another ending than
+    `.jsonl`."""
     previous = [str(options.previous)] if options.previous else []
     read = [path for path in map(Path, [*sources, *previous]) if path.exists()]
     if options.shard or options.shards:
@@ -51,6 +53,8 @@ def refuse_overwriting(output: Path, sources: list[str], options: Options) -> No
             raise UsageError(f"-o {output}: {path} is read by this run and would be overwritten. Name another file.")
         if path.is_symlink():
             raise UsageError(f"-o {output}: {path} is a symbolic link; name the file itself, or remove the link.")
+        if path.name.endswith(".manifest.json") and result_of(path).get("command") == "train":
+            raise UsageError(f"-o {output}: {path} tells how the student beside it was trained. Name another file.")
 
 
 def _all(output: Path, options: Options) -> list[Path]:

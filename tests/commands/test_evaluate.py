@@ -175,6 +175,32 @@ def test_verdicts_that_turn_with_the_order_are_ties(capsys: Any) -> None:
     assert "against the reference" in capsys.readouterr().out
 
 
+def hesitant(prompt: str, before: int) -> str:
+    """A judge that prefers the reference where it stands first, and else cannot decide."""
+    if not (found := FIRST_PLACE.search(prompt)):
+        return "I think.\n</think>\n\nSomething."
+    assert "I think" not in prompt, "a judge sees no reasoning"
+    reference_first = prompt.index("It is") < prompt.index("Something.")
+    return json.dumps({"mark": found[1], "rationale": "", "better": found[2] if reference_first else "tie"})
+
+
+def test_a_verdict_that_turns_into_a_tie_has_turned_and_reasoning_is_not_judged() -> None:
+    write([{"prompt": "Say it.", "completion": "It is."}])
+    with serve_billed(hesitant) as billed:
+        assert evaluate("openai/a", "--judge", "openai/b", "--metric", "judge", url=billed.url) == 0
+    assert rows_of()[0]["judge"] == {"verdict": "tie", "orders": ["tie", "loss"]}
+    assert (results()["figures"]["judge"]["flips"], results()["figures"]["judge"]["ties"]) == (1, 1)
+
+
+def test_a_baseline_that_was_measured_before_is_bought_no_more() -> None:
+    write(PAIR)
+    with serve_billed() as billed:
+        assert evaluate("openai/b", url=billed.url) == 0
+        job = ("openai/a", "--baseline", "openai/b", "--reuse", "out.run")
+        assert evaluate(*job, url=billed.url, out="other.json") == 0
+        assert [each.model for each in billed.ledger] == ["b", "a"]
+
+
 @pytest.mark.slow
 def test_verdicts_that_cannot_be_read_count_for_nothing(capsys: Any) -> None:
     write([{"prompt": "Say it.", "completion": "It."}])
@@ -227,6 +253,16 @@ PAIR = [{"prompt": "a", "answer": "b"}]
         ([], ("openai/a",), "task.jsonl: no rows in this file"),
         ([*PAIR, {"prompt": "a"}], ("openai/a",), "task.jsonl:2: a right answer is wanted: answer or label"),
         ([*PAIR, {"answer": "a"}], ("openai/a",), "task.jsonl:2: there is no prompt in this row; there are: answer"),
+        (
+            [{**PAIR[0], "choices": ["'b'", "b"], "answer": 1}],
+            ("openai/a", "--metric", "exact"),
+            "cannot be told apart",
+        ),
+        (
+            [{**PAIR[0], "choices": ["b", "!"]}],
+            ("openai/a", "--metric", "exact"),
+            "task.jsonl:1: the metric exact cannot",
+        ),
         (PAIR, ("openai/a", "--metric", "choice"), "task.jsonl:1: the metric choice needs the column choices"),
         ([{**PAIR[0], "choices": ["x", "y"]}], ("openai/a",), "task.jsonl:1: the right answer 'b' is none of"),
         (PAIR, ("openai/a", "--metric", "numeric"), "task.jsonl:1: the right answer 'b' holds no number"),
@@ -257,6 +293,26 @@ def test_an_output_is_json_or_a_folder(out: str, said: str, capsys: Any) -> None
     write(PAIR)
     assert evaluate("echo", out=out) == 2
     assert said in capsys.readouterr().err
+
+
+def test_files_of_others_are_not_replaced(capsys: Any) -> None:
+    write(PAIR)
+    Path("notes.json").write_text('{"mine": 1}', encoding="utf-8")
+    Path("s/a").mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        Path("s/a", name).write_text("{}", encoding="utf-8")
+    manifest = json.dumps({"result": {"command": "train"}, "history": {}})
+    Path("s/a.manifest.json").write_text(manifest, encoding="utf-8")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    for out, said in (
+        ("notes.json", "notes.json: is there already, and holds no figures"),
+        ("s/a", "s/a is the folder of a model"),
+        ("s/a/b/c.json", "s/a is the folder of a model"),
+        ("s/a.json", "s/a.manifest.json tells how the student beside it was trained"),
+    ):
+        assert evaluate("echo", out=out) == 2
+        assert said in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
 def test_a_task_is_a_file(capsys: Any) -> None:

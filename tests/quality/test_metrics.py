@@ -70,7 +70,10 @@ def test_numeric_match_compares_last_numbers(reply: str, reference: str, worth: 
     ("text", "number"),
     [
         *((text, True) for text in ("42", "-1,234.5", "50%", "2/3", "½", "$5", "+7.", "6e23", "12 + 5 = 17\n#### 17")),
-        *((text, False) for text in ("x 7", "7 apples", "", "room 7", "3 4", "2024-01-31", "12:30", "3-7", "[1,2]", "1,2")),
+        *(
+            (text, False)
+            for text in ("x 7", "7 apples", "", "room 7", "3 4", "2024-01-31", "12:30", "3-7", "[1,2]", "1,2")
+        ),
     ],
 )
 def test_a_number_is_told_from_words(text: str, number: bool) -> None:
