@@ -157,14 +157,16 @@ def _recipe(metrics: Sequence[str], max_tokens: int, options: Options) -> Recipe
     """
     if max_tokens < 1:
         raise UsageError(f"--max-tokens {max_tokens}: must be at least 1.")
+    asks = {METRICS[name].asks for name in metrics}
     compare = load_recipe(JUDGES_BY[1], JUDGES_BY[0])
     for name in options.settings:
         if name == "samples" or (name in compare.settings and name not in JUDGE_SETTINGS):
             raise UsageError(f"--set {name}: evaluate has no such setting; there are {', '.join(JUDGE_SETTINGS)}, and "
                              "temperature and the like.")  # fmt: skip
+        if name in JUDGE_SETTINGS and "judge" not in asks:
+            raise UsageError(f"--set {name}: is for a judge, and none is asked; name one, --judge MODEL.")
     recipe = apply_settings(compare, {"temperature": "0", "max_tokens": str(max_tokens), **options.settings})
     sampling = {key: value for key, value in recipe.sampling.items() if key != "top_p" or key in options.settings}
-    asks = {METRICS[name].asks for name in metrics}
     judged = {name: recipe.settings[name] for name in JUDGE_SETTINGS} if "judge" in asks else {}
     return replace(
         recipe,
@@ -245,8 +247,10 @@ def _place(output: str, task: str, options: Options, recipe: Recipe, metrics: Se
     path = Path(output)
     if path.suffix == ".json" and not path.is_dir():
         return path
-    if path.suffix and not path.is_dir():
-        raise UsageError(f"-o {output}: the results are JSON: name a file that ends in .json, or a folder.")
+    if output == "-" or ((path.suffix or path.exists()) and not path.is_dir()):
+        raise UsageError(
+            f"-o {output}: the results are JSON: name a file that ends in .json, or a folder; --json prints them."
+        )
     return path / f"{NAME}.json"
 
 

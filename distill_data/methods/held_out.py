@@ -16,7 +16,7 @@ import orjson
 from distill_data.data.exchange import Message
 from distill_data.data.items import Row
 from distill_data.errors import SeedError
-from distill_data.formats.turns import ANSWERED, chat_of, prompt_of, whole_of
+from distill_data.formats.turns import ANSWERED, chat_of, prompt_of, turns_of, whole_of, with_system
 from distill_data.methods.given import read_given, read_prompt
 from distill_data.quality.verifiers import normal_form
 
@@ -89,6 +89,8 @@ def _with_text(prompt: tuple[Message, ...], answer: str, text: str) -> HeldOut:
 
 
 def _prompt(row: Row) -> tuple[Message, ...]:
+    if (name := whole_of(row)) and (turns := turns_of(row[name], name))[-1]["role"] == "tool":
+        return read_prompt({"prompt": with_system(row, turns)})  # what a tool gave is asked about, too
     return read_prompt({"prompt": prompt_of(row)})
 
 

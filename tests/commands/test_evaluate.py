@@ -274,6 +274,7 @@ PAIR = [{"prompt": "a", "answer": "b"}]
         (PAIR, ("none",), "there is no profile of this name"),
         (PAIR, ("openai/a", "--max-tokens", "0"), "--max-tokens 0: must be at least 1"),
         (PAIR, ("openai/a", "--set", "samples=2"), "evaluate has no such setting"),
+        (PAIR, ("openai/a", "--set", "criterion=x"), "is for a judge, and none is asked"),
         (PAIR, ("openai/a", "--set", "soft=true"), "evaluate has no such setting"),
         (PAIR, ("openai/a", "--map", "answer=nothing"), "nothing"),
     ],
@@ -288,7 +289,15 @@ def test_mistakes_are_said_before_anybody_is_asked(
     assert not Path("out.jsonl").exists() and not Path("out.json").exists()
 
 
-@pytest.mark.parametrize(("out", "said"), [("out.jsonl", "ends in .json"), ("out.csv", "ends in .json")])
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("out.jsonl", "ends in .json"),
+        ("out.csv", "ends in .json"),
+        ("-", "--json prints"),
+        ("distill.toml/", "or a folder"),
+    ],
+)
 def test_an_output_is_json_or_a_folder(out: str, said: str, capsys: Any) -> None:
     write(PAIR)
     assert evaluate("echo", out=out) == 2

@@ -12,6 +12,15 @@ from distill_data.methods.held_out import read_held_out
 
 ASK = [{"role": "user", "content": "q"}]
 SAY = [{"role": "assistant", "content": "a"}]
+CALLED = [
+    *ASK,
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    },
+    {"role": "tool", "content": "7"},
+]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +40,7 @@ SAY = [{"role": "assistant", "content": "a"}]
         ({"prompt": "q", "label": "yes", "completion": None}, ASK, "yes", "yes"),
         ({"prompt": "q", "completion": "a", "label": True}, ASK, "a", "a"),
         ({"prompt": "q"}, ASK, "", ""),
+        ({"messages": CALLED, "answer": "a"}, CALLED, "a", "a"),
         ({"problem": "q", "solution": "so a", "answer": "a"}, ASK, "a", "so a"),
         ({"prompt": "q", "messages": [*ASK, *SAY], "answer": 7}, ASK, "7", "a"),
         ({"messages": [*ASK, *SAY], "answer": "short"}, ASK, "short", "a"),
