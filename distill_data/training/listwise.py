@@ -6,6 +6,7 @@ is the mean of those of its lists.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import pstdev
@@ -15,6 +16,8 @@ from distill_data.training import ranking
 from distill_data.training.jobs import Job
 from distill_data.training.loop import make_arguments
 from distill_data.training.pairs import Ranking, rankings_of, tell_of_left_out
+
+LOG = logging.getLogger(__name__)
 
 Loss = Callable[[Any, Any, Any], Any]
 """Log-probabilities of a list's answers (n), their lengths in tokens (n) and their scores (n), to a number."""
@@ -76,6 +79,11 @@ def batch_loss(model: Any, inputs: Any, loss: Loss) -> Any:
 def _rankings(job: Job) -> list[Ranking]:
     rankings = list(rankings_of(job.rows, job, job.left_out))
     tell_of_left_out(rankings, job.left_out)
+    if cut := sum(each.cut for each in rankings):
+        LOG.warning(
+            f"{cut:,} of {len(rankings):,} lists have answers that are cut, as they are longer than "
+            f"{job.loop.max_length} tokens: raise --max-length, or drop them."
+        )
     return rankings
 
 

@@ -17,7 +17,7 @@ from distill_data.formats.trl import refuse_beside
 from distill_data.formats.turns import kind_of, prompt_of, ranked_of
 from distill_data.teachers.spans import Pair, TemplateRefused, encode_pairs
 from distill_data.training.jobs import Job
-from distill_data.training.rows import converted
+from distill_data.training.rows import converted, encode_chat
 
 LOG = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ class Ranking(NamedTuple):
     answers: list[Pair]
     """Tokens of prompt and answer."""
     scores: list[float]
+    cut: bool
+    """Whether an answer is longer than `max_length`, and its end is not there."""
 
 
 def pairs_of(rows: Sequence[Row], job: Job, left_out: Counter[str], *, whole: bool = False) -> Iterator[Row]:
@@ -42,7 +44,8 @@ def pairs_of(rows: Sequence[Row], job: Job, left_out: Counter[str], *, whole: bo
     Left out are those whose prompt alone fills `max_length`, or, where the pair must be whole, those that are longer.
     """
     made = list(converted("trl-reward", rows, job.student))
-    left_out[TIED] += len(rows) - len(made)
+    if tied := len(rows) - len(made):
+        left_out[TIED] += tied
     for pair in made:
         margin = pair.setdefault("margin", None)
         if margin is not None and not 0 < margin < float("inf"):
@@ -97,7 +100,7 @@ def rankings_of(rows: Sequence[Row], job: Job, left_out: Counter[str]) -> Iterat
         elif any(answer.end <= answer.start for answer in fitting):
             left_out[LONG] += 1
         else:
-            yield Ranking(fitting, scores)
+            yield Ranking(fitting, scores, any(answer and len(answer.ids) > job.loop.max_length for answer in answers))
 
 
 def tell_of_left_out(rows: Sequence[Any], left_out: Counter[str]) -> None:
@@ -118,10 +121,7 @@ def _is_long(row: Row, job: Job, whole: bool) -> bool:
 
 
 def _count(job: Job, messages: Iterable[Any], row: Row, **more: Any) -> int:
-    ids = job.student.tokenizer.apply_chat_template(
-        list(messages), tools=row.get("tools") or None, tokenize=True, return_dict=False, **more
-    )
-    return len(ids)
+    return len(encode_chat(job.student.tokenizer, list(messages), tools=row.get("tools") or None, **more))
 
 
 def _turn(text: str) -> list[dict[str, str]]:

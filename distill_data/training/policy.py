@@ -14,13 +14,13 @@ from typing import Any
 
 from distill_data.data.exchange import Message
 from distill_data.data.items import Row
-from distill_data.errors import UsageError
+from distill_data.errors import SeedError, UsageError
 from distill_data.formats.turns import prompt_of
 from distill_data.teachers.spans import end_of_turn
 from distill_data.training.jobs import Job
 from distill_data.training.loop import make_arguments
 from distill_data.training.ranking import sequence_logprobs
-from distill_data.training.rows import make_dataset
+from distill_data.training.rows import encode_chat, make_dataset
 
 LOG = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ def make_rl(job: Job, learning_rate: float) -> Any:
     baseline, and R = reward - β·log(p_S / p_reference) of the answer. The reference is the student as it begins.
 
     The reward is a reward model's number, what `job.reward` says of a text and the known answer, or else the teacher's
-    mean log-probability of the answer's tokens. Raises UsageError where the prompts are too few for a batch.
+    mean log-probability of the answer's tokens. Raises UsageError where the prompts are too few for a batch, and where
+    the model that rewards cannot read them.
     """
     from trl import RLOOConfig, RLOOTrainer
 
@@ -76,16 +77,18 @@ def make_rl(job: Job, learning_rate: float) -> Any:
             max_completion_length=settings["length"],
         ),
         **_rewards(job),
-        **_prompts("trl-grpo", job),
+        **_prompts("trl-grpo" if callable(job.reward) else "trl-distillation", job),
     )
     if settings["beta"]:  # TRL would open the reference from a folder, and a student of random weights has none
         trainer.beta = settings["beta"]
-        trainer.ref_model = None if hasattr(job.student.model, "peft_config") else _copied(trainer.model)
+        trainer.ref_model = None if hasattr(job.student.model, "peft_config") else _reference(trainer)
     return trainer
 
 
-def _copied(model: Any) -> Any:
-    return copy.deepcopy(model).eval().requires_grad_(False)
+def _reference(trainer: Any) -> Any:
+    """The student before a checkpoint is read, at the precision in which the student itself is asked."""
+    copied = copy.deepcopy(trainer.model).eval().requires_grad_(False)
+    return trainer.accelerator.prepare_model(copied, evaluation_mode=True)
 
 
 def _in_order(kind: Any) -> Any:
@@ -109,6 +112,10 @@ def _prompts(target: str, job: Job) -> dict[str, Any]:
         raise UsageError(
             f"there are {len(rows):,} prompts, and a step takes {step}: lower --batch or --accumulate, or give more."
         )
+    if job.held and not held:
+        raise UsageError(
+            "no held-out prompt leaves room for an answer: raise --max-length, or lower the setting length."
+        )
     return {
         "train_dataset": make_dataset(target, rows, job),
         "eval_dataset": make_dataset(target, held, job),
@@ -119,7 +126,7 @@ def _prompts(target: str, job: Job) -> dict[str, Any]:
 def _with_room(job: Job, rows: Sequence[Row]) -> list[Row]:
     """The rows whose prompt leaves room for an answer. Tells how many others there are."""
     most = job.loop.max_length - job.settings["length"]
-    kept = [row for row in rows if len(_asked(job.student.tokenizer, prompt_of(row))) <= most]
+    kept = [row for place, row in enumerate(rows) if len(_asked(job.student.tokenizer, row, place)) <= most]
     if long := len(rows) - len(kept):
         job.left_out["long"] += long if rows is job.rows else 0
         LOG.warning(
@@ -129,16 +136,28 @@ def _with_room(job: Job, rows: Sequence[Row]) -> list[Row]:
     return kept
 
 
-def _asked(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
-    """The ids of a prompt, up to where the answer begins."""
-    ids: list[int] = tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, return_dict=False)
-    return ids
+def _asked(tokenizer: Any, row: Row, place: int, whose: str = "student") -> list[int]:
+    """The ids of a row's prompt, up to where the answer begins. Raises UsageError where it cannot be read."""
+    try:
+        return encode_chat(tokenizer, prompt_of(row), whose, add_generation_prompt=True)
+    except (SeedError, UsageError) as error:
+        raise UsageError(f"row {place + 1}: {error}") from None
 
 
 def _rewards(job: Job) -> dict[str, Any]:
+    if not callable(job.reward):
+        _require_readable(job, "teacher" if job.reward is None else "reward model")
     if hasattr(job.reward, "model"):
         return {"reward_funcs": job.reward.model, "reward_processing_classes": job.reward.tokenizer}
     return {"reward_funcs": make_teacher_reward(job.teacher) if job.reward is None else make_reward(job.reward)}
+
+
+def _require_readable(job: Job, whose: str) -> None:
+    """Raises UsageError where the model that rewards does not take a prompt, which would be told in mid-training."""
+    tokenizer = (job.teacher if job.reward is None else job.reward).tokenizer
+    for rows in (job.rows, job.held):
+        for place, row in enumerate(rows):
+            _asked(tokenizer, row, place, whose)
 
 
 def make_reward(judge: Callable[[str, str], float]) -> Callable[..., list[float]]:
@@ -164,7 +183,7 @@ def make_teacher_reward(teacher: Any) -> Callable[..., list[float]]:
     end = [] if stop is None else [stop]
 
     def reward(prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
-        asked = [_asked(tokenizer, prompt) for prompt in prompts]
+        asked = [encode_chat(tokenizer, prompt, "teacher", add_generation_prompt=True) for prompt in prompts]
         texts = [said[-1]["content"] or "" for said in completions]
         said = [[*ids, *end] for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
         both = {"input_ids": [[*x, *y] for x, y in zip(asked, said, strict=True)]}

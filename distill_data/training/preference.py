@@ -71,7 +71,10 @@ def make_kto(job: Job, learning_rate: float) -> Any:
         raise UsageError("--batch 1: kto measures an answer against others of its batch; give 2 or more.")
 
     def data(rows: Sequence[Row], left_out: Counter[str]) -> list[Row]:
-        return list(judged_of(rows, job, left_out))
+        judged = list(judged_of(rows, job, left_out))
+        # The trainer keeps the order, and takes a batch's next answer for one to another prompt.
+        random.Random(job.loop.seed).shuffle(judged)
+        return judged
 
     rows = data(job.rows, job.left_out)
     good = sum(row["label"] for row in rows)
@@ -82,8 +85,6 @@ def make_kto(job: Job, learning_rate: float) -> Any:
             f"all {len(rows):,} answers are {said}: give `feedback --kind unpaired` another --set threshold"
             f"{', or train sft on them' if good else ''}."
         )
-    # The trainer keeps the order, and takes a batch's next answer for one to another prompt.
-    random.Random(job.loop.seed).shuffle(rows)
     arguments = make_arguments(
         KTOConfig,
         job,
@@ -128,7 +129,10 @@ def _make(trainer: Any, arguments: Any, job: Job, rows: list[Row], data: Data, *
 
 
 def _reference(job: Job) -> Any:
-    """The student before it is trained; None for one with adapters, which is its own reference without them."""
+    """The student before it is trained; None for one with adapters, of which TRL keeps a copy as they begin.
+
+    It is copied before a checkpoint is read, so a training that goes on has the reference that it began with.
+    """
     if job.student.fresh:
         LOG.warning("the student has random weights, which it is measured from: train it with sft first")
     return None if hasattr(job.student.model, "peft_config") else deepcopy(job.student.model)

@@ -68,6 +68,23 @@ def _folded(message: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def encode_chat(tokenizer: Any, messages: Sequence[Any], whose: str = "student", **more: Any) -> list[int]:
+    """The ids of messages under a chat template. Raises UsageError where there is none, or it does not take them."""
+    from transformers.utils.chat_template_utils import jinja2  # which its templates are written in
+
+    if not tokenizer.chat_template:
+        raise UsageError(
+            f"the {whose} has no chat template, so it cannot read messages: take an instruction-tuned one."
+        )
+    try:
+        ids: list[int] = tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False, **more)
+    except (jinja2.TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        said = str(error).split("\n")[0][:200]
+        raise UsageError(f"the {whose}'s chat template does not take messages of {roles}: {said}") from None
+    return ids
+
+
 def tell_of_long(job: Job, rows: Sequence[Row]) -> None:
     """Warn of rows that are cut, with their number."""
     tokenizer = job.student.tokenizer
@@ -75,7 +92,7 @@ def tell_of_long(job: Job, rows: Sequence[Row]) -> None:
     for row in rows:
         for answer in ("completion", "chosen", "rejected"):
             if answer in row and isinstance(row[answer], list):
-                whole = tokenizer.apply_chat_template([*row["prompt"], *row[answer]], tokenize=True, return_dict=False)
+                whole = encode_chat(tokenizer, [*row["prompt"], *row[answer]], tools=row.get("tools") or None)
                 if len(whole) > job.loop.max_length:
                     long += 1
                     break

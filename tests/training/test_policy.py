@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,44 @@ def test_models_that_are_missing_or_too_many(objective: str, given: Any, says: s
     with pytest.raises(UsageError, match=says):
         train(str(tmp_path / "rows.jsonl"), Training("tiny", objective, Loop(steps=1), **given), str(tmp_path / "s"))
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def refusing(student: Student) -> Student:
+    """Its chat template takes no system message."""
+    refuse = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    student.tokenizer.chat_template = refuse + student.tokenizer.chat_template
+    return student
+
+
+UNREADABLE = [*PROMPTS, {"prompt": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]}]
+
+
+def test_prompts_that_a_model_cannot_read_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    teacher = Teacher(refusing(make_tiny(make_tokenizer(), 1, LANGUAGE)))
+    with pytest.raises(UsageError, match=r"row 5: the teacher's chat template does not take .*: no system role"):
+        make_rl(job(tmp_path, "rl", UNREADABLE, teacher=teacher), 1e-3)
+    teacher.tokenizer.chat_template = None
+    with pytest.raises(UsageError, match="row 1: the teacher has no chat template"):
+        make_rl(job(tmp_path, "rl", UNREADABLE, teacher=teacher), 1e-3)
+    for objective, make in (("rl", make_rl), ("sft", make_sft)):
+        made = job(tmp_path, objective, [{**row, "answer": "c"} for row in UNREADABLE], reward=lambda *_: 0.0)
+        refusing(made.student)
+        with pytest.raises(UsageError, match="the student's chat template does not take"):
+            make(made, 1e-3)
+    with pytest.raises(UsageError, match=r"row 1: .*prompt"):
+        make_rl(job(tmp_path, "rl", [{"prompt": None}] * 2, reward=lambda *_: 0.0), 1e-3)
+
+
+def test_prompts_that_are_held_out_need_room_for_an_answer(tmp_path: Path) -> None:
+    made = replace(job(tmp_path, "rl", PROMPTS, reward=lambda *_: 0.0), held=[{"prompt": "a" * 2000}])
+    with pytest.raises(UsageError, match="no held-out prompt leaves room"):
+        make_rl(made, 1e-3)
+
+
+def test_answers_that_nobody_compares_with_may_be_anything(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "answer": 1}, {"prompt": "b", "answer": "x"}]
+    teacher = Teacher(make_tiny(make_tokenizer(), 1, LANGUAGE))
+    assert make_rl(job(tmp_path, "rl", rows, teacher=teacher), 1e-3).train_dataset.column_names == ["prompt"]
 
 
 def test_another_vocabulary_is_refused_and_too_few_prompts(tmp_path: Path) -> None:

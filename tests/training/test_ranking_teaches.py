@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,6 +110,7 @@ def test_lists_are_left_out_and_cut() -> None:
     said = [tokenizer.decode(each.ids[each.start : each.end]) for each in first.answers]
     assert said == ["b<|im_end|>", "a<|im_end|>"] and first.scores == [3, 2]
     assert [len(each.ids) for each in last.answers][1] == 100 == last.answers[1].end
+    assert not first.cut and last.cut
     assert left_out == {SAME: 1, TIED: 1, LONG: 1}
 
 
@@ -153,6 +155,35 @@ def test_adapters_are_measured_from_the_student_without_them(ground: Ground, tmp
     assert losses[0] == pytest.approx(0.6931, abs=1e-3) and losses[-1] < losses[0]
     assert done.result["left_out"] == {TIED: 1}
     assert done.result["learning_rate"] == pytest.approx(1e-6 * 4096 / 128 * 10)
+
+
+class StoppedError(Exception):
+    """What ends a training at a step."""
+
+
+def test_one_that_goes_on_has_the_reference_that_it_began_with(ground: Ground, tmp_path: Path) -> None:
+    rows = str(tmp_path / "rows.jsonl")
+    write_rows(Path(rows), [pair("A red cat.", "red cat"), pair("a", "b")])
+    training = Training(**ground.speaker, objective="dpo", loop=Loop(steps=5, batch=2, learning_rate=1e-3))
+
+    def stop(measured: Mapping[str, float]) -> None:
+        if measured["step"] == 4:
+            raise StoppedError
+
+    whole = train(rows, training, str(tmp_path / "whole"))
+    with pytest.raises(StoppedError):
+        train(rows, training, str(tmp_path / "stopped"), stop)
+    assert [*tmp_path.glob("stopped.run/checkpoints/checkpoint-3/whole")]
+    again = train(rows, training, str(tmp_path / "stopped"))
+    for name in ("weights", "history"):
+        assert again.result[name] == whole.result[name]
+
+
+def test_a_message_that_the_template_refuses_is_told(tmp_path: Path) -> None:
+    made = job_of([pair("a", "b") | {"prompt": [{"role": "system", "content": "a"}]}])
+    made.student.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    with pytest.raises(UsageError, match="does not take messages of system: no system role"):
+        list(pairs_of(made.rows, made, Counter()))
 
 
 def test_a_reward_model_opens_as_one(tmp_path: Path) -> None:
