@@ -162,8 +162,10 @@ def _verify_student(folder: Path) -> Verified:
     result = result_of(folder.with_name(f"{folder.name}.manifest.json"))
     if result.get("command") != "train":
         raise UsageError(f"{folder}: is a folder, and no manifest beside it says that `train` wrote it.")
-    found = Verified(counts={"files": 0})
-    for described in described_in(result).values():
+    found, files = Verified(counts={"files": 0}), described_in(result).values()
+    if not files or not all(each.keys() >= {"name", "bytes", "sha256"} for each in files):
+        raise DamageError(f"{folder}: the manifest beside it does not say what its files are.")
+    for described in files:
         _check_file(folder.parent, described, "tensors", found)
     return found
 

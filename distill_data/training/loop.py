@@ -217,7 +217,8 @@ def storing(folder: Path) -> Iterator[None]:
             "PytorchStreamWriter|inline_container|iostream", str(error)
         ):
             raise
-        said = str(error).strip().split("\n")[0][:200]
+        whole = str(error).strip().split("\n")[0][:200]
+        said = "a file is not written to its end" if isinstance(error, RuntimeError) else whole  # torch tells positions
         raise DiskError(
             f"{folder}: cannot be written: {said}. The last checkpoint that is whole is safe; make room or give "
             "another output, and run the same command again."

@@ -68,7 +68,7 @@ CASES = (
         permuted(write_known, "answer"),
         choice_accuracy,
         settings={"length": "6", "samples": "4", "beta": "0.01"},
-        loop=Loop(steps=80, batch=8, max_length=128, learning_rate=2e-3),
+        loop=Loop(steps=80, batch=16, max_length=128, learning_rate=1e-3),
         models=train_verified,
         rises="reward",
     ),
