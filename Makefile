@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-.PHONY: run test test-slow mutations soak test-local test-data test-white-box test-reference test-browser test-ray check extras fix fixtures golden record gallery bench experiments clean help
+.PHONY: run test test-slow mutations soak test-local test-data test-white-box test-reference test-browser test-ray check extras fix fixtures golden record gallery bench experiments objectives clean help
 
 run: $(VENV)/.local ## label the shipped sentiment seeds with the embedded teacher
 	@mkdir -p data
@@ -93,6 +93,9 @@ bench: $(VENV)/.test ## measure what the engine costs, each figure beside its fl
 
 experiments: $(VENV)/.test $(VENV)/.train ## train students on rows that the commands made, and write docs/does-it-teach.md; SIZE=large for more
 	$(MAKE) -C experiments -j2 PYTHON=$(abspath $(BIN)/python)
+
+objectives: $(VENV)/.test $(VENV)/.train ## train a tiny student by each objective, from three seeds, against an untrained and a control student
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.training.teaching --seeds 3
 
 clean: ## remove the environment and all caches; data/ stays, since answers cost something
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
