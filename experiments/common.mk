@@ -47,7 +47,8 @@ collect = cd $(ROOT) && $(PYTHON) -m $(1) --folder $(W) --command 'make -C exper
 .SECONDEXPANSION:
 .SECONDARY:
 
-.PHONY: all clean
+# The results of before stand in the repository: they are always made anew, of what is in W.
+.PHONY: all clean results.json
 all: results.json
 
 # Students and answers go too: without this, what is there is used again.
