@@ -10,8 +10,8 @@ from random import Random
 from distill_data.commands.train import Training, train
 from distill_data.training.jobs import Loop
 from tests.system.command import read_jsonl
-from tests.training.cases_supervised import write_reviews
-from tests.training.measures import choice_accuracy
+from tests.training.cases_supervised import label_of, write_reviews
+from tests.training.measures import choice_accuracy, mean_probability
 from tests.training.teaching import TRAIN, Case, permuted, write_rows
 
 FIRST = Loop(steps=60, batch=16, max_length=128)
@@ -25,15 +25,19 @@ def train_both(folder: Path, seed: int) -> Mapping[str, str]:
 
 
 def train_verified(folder: Path, seed: int) -> Mapping[str, str]:
-    """A student that guesses, and is told which answers are the rows'."""
-    return {"student": train_guesser(folder, seed), "reward": "verifier"}
+    """A student that is right two times of three, and is told which answers are the rows'."""
+    return {"student": train_guesser(folder, seed, right=2), "reward": "verifier"}
 
 
-def train_guesser(folder: Path, seed: int) -> str:
-    """A student that says one of the labels, whatever it reads."""
+def train_guesser(folder: Path, seed: int, right: int = 1) -> str:
+    """A student that has seen the right label `right` times for each time that it saw the wrong one."""
     rng = Random(seed)
-    prompts = sorted(str(row["prompt"]) for row in read_jsonl(folder / TRAIN))
-    guesses = [{"prompt": prompt, "completion": label} for prompt in prompts for label in ("good", "bad")]
+    guesses = [
+        {"prompt": prompt, "completion": label}
+        for prompt in sorted(str(row["prompt"]) for row in read_jsonl(folder / TRAIN))
+        for label in ("good", "bad")
+        for _ in range(right if label == label_of(prompt) else 1)
+    ]
     write_rows(folder / "guesses.jsonl", rng.sample(guesses, len(guesses)))
     return _train(folder / "guesses.jsonl", folder / "guesser", seed)
 
@@ -63,12 +67,12 @@ CASES = (
     ),
     Case(
         "rl",
-        "accuracy of held-out labels",
+        "probability of held-out labels",
         write_known,
         permuted(write_known, "answer"),
-        choice_accuracy,
-        settings={"length": "6", "samples": "4", "beta": "0.01"},
-        loop=Loop(steps=80, batch=16, max_length=128, learning_rate=1e-3),
+        mean_probability,
+        settings={"length": "6", "samples": "4"},
+        loop=Loop(steps=40, batch=16, max_length=128, learning_rate=5e-4),
         models=train_verified,
         rises="reward",
     ),

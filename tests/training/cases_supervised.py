@@ -74,6 +74,11 @@ def write_both_tasks(folder: Path, seed: int, shuffled: bool = False) -> None:
     run("label", folder / "seeds.jsonl", "-r", folder / "both.jinja", "-t", "echo", "-o", made, "-q").ended(0)
 
 
+def label_of(text: str) -> str:
+    """The label of a review."""
+    return WORDS[text.removesuffix(".").rpartition(" ")[2]]
+
+
 def reason(text: str, label: str) -> str:
     """Why a review has its label."""
     word = text.removesuffix(".").rpartition(" ")[2]

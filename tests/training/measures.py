@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,11 @@ def choice_accuracy(folder: Path, held: Path) -> float:
     return right / len(rows)
 
 
-def mean_logprob(folder: Path, held: Path) -> float:
-    """Mean log-probability of a held-out completion, in nats."""
+def mean_probability(folder: Path, held: Path) -> float:
+    """Mean probability of a held-out completion, with the end of its turn: how often the student draws it."""
     rows = read_jsonl(held)
     student = open_student(profile_of(str(folder), None), LANGUAGE)
-    scores = logprobs(student, [(row["prompt"], row["completion"]) for row in rows])
-    return sum(scores) / len(scores)
+    return sum(map(exp, logprobs(student, [(row["prompt"], row["completion"]) for row in rows]))) / len(rows)
 
 
 def logprobs(student: Student, pairs: Sequence[tuple[str, str]]) -> list[float]:

@@ -15,7 +15,7 @@ from distill_data.commands.self_knowledge import self_knowledge
 from distill_data.commands.train import Loop, Training, train
 from distill_data.commands.verify import verify
 from distill_data.errors import UsageError
-from tests.training.measures import choice_accuracy
+from tests.training.measures import choice_accuracy, mean_probability
 from tests.training.teaching import write_rows
 
 pytest.importorskip("torch")
@@ -84,19 +84,3 @@ def test_two_rounds_of_a_students_own_right_answers_teach_it(tmp_path: Path, mon
     assert "SHA-256" in verify("students/r2").findings[0]
     with pytest.raises(UsageError, match="no manifest"):
         verify("students")
-
-
-def mean_probability(student: Path, held: Path) -> float:
-    """Of the right answer alone, which is one token, and the end of the turn."""
-    from math import exp
-
-    from distill_data.commands.train import profile_of
-    from distill_data.training.objectives import LANGUAGE
-    from distill_data.training.students import open_student
-    from tests.system.command import read_jsonl
-    from tests.training.measures import logprobs
-
-    rows = read_jsonl(held)
-    opened = open_student(profile_of(str(student), None), LANGUAGE)
-    scores = logprobs(opened, [(row["prompt"], row["completion"]) for row in rows])
-    return sum(map(exp, scores)) / len(scores)
