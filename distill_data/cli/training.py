@@ -1,6 +1,7 @@
 """`train`: options in, losses on stderr as they come, the student's folder and how it went at the end."""
 
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,8 +80,10 @@ def train(
     for name, value, least in (("--batch", batch, 1), ("--accumulate", accumulate, 1), ("--max-length", max_length, 8)):
         if value < least:
             raise UsageError(f"{name} {value}: must be at least {least}.")
-    if not epochs > 0 or steps < 0 or lora < 0 or not learning_rate >= 0:
+    if not 0 < epochs < inf or steps < 0 or lora < 0 or not 0 <= learning_rate < inf:
         raise UsageError("--epochs must be above 0; --steps, --lora and --learning-rate at least 0.")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: must be from 0 to 2^32 - 1.")
     training = Training(
         student=student,
         objective=objective,
@@ -116,7 +119,8 @@ def _pairs(settings: Any) -> dict[str, str]:
 def _tell(measured: Mapping[str, float]) -> None:
     """A line for each tenth of the way."""
     step, steps = measured["step"], measured["steps"]
-    if "loss" in measured and (step * 10 // steps > (step - max(1, steps // 100)) * 10 // steps or step == 1):
+    told = -(-steps // 100)  # as often as losses come
+    if "loss" in measured and (step * 10 // steps > (step - told) * 10 // steps or step == 1):
         what = "reward" if "reward" in measured else "loss"  # the loss of `rl` is about 0 at each step
         say(f"step {measured['step']:,} of {measured['steps']:,}: {what} {measured[what]:.4f}")
 

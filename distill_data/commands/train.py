@@ -31,6 +31,7 @@ from distill_data.commands.training_models import (
     open_reward,
     open_teacher,
     profile_of,
+    refuse_own,
     require_models,
 )
 from distill_data.data.features import open_features
@@ -99,12 +100,13 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
     _require()
     require_models(training, objective)
     folder = _folder(output)
+    refuse_own(training, folder)
     with opened(*filter(None, [data, training.held])) as (source, *others):
         rows = _rows_of(source, training)
         held = [row for each in others for row in _rows_of(each, training)]
         plan = _plan(training, settings, source, others)
         there = _there(folder, plan)
-        if there:
+        if there and not training.fresh:
             return Trained(there, False, folder)
         told = warnings.catch_warnings(action="ignore", category=FutureWarning)  # what libraries tell one another
         with _claimed(folder, plan, training.fresh) as run, told:
@@ -160,22 +162,43 @@ def _folder(output: str) -> Path:
     folder = Path(output)
     if not output or output == "-" or not folder.name:
         raise UsageError(f"-o {output}: name the folder that the student is written to.")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"-o {output}: is a file, and a student is a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and _weights_of(folder) not in _published(folder):
-        raise UsageError(
-            f"-o {output}: is there already, and no manifest says that this command wrote it as it is. Name another, "
-            "or move it away."
-        )
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UsageError(f"-o {output}: is a {'link' if folder.is_symlink() else 'file'}, and a student is a folder.")
     return folder
 
 
-def _published(folder: Path) -> set[str]:
-    """Digests of the weights that this command wrote there: by the manifest, and by the run of one that died before
-    it wrote the manifest."""
-    result = result_of(_manifest(folder))
-    written = [described_in(result).get("weights", {}).get("sha256")] if result.get("command") == "train" else []
-    return {each for each in (*written, _run(folder).load().get("weights")) if isinstance(each, str)}
+def _refuse_others(folder: Path) -> None:
+    """Raises UsageError where something lies in the folder, or under the names beside it, that this command did not
+    write, as the manifest and the run of a dataset of the same name."""
+    manifest, run = _manifest(folder), _run(folder)
+    result, facts = result_of(manifest), run.load()
+    if manifest.exists() and result.get("command") != "train":
+        raise UsageError(f"-o {folder}: {manifest} is there already, and is of no training. Name another folder.")
+    if (facts and facts.get("command") != "train") or run.journal.exists():
+        raise UsageError(f"-o {folder}: {run.path} is the run of another command. Name another folder.")
+    if (
+        folder.exists()
+        and any(folder.iterdir())
+        and _digest_of(folder) not in (result.get("folder"), facts.get("folder"))
+    ):
+        raise UsageError(
+            f"-o {folder}: is there already, and no manifest says that this command wrote it as it is. Name another, "
+            "or move it away."
+        )
+
+
+def _refuse_changed(folder: Path) -> None:
+    """Raises DriftError where somebody wrote there while the student was trained."""
+    try:
+        _refuse_others(folder)
+    except UsageError as error:
+        raise DriftError(f"{error} The student is trained: then run the same command again.") from None
+
+
+def _digest_of(folder: Path) -> str:
+    """Digest over the names and digests of all files in a folder."""
+    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    return digest({str(path.relative_to(folder)): file_digest(path) if path.is_file() else "" for path in files})
 
 
 def _weights_of(folder: Path) -> str:
@@ -258,13 +281,15 @@ def _claimed(folder: Path, plan: str, fresh: bool) -> Iterator[RunDirectory]:
                 f"{run.path}: holds checkpoints of another training: of other rows, settings or another student. Give "
                 "another -o, or --fresh to begin again."
             )
+        _refuse_others(folder)
         if another or fresh:
             remove(checkpoints)
-        run.save({**before, "plan": plan})
+        run.save({**before, "command": "train", "plan": plan})
         try:
             yield run
         except UsageError:
-            remove(checkpoints)
+            if another:
+                remove(checkpoints)
             if before:
                 run.save(before)
             else:
@@ -306,8 +331,10 @@ def _publish(student: Student, folder: Path, run: RunDirectory, facts: dict[str,
         sync_tree(made)
         size, sha256 = (made / WEIGHTS).stat().st_size, _weights_of(made)
         facts["files"] = {"weights": {"name": f"{folder.name}/{WEIGHTS}", "bytes": size, "sha256": sha256}}
-        facts["weights"] = find(profile_of(str(made), None)).weights
-        run.save({"plan": facts["plan"], "weights": sha256})
+        facts["weights"] = find(profile_of(str(made.absolute()), None)).weights
+        facts["folder"] = _digest_of(made)
+        _refuse_changed(folder)
+        run.save({**run.load(), "folder": facts["folder"]})
         remove(replaced)
         if folder.exists():
             folder.rename(replaced)

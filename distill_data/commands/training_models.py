@@ -3,11 +3,9 @@ this machine, and how they are opened. Knows no run and no output."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from distill_data.data.fingerprints import matches
 from distill_data.data.items import Row
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
 TINY = "tiny"
 VERIFIER, TEACHER = "verifier", "teacher"
 """What `--reward` takes instead of a model."""
+UNSAID = ("id", "kind", "meta", "features", "batch", "role")
+"""Columns of rows and messages whose texts nobody says."""
 
 
 def require_models(training: Training, objective: Objective) -> None:
@@ -39,6 +39,16 @@ def require_models(training: Training, objective: Objective) -> None:
             raise UsageError(f"--objective {training.objective} needs {advice[role]}.")
         if given and role not in asks:
             raise UsageError(f"--{role} {given}: nothing asks it in --objective {training.objective}; leave it out.")
+    if training.tokenizer != "bytes" and training.student != TINY:
+        raise UsageError(f"--tokenizer {training.tokenizer}: {training.student} has its own; only tiny takes another.")
+
+
+def refuse_own(training: Training, folder: Path) -> None:
+    """Raises UsageError where the student would be written over a model that it comes of."""
+    for name in (training.student, training.teacher, training.reward, training.tokenizer):
+        path = Path(name.removeprefix("transformers/").removeprefix("local/")).expanduser()
+        if name and folder.exists() and path.exists() and path.samefile(folder):
+            raise UsageError(f"-o {folder}: is the model {name}, which this training reads. Name another folder.")
 
 
 def describe(training: Training) -> dict[str, Any]:
@@ -96,12 +106,20 @@ def _tokenizer(training: Training, rows: Sequence[Row]) -> Any:
     if name == "bpe":
         if not merges.isdigit() or not 0 < int(merges) <= 100_000:
             raise UsageError(f"--tokenizer {training.tokenizer}: bpe:N takes a number of merges from 1 to 100,000.")
-        return make_tokenizer(int(merges), map(_text_of, rows))
+        return make_tokenizer(int(merges), _texts_of(list(rows)))
     return open_tokenizer(profile_of(training.tokenizer, training.config))
 
 
-def _text_of(row: Row) -> str:
-    return orjson.dumps([row.get(name) for name in ("prompt", "completion", "chosen", "text")]).decode()
+def _texts_of(value: Any) -> Iterator[str]:
+    """All that is said in rows."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from () if name in UNSAID else _texts_of(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts_of(each)
 
 
 def open_teacher(training: Training, student: Student) -> Any:

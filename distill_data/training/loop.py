@@ -12,13 +12,15 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import orjson
 
+from distill_data.engine.durable import write_atomically
 from distill_data.errors import DiskError, Interrupted, OutOfMemory, YieldError
 from distill_data.teachers.dequantised import quiet
 from distill_data.training.jobs import Job
@@ -37,6 +39,10 @@ class Fit(NamedTuple):
     """What was measured, each with its `step`: `loss` of the rows since the one before, `eval_loss`, and what else the
     trainer measures."""
     steps: int
+
+
+class _Over(Exception):
+    """A training whose last step is behind it, and which transformers would take one more of in mid-epoch."""
 
 
 def make_arguments(kind: Any, job: Job, learning_rate: float, **more: Any) -> Any:
@@ -85,7 +91,8 @@ def fit(trainer: Any, job: Job, tell: Callable[[Mapping[str, float]], None]) -> 
         trainer.add_callback(callback)
         last = last_checkpoint(job.folder)
         before = _measure_before(trainer, job, last is None)
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        with suppress(_Over):
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
         if stopped:
             raise Interrupted(
                 f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved; the "
@@ -102,7 +109,7 @@ def _measure_before(trainer: Any, job: Job, begins: bool) -> list[dict[str, floa
     stored = job.folder / BEFORE
     if job.held and begins:
         job.folder.mkdir(parents=True, exist_ok=True)
-        stored.write_bytes(orjson.dumps([_evaluated(trainer, job)]))
+        write_atomically(stored, orjson.dumps([_evaluated(trainer, job)]))
     found: list[dict[str, float]] = orjson.loads(stored.read_bytes()) if job.held else []
     return found
 
@@ -131,6 +138,10 @@ def _make_callback(stopped: list[int], tell: Callable[[Mapping[str, float]], Non
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # of a library without types
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step >= state.max_steps:
+                raise _Over
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if stopped:
                 control.should_log = control.should_save = control.should_training_stop = True
@@ -143,7 +154,7 @@ def _make_callback(stopped: list[int], tell: Callable[[Mapping[str, float]], Non
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             found = _measured({**(logs or {}), "step": state.global_step, "steps": state.max_steps})
-            if found.get("loss") != found.get("loss") or found.get("grad_norm") == float("inf"):
+            if not all(isfinite(found.get(name, 0)) for name in ("loss", "grad_norm", "train_loss")):
                 raise YieldError(
                     f"the loss is no number any more at step {state.global_step}: the training has diverged. Lower "
                     "--learning-rate, and begin again with --fresh."

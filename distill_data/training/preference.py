@@ -16,7 +16,7 @@ from distill_data.errors import UsageError
 from distill_data.training.jobs import Job
 from distill_data.training.loop import make_arguments
 from distill_data.training.pairs import judged_of, pairs_of, tell_of_left_out
-from distill_data.training.rows import tell_of_long
+from distill_data.training.rows import as_dataset, tell_of_long
 
 LOG = logging.getLogger(__name__)
 
@@ -121,8 +121,8 @@ def _make(trainer: Any, arguments: Any, job: Job, rows: list[Row], data: Data, *
     return trainer(
         model=job.student.model,
         args=arguments,
-        train_dataset=datasets.Dataset.from_list(rows),
-        eval_dataset=datasets.Dataset.from_list(held) if held else None,
+        train_dataset=as_dataset(rows),
+        eval_dataset=as_dataset(held) if held else None,
         processing_class=job.student.tokenizer,
         **more,
     )

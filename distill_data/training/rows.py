@@ -9,12 +9,12 @@ from typing import Any
 from distill_data.data.items import Row
 from distill_data.errors import SeedError, UsageError
 from distill_data.formats.targets import convert
-from distill_data.formats.turns import IMAGES, Given, kind_of, thinking
+from distill_data.formats.turns import IMAGES, Given, chat_of, kind_of, thinking
 from distill_data.training.jobs import Job, Student
 
 LOG = logging.getLogger(__name__)
 
-TURNS = ("prompt", "completion", "messages", "chosen", "rejected")
+TURNS = ("prompt", "completion", "chosen", "rejected")
 """Columns that hold messages."""
 
 
@@ -26,8 +26,31 @@ def make_dataset(target: str, rows: Sequence[Row], job: Job) -> Any:
     if not rows:
         return None
     made = list(converted(target, rows, job.student))
+    _refuse_mixture(made)
     tell_of_long(job, made)
-    return datasets.Dataset.from_list(made)
+    return as_dataset(made)
+
+
+def as_dataset(rows: Sequence[Row]) -> Any:
+    """Rows with every column that one of them has. Messages and tools stay as they are: a `datasets.Dataset` gives
+    objects of a column the same keys, and chat templates would write the nulls that it fills in."""
+    import datasets
+
+    columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    listed = {name: datasets.Json() for name in columns if name in (*TURNS, "tools")}
+    others = datasets.Dataset.from_dict({name: column for name, column in columns.items() if name not in listed})
+    return datasets.Dataset.from_dict(columns, features=datasets.Features({**others.features, **listed}))
+
+
+def _refuse_mixture(rows: Sequence[Row]) -> None:
+    """Raises UsageError where some rows are raw text and others are not: a trainer reads all as the first."""
+    for ordinal, row in enumerate(rows):
+        if ("text" in row) != ("text" in rows[0]):
+            what = ("raw text", "an answer") if "text" in row else ("an answer", "raw text")
+            raise UsageError(
+                f"row {ordinal + 1} is {what[0]}, and row 1 is {what[1]}: train on the one first, and then, with the "
+                "student that comes of it, on the other."
+            )
 
 
 def converted(target: str, rows: Sequence[Row], student: Student) -> Iterator[Row]:
@@ -38,7 +61,7 @@ def converted(target: str, rows: Sequence[Row], student: Student) -> Iterator[Ro
             if row.get(name):
                 raise UsageError(f"row {ordinal + 1} has a column {name}: students here read text alone.")
         try:
-            found = convert(target, Given(row, kind_of(row), ordinal))
+            found = [_answering(made) for made in convert(target, Given(row, kind_of(row), ordinal))]
         except SeedError as error:
             raise UsageError(f"row {ordinal + 1}: {error}") from None
         for made in found:
@@ -47,6 +70,15 @@ def converted(target: str, rows: Sequence[Row], student: Student) -> Iterator[Ro
                 for key, value in made.items()
                 if key != "id" and key not in IMAGES
             }
+
+
+def _answering(row: Row) -> Row:
+    """A conversation as what is asked and what is answered last, so that nothing else is learned. Raises SeedError."""
+    if "messages" not in row:
+        return row
+    chat = chat_of(row)
+    others = {key: value for key, value in row.items() if key != "messages"}
+    return {**others, "prompt": chat.prompt, "completion": chat.completion[:1]}
 
 
 def keeps_reasoning(tokenizer: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from distill_data.errors import UsageError
 from distill_data.teachers.checkpoints import find
 from distill_data.teachers.dequantised import quiet
-from distill_data.teachers.loading import UNBOUNDED, choose_device, failures, load_tokenizer
+from distill_data.teachers.loading import UNBOUNDED, WHAT, choose_device, failures, load_tokenizer
 from distill_data.teachers.protocol import Profile
 from distill_data.teachers.spans import end_of_turn
 from distill_data.training.jobs import Student
@@ -117,16 +117,23 @@ def open_student(profile: Profile, head: str, seed: int = 0) -> Student:
     torch.manual_seed(seed)
     try:
         with quiet():
-            model = getattr(transformers, head).from_pretrained(
+            model, report = getattr(transformers, head).from_pretrained(
                 folder,
                 dtype="float32",
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                output_loading_info=True,
                 **extra,
             )
     except failures() as error:
         raise UsageError(f"{profile.name}: transformers cannot load {folder}: {error}") from None
+    body = f"{model.base_model_prefix}." if head == REWARD else ""
+    if missing := sorted(name for name in report["missing_keys"] if name.startswith(body)):
+        raise UsageError(
+            f"{profile.name}: {folder} is no {WHAT[head]}: its weights lack {len(missing)} of the tensors that its "
+            f"architecture needs, such as {', '.join(missing[:3])}."
+        )
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return Student(_stopping(model, tokenizer).to(device), tokenizer, device, _context(model), fresh=False)

@@ -16,6 +16,8 @@ from distill_data.training.rows import make_dataset
 LOG = logging.getLogger(__name__)
 
 TASKS = LABEL, RATIONALE = "label", "rationale"
+PLACE = "place"
+"""The column of a row's place."""
 """The two tasks of a text: parts of the recipe `step-by-step`, as `meta` names them."""
 
 
@@ -53,21 +55,40 @@ def make_step_by_step(job: Job, learning_rate: float) -> Any:
         StepByStep, job, learning_rate, _paired(job, job.rows), _paired(job, job.held), remove_unused_columns=False
     )
     trainer.data_collator = _make_collator(trainer.data_collator)
-    trainer.train_dataset = _beside(trainer.train_dataset)
-    trainer.eval_dataset = _beside(trainer.eval_dataset)
+    trainer.train_dataset = _beside(trainer.train_dataset, job)
+    trainer.eval_dataset = _beside(trainer.eval_dataset, job)
     return trainer
 
 
 def _make(kind: Any, job: Job, learning_rate: float, rows: Sequence[Row], held: Sequence[Row], **more: Any) -> Any:
     from trl import SFTConfig
 
-    return kind(
+    trainer = kind(
         model=job.student.model,
         args=make_arguments(SFTConfig, job, learning_rate, max_length=job.loop.max_length, **more),
-        train_dataset=make_dataset("trl-sft", rows, job),
-        eval_dataset=make_dataset("trl-sft", held, job),
+        train_dataset=_placed(make_dataset("trl-sft", rows, job)),
+        eval_dataset=_placed(make_dataset("trl-sft", held, job)),
         processing_class=job.student.tokenizer,
     )
+    if lost := _count_lost(job, rows, trainer.train_dataset):
+        job.left_out["too-long"] += lost
+    _count_lost(job, held, trainer.eval_dataset)
+    return trainer
+
+
+def _placed(dataset: Any) -> Any:
+    """With the place of each row, as the trainer drops those that are cut before their answer begins."""
+    return dataset and dataset.add_column(PLACE, list(range(len(dataset))))
+
+
+def _count_lost(job: Job, rows: Sequence[Row], dataset: Any) -> int:
+    """How many rows the trainer dropped, and tell it. Raises UsageError where no others are there."""
+    lost = len(rows) - len(dataset or ())
+    if rows and lost == len(rows):
+        raise UsageError(f"no row has a token of y within {job.loop.max_length} tokens: raise --max-length.")
+    if lost:
+        LOG.warning(f"{lost:,} of {len(rows):,} rows have no token of y left then, and are left out.")
+    return lost
 
 
 def _paired(job: Job, rows: Sequence[Row]) -> list[Row]:
@@ -113,13 +134,14 @@ def _make_collator(collate: Callable[[list[Any]], Any]) -> Callable[[list[Any]],
     return collate_pairs
 
 
-def _beside(dataset: Any) -> Any:
-    """Every second row beside the one before it."""
+def _beside(dataset: Any, job: Job) -> Any:
+    """The tokens of every second row beside those of the one before it, where both are there. Raises UsageError."""
     import datasets
 
     if dataset is None:
         return None
-    rows = list(dataset)
-    return datasets.Dataset.from_list(
-        [{LABEL: one, RATIONALE: other} for one, other in zip(rows[::2], rows[1::2], strict=True)]
-    )
+    rows = {row[PLACE]: {name: row[name] for name in ("input_ids", "labels")} for row in dataset}
+    pairs = [{LABEL: rows[at], RATIONALE: rows[at + 1]} for at in rows if at % 2 == 0 and at + 1 in rows]
+    if not pairs:
+        raise UsageError(f"no text has both tasks within {job.loop.max_length} tokens: raise --max-length.")
+    return datasets.Dataset.from_list(pairs)

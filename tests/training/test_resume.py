@@ -25,8 +25,8 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.white_box
 
 ROWS = [{"prompt": f"say {number}", "completion": str(number)} for number in range(6)]
-SHORT = Training("tiny", "sft", Loop(steps=6, batch=2, max_length=48), held="held.jsonl")
-"""Six checkpoints over two epochs."""
+SHORT = Training("tiny", "sft", Loop(steps=5, batch=2, max_length=48), held="held.jsonl")
+"""Five checkpoints; it ends within the second epoch."""
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_what_is_in_the_way() -> None:
     with pytest.raises(LockedError):
         train("rows.jsonl", SHORT, "t")
     run.release()
-    run.path.joinpath("run.json").write_text('{"format":1,"plan":"of another"}')
+    run.path.joinpath("run.json").write_text('{"format":1,"command":"train","plan":"of another"}')
     run.path.joinpath("checkpoints/checkpoint-1").mkdir(parents=True)
     with pytest.raises(DriftError, match="--fresh"):
         train("rows.jsonl", SHORT, "t")
@@ -199,3 +199,49 @@ def test_rows_that_cannot_be_learned_from(rows: list[Any], says: str) -> None:
         train("rows.jsonl", SHORT, "s")
     assert not [*Path().glob("s*")]
     assert read_jsonl(Path("rows.jsonl")) == ROWS
+
+
+def test_what_others_have_there_stays() -> None:
+    """A dataset's run, which has bought answers, and its manifest; what a user put into a student; a student's own."""
+    Path("rows.run/journal").mkdir(parents=True)
+    Path("rows.run/run.json").write_text('{"format":1,"plan":"of answers"}')
+    with pytest.raises(UsageError, match="run of another command"):
+        train("rows.jsonl", SHORT, "rows")
+    assert [path.name for path in sorted(Path("rows.run").iterdir())] == ["journal", "lock", "run.json"]
+    assert Path("rows.run/run.json").read_text() == '{"format":1,"plan":"of answers"}'
+    Path("held.manifest.json").write_text('{"result":{"command":"label"},"history":{}}')
+    with pytest.raises(UsageError, match="of no training"):
+        train("rows.jsonl", SHORT, "held")
+    other = Training("tiny", "sft", Loop(steps=1, batch=2, max_length=48))
+    Path("whole/README.md").write_text("mine")
+    with pytest.raises(UsageError, match="no manifest says"):
+        train("rows.jsonl", other, "whole")
+    Path("whole/README.md").unlink()
+    with pytest.raises(UsageError, match="which this training reads"):
+        train("rows.jsonl", Training("whole", "sft", other.loop), "whole")
+    Path("link").symlink_to("whole")
+    with pytest.raises(UsageError, match="is a link"):
+        train("rows.jsonl", other, "link")
+
+
+def test_what_comes_while_the_student_is_trained_stays() -> None:
+    def come(measured: Mapping[str, float]) -> None:
+        Path("s").mkdir(exist_ok=True)
+        Path("s/notes.txt").write_text("mine")
+
+    assert forked(lambda: train("rows.jsonl", SHORT, "s", come)) == DriftError.exit_code
+    assert [path.name for path in Path("s").iterdir()] == ["notes.txt"]
+    assert Path("s.run/checkpoints/checkpoint-5").is_dir(), "what was learned is not lost"
+
+
+def test_a_student_that_cannot_be_opened_any_more_loses_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("whole.run/checkpoints/checkpoint-5").mkdir(parents=True)
+    remove(Path("whole"))
+
+    def fail(*_: Any) -> Any:
+        raise UsageError("not now")
+
+    monkeypatch.setattr("distill_data.commands.train.open_beginning", fail)
+    with pytest.raises(UsageError, match="not now"):
+        train("rows.jsonl", SHORT, "whole")
+    assert Path("whole.run/checkpoints/checkpoint-5").is_dir()
