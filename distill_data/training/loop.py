@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from distill_data.engine.durable import write_atomically
 from distill_data.errors import DiskError, Interrupted, OutOfMemory, YieldError
 from distill_data.teachers.dequantised import quiet
 from distill_data.training.jobs import Job
@@ -109,7 +108,9 @@ def _measure_before(trainer: Any, job: Job, begins: bool) -> list[dict[str, floa
     stored = job.folder / BEFORE
     if job.held and begins:
         job.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(stored, orjson.dumps([_evaluated(trainer, job)]))
+        draft = stored.with_suffix(".tmp")
+        draft.write_bytes(orjson.dumps([_evaluated(trainer, job)]))
+        draft.replace(stored)  # whole or absent
     found: list[dict[str, float]] = orjson.loads(stored.read_bytes()) if job.held else []
     return found
 
