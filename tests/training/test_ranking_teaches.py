@@ -66,6 +66,16 @@ def test_it_teaches_on_what_feedback_wrote(case: Case, ground: Ground, tmp_path:
     assert lesson.teaches, lesson
 
 
+def test_what_feedback_wrote_makes_a_reward_that_a_policy_is_trained_with(ground: Ground, tmp_path: Path) -> None:
+    pairs, student = str(ground.judged / "preference.jsonl"), ground.speaker["student"]
+    loop = Loop(steps=3, batch=4, max_length=128)
+    judge = train(pairs, Training(student=student, objective="reward", loop=loop), str(tmp_path / "judge"))
+    policy = Training(student, "rl", loop, {"length": "8", "samples": "2"}, reward=str(judge.folder))
+    result = train(pairs, policy, str(tmp_path / "policy")).result
+    assert result["student"]["reward"] == {"name": "judge", "weights": judge.result["weights"]}
+    assert all(abs(entry["reward"]) > 0 for entry in result["history"])
+
+
 def job_of(rows: list[dict[str, Any]], **loop: Any) -> Job:
     """A job of an untrained student, for what is decided before a trainer is there."""
     student = make_tiny(make_tokenizer(), 0, LANGUAGE)
