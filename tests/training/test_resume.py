@@ -113,6 +113,7 @@ def killed_at(place: int, output: str = "s") -> int:
     return forked(work)
 
 
+@pytest.mark.timeout(300)
 def test_killed_at_any_moment_it_goes_on_to_the_same_student() -> None:
     calls = int(Path("calls").read_text())
     last = (calls - 4, calls - 2)  # while the student is published
