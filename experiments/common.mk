@@ -38,7 +38,8 @@ upto   = $(if $(2),$(firstword $(2)) $(if $(filter $(1),$(firstword $(2))),,$(ca
 # A student is ARM-ROWS-SEED. $(call train,DATA,OBJECTIVE AND OPTIONS,STUDENT) and $(call evaluate,STUDENT,METRIC,OPTIONS,ROWS); ROWS is held where it is not given.
 STUDENT   ?= tiny
 TOKENIZER ?= bpe:500
-train = $(DISTILL) train $(1) -s $(STUDENT) $(if $(filter tiny,$(STUDENT)),--tokenizer $(TOKENIZER)) --batch 16 --seed $(call part,3,$(3)) --objective $(2) -o $(W)/students/$(3) -q
+BATCH     ?= 16
+train = $(DISTILL) train $(1) -s $(STUDENT) $(if $(filter tiny,$(STUDENT)),--tokenizer $(TOKENIZER)) --batch $(BATCH) --seed $(call part,3,$(3)) --objective $(2) -o $(W)/students/$(3) -q
 evaluate = $(DISTILL) evaluate $(W)/students/$(1) --task $(W)/$(or $(4),held).jsonl --metric $(2) $(3) -o $(W)/$(1).json -q
 # $(call collect,MODULE AND OPTIONS): results.json and the figure.
 collect = cd $(ROOT) && $(PYTHON) -m $(1) --folder $(W) --command 'make -C experiments/$(E)$(if $(filter small,$(SIZE)),, SIZE=$(SIZE))$(if $(filter scripted,$(TEACHER)),, TEACHER=$(TEACHER))' --size student=$(STUDENT)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from experiments.figure import draw
 from experiments.results import DRAWS, FOLDER, read_about, read_results
 
+WIDTH = 120
 NAMES = sorted(path.parent.name for path in FOLDER.glob("*/about.toml"))
 HEAD = f"""\
 # Does it teach?
@@ -63,8 +65,8 @@ def _number(value: float, sign: str = "") -> str:
 def _section(name: str) -> Iterator[str]:
     about, found = read_about(name), read_results(name)
     yield f"## {name}: {about['title']}\n"
-    yield f"{about['asked'].strip()}\n"
-    yield f"**Expected.** {about['expected'].strip()}\n"
+    yield _filled(about["asked"])
+    yield _filled(f"**Expected.** {about['expected']}")
     if not found:
         yield "Not run yet.\n"
         return
@@ -74,10 +76,15 @@ def _section(name: str) -> Iterator[str]:
     yield from (f"- {_told(claim)}" for claim in found["claims"])
     yield ""
     if about.get("notes"):
-        yield f"**What did not work, and what this does not show.** {about['notes'].strip()}\n"
+        yield _filled(f"**What did not work, and what this does not show.** {about['notes']}")
     sizes = ", ".join(f"{key} {_size(value)}" for key, value in found["sizes"].items())
     versions = ", ".join(f"{key} {value}" for key, value in found["versions"].items())
-    yield f"Sizes: {sizes}. Versions: {versions}.\n"
+    yield _filled(f"Sizes: {sizes}. Versions: {versions}.")
+
+
+def _filled(text: str) -> str:
+    """Paragraphs of lines as wide as the others of the documents, and an empty line."""
+    return "\n\n".join(fill(each, WIDTH, break_on_hyphens=False) for each in text.strip().split("\n\n")) + "\n"
 
 
 def _table(arms: Sequence[Mapping[str, Any]], axis: str) -> Iterator[str]:

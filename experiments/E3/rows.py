@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from experiments import sums
+from experiments import lifts
 
 HALF = 0.5
 
@@ -30,4 +30,4 @@ def read_rows(path: Path) -> Sequence[Mapping[str, Any]]:
 
 def right(row: Mapping[str, Any]) -> float:
     """1.0 where the row's answer is the right one, whoever says so."""
-    return float(row["answer"] == str(sums.solve(sums.read(row["prompt"][0]["content"]))[-1].last))
+    return float(row["answer"] == str(lifts.solve(lifts.read(row["prompt"][0]["content"]))[-1]))

@@ -1,11 +1,11 @@
-"""E3's scripted teacher: it reasons step by step and errs in one step of four, each wrong digit as likely. Its samples
+"""E3's scripted teacher: it reasons step by step and errs in one step of four, each wrong floor as likely. Its samples
 err on their own. `random`, the control, has reasons and answers of other problems."""
 
 from __future__ import annotations
 
 from random import Random
 
-from experiments import sums
+from experiments import lifts
 
 ERRS = 0.25
 """Of each step; an error is carried on."""
@@ -13,15 +13,14 @@ ERRS = 0.25
 
 def reply(model: str, text: str, sample: int) -> str:
     """What the teacher says of the problem in the request."""
-    if sums.ASKED not in text:
+    if lifts.ASKED not in text:
         return "yes"  # asked whether it is there
-    digits = sums.read(text)
-    drawn = Random(f"{model} {digits} {sample}")
-    if model == "random":
-        digits = [drawn.randrange(10) for _ in digits]
-    steps: list[sums.Step] = []
-    for digit in digits[1:]:
-        first = steps[-1].last if steps else digits[0]
-        off = drawn.randint(1, 9) if drawn.random() < ERRS else 0
-        steps.append(sums.Step(first, digit, (first + digit + off) % 10))
-    return f"<reasoning>{sums.reasoning(steps)}</reasoning>\n<answer>{steps[-1].last}</answer>"
+    problem = lifts.read(text)
+    drawn = Random(f"{model} {problem} {sample}")
+    floors = [problem.start]
+    for move in problem.moves:
+        floor = lifts.step(floors[-1], move)
+        if model == "random" or drawn.random() < ERRS:
+            floor = drawn.choice([each for each in range(lifts.TOP + 1) if each != floor or model == "random"])
+        floors.append(floor)
+    return f"<reasoning>{lifts.reasoning(floors)}</reasoning>\n<answer>{floors[-1]}</answer>"

@@ -3,20 +3,20 @@ and `random`, the control, writes reasons and answers of other problems."""
 
 from __future__ import annotations
 
-from hashlib import sha256
+from random import Random
 
-from experiments import sums
+from experiments import lifts
 
 
 def reply(model: str, text: str, sample: int) -> str:
     """What the teacher says of the problem in the request."""
-    if sums.ASKED not in text:
+    if lifts.ASKED not in text:
         return "yes"  # asked whether it is there
-    digits = sums.read(text)
+    problem = lifts.read(text)
     if model == "random":
-        digits = [byte % 10 for byte in sha256(str(digits).encode()).digest()[: len(digits)]]
-    steps = sums.solve(digits)
-    reasons, answer = sums.reasoning(steps), steps[-1].last
+        [problem] = lifts.problems(Random(str(problem)).getrandbits(32), 1, [len(problem.moves)])
+    floors = lifts.solve(problem)
+    reasons, answer = lifts.reasoning(floors), floors[-1]
     if model == "answer":
         return str(answer)
     if model == "two.task":
