@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from random import Random
 
 TOPICS = ("food", "money", "music", "sport", "weather")
-WORDS_OF, NEUTRAL = 60, 40
+WORDS_OF, NEUTRAL = 50, 40
 """Words of each topic, and words of none."""
-ABOUT, ASIDE = 3, 1
-"""Words of the text's topic, and of another one."""
+ABOUT = 3
+"""Words of the text's topic in a text."""
 
 
 def _words() -> list[str]:
@@ -47,9 +47,7 @@ def texts(seed: int, rows: int) -> list[str]:
     """Different texts; fewer are a prefix of more."""
     rng, found = Random(seed), dict[str, None]()
     while len(found) < rows:
-        topic, other = rng.sample(TOPICS, 2)
-        words = [*rng.choices(WORDS[topic], FREQUENT, k=ABOUT), *rng.choices(WORDS[other], FREQUENT, k=ASIDE)]
-        words += rng.choices(NO_TOPIC, k=rng.randint(1, 2))
+        words = rng.choices(WORDS[rng.choice(TOPICS)], FREQUENT, k=ABOUT) + rng.choices(NO_TOPIC, k=rng.randint(1, 2))
         rng.shuffle(words)
         found[" ".join(words)] = None
     return list(found)

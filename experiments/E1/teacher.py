@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from experiments.E1.language import MEANING, TOPICS, label
 
-MISTAKEN = 0.34
+MISTAKEN = 0.4
 """Share of the words that `weak` takes for words of another topic."""
 
 
