@@ -387,7 +387,7 @@ def test_a_bad_image_is_named_with_its_row(
 
 
 def test_a_teacher_that_is_not_known_to_see_is_refused_before_it_is_asked() -> None:
-    needs = needs_of(recipe_of("vision-qa"))
+    needs = dict.fromkeys(("teacher", "answerer"), needs_of(recipe_of("vision-qa")))
     local = {"base_url": "http://127.0.0.1:9/v1"}
     seeing = Profile("eyes", "openai/eyes", capabilities={"vision": True}, **local)
     assert asyncio.run(resolve_teachers({"teacher": seeing}, needs, {}))["teacher"].capabilities.vision

@@ -74,6 +74,10 @@ LOOK: dict[str, tuple[tuple[str, ...], ...]] = {
     "status": (("status", "DATA"), ("status", "DATA", "--json"), ("status", "MADE")),
     "publish": (("publish", "DATA"),),
     "models": (("models", "pull", "DATA"),),
+    "train": (
+        ("train", "DATA", "-s", "tiny", "--objective", "dpo", "-o", "student"),
+        ("train", "DATA", "-s", "nobody", "--objective", "sft", "-o", "student"),
+    ),
 }
 """Commands that ask no model. DATA, MADE (what a command wrote), RECIPE and URL stand for what a test has."""
 
