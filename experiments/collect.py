@@ -1,6 +1,6 @@
 """results.json and the figure of an experiment whose arms are students: from what `evaluate` wrote beside its figures.
 
-    python -m experiments.collect E1 --folder F --metric choice --command 'make …' --size held=500 gold-250-0 …
+    python -m experiments.collect --experiment E1 --folder F --metric exact --command 'make …' gold-300-0 …
 
 A student is ARM-ROWS-SEED, its evaluation F/ARM-ROWS-SEED.jsonl. Knows no experiment.
 """
@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     parser = make_parser()
-    parser.add_argument("experiment", metavar="EN")
+    parser.add_argument("--experiment", required=True, metavar="EN")
     parser.add_argument("--metric", required=True, help="a metric of `evaluate`")
     options = parser.parse_args()
     arms = read_arms(options.folder, options.metric, options.students)

@@ -42,7 +42,7 @@ BATCH     ?= 16
 train = $(DISTILL) train $(1) -s $(STUDENT) $(if $(filter tiny,$(STUDENT)),--tokenizer $(TOKENIZER)) --batch $(BATCH) --seed $(call part,3,$(3)) --objective $(2) -o $(W)/students/$(3) -q
 evaluate = $(DISTILL) evaluate $(W)/students/$(1) --task $(W)/$(or $(4),held).jsonl --metric $(2) $(3) -o $(W)/$(1).json -q
 # $(call collect,MODULE AND OPTIONS): results.json and the figure.
-collect = cd $(ROOT) && $(PYTHON) -m $(1) --folder $(W) --command 'make -C experiments/$(E)$(if $(filter small,$(SIZE)),, SIZE=$(SIZE))$(if $(filter scripted,$(TEACHER)),, TEACHER=$(TEACHER))' --size student=$(STUDENT)
+collect = cd $(ROOT) && $(PYTHON) -m $(1) --folder $(W) --command 'make -C experiments/$(E)$(if $(filter small,$(SIZE)),, SIZE=$(SIZE))$(if $(filter scripted,$(TEACHER)),, TEACHER=$(TEACHER))$(if $(filter-out 0 1 2,$(SEEDS)), SEEDS="$(SEEDS)")' --size student=$(STUDENT)
 
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.collect import Student, make_parser, parse_sizes, read_arms
-from experiments.E3.rows import agreement, read_rows, right
+from experiments.E3.rows import agreement, read_rows, right, well_reasoned
 from experiments.page import draw_figure
 from experiments.results import Arm, write_results
 
@@ -17,11 +17,13 @@ SHARE = "kept of all questions"
 
 
 def row_arms(folder: Path, seeds: Sequence[int]) -> list[Arm]:
-    """Each file's share of right rows; and over the threshold, that share and how many questions have a row."""
-    made = [
-        Arm(f"rows: {told}", 0, [[right(row) for row in read_rows(folder / f"{kind}-{seed}.jsonl")] for seed in seeds])
-        for kind, told in KINDS.items()
-    ]
+    """Of each file, the share of rows with a right answer and of those with right reasons; over the threshold, how many
+    are right, and how many questions have a row."""
+    made = []
+    for what, is_right in (("rows", right), ("reasons", well_reasoned)):
+        for kind, told in KINDS.items():
+            files = [read_rows(folder / f"{kind}-{seed}.jsonl") for seed in seeds]
+            made.append(Arm(f"{what}: {told}", 0, [[is_right(row) for row in rows] for rows in files]))
     votes = [read_rows(folder / f"votes-{seed}.jsonl") for seed in seeds]
     asked = [len(read_rows(folder / f"questions-{seed}.jsonl")) for seed in seeds]
     for least in THRESHOLDS:

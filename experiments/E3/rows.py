@@ -30,4 +30,13 @@ def read_rows(path: Path) -> Sequence[Mapping[str, Any]]:
 
 def right(row: Mapping[str, Any]) -> float:
     """1.0 where the row's answer is the right one, whoever says so."""
-    return float(row["answer"] == str(lifts.solve(lifts.read(row["prompt"][0]["content"]))[-1]))
+    return float(row["answer"] == str(_floors(row)[-1]))
+
+
+def well_reasoned(row: Mapping[str, Any]) -> float:
+    """1.0 where every step of its reasoning is right."""
+    return float(row["completion"][0]["reasoning_content"] == lifts.reasoning(_floors(row)))
+
+
+def _floors(row: Mapping[str, Any]) -> list[int]:
+    return lifts.solve(lifts.read(row["prompt"][0]["content"]))

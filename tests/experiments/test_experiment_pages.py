@@ -51,7 +51,7 @@ def test_the_commands_of_a_makefile_can_be_read(name: str) -> None:
     )
     assert shown.returncode == 0, shown.stderr
     assert "distill_data" in shown.stdout
-    assert re.search(rf"experiments\.(collect {name}|{name}\.collect)", shown.stdout)
+    assert re.search(rf"experiments\.(collect --experiment {name}|{name}\.collect)", shown.stdout)
 
 
 def test_an_interval_holds_the_mean_and_nothing_scatters_where_all_are_equal() -> None:
