@@ -2,7 +2,7 @@
 #
 #     make -C experiments/E1                                the small size, scripted teacher
 #     make -C experiments/E1 SIZE=large SEEDS="0 1 2 3 4"
-#     make -C experiments/E1 TEACHER=transformers/smollm2   a real teacher where the experiment asks one
+#     make -C experiments/E6 TEACHER=transformers/smollm2   a real teacher where the experiment asks one
 
 ROOT    := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))/..)
 PYTHON  ?= $(ROOT)/.venv/bin/python
@@ -24,6 +24,11 @@ SPACE   := $(NONE) $(NONE)
 # $(call ask,COMMAND AND OPTIONS,NAME): the same, but of TEACHER where one is given.
 scripted = $(PYTHON) -m experiments.teacher experiments.$(E).teacher -- $(DISTILL) $(1) -t openai/$(2) --base-url {url} -q
 ask = $(if $(filter scripted,$(TEACHER)),$(call scripted,$(1),$(2)),$(DISTILL) $(1) -t $(TEACHER) -q)
+
+# What lift problems mean, for a teacher that has to be told, and how long its students may think.
+LIFT := --before 'A lift goes between the floors 0 and 9. It starts at the floor named first and goes so many floors up (+) or down (-); at either end it stops. On which floor is it in the end?'
+EXPLAINED := $(if $(filter scripted,$(TEACHER)),,$(LIFT))
+LONGEST   := $(if $(filter scripted,$(TEACHER)),64,512)
 
 # $(call part,N,STEM): the Nth part of a stem such as gold-500-0.
 part = $(word $(1),$(subst -, ,$(2)))

@@ -82,12 +82,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 3], help="of one to three steps")
     parser.add_argument("--column", default="question", help="of the problem")
-    parser.add_argument("--prefix", default="", help="a line before each problem")
+    parser.add_argument("--before", action="append", default=[], metavar="TEXT", help="a paragraph before each problem")
     parser.add_argument("--held", action="store_true", help="those that no student learns from")
     options = parser.parse_args()
-    before = f"{options.prefix}\n\n" if options.prefix else ""
     for problem in problems(options.seed, options.rows, options.steps, held=options.held):
-        row = {options.column: f"{before}{problem}", "answer": str(solve(problem)[-1])}
+        row = {options.column: "\n\n".join([*options.before, str(problem)]), "answer": str(solve(problem)[-1])}
         sys.stdout.write(json.dumps(row) + "\n")
 
 
