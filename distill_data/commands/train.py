@@ -97,7 +97,8 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
     with opened(*filter(None, [data, training.held])) as (source, *others):
         rows = _rows_of(source, training)
         held = [row for each in others for row in _rows_of(each, training)]
-        plan = _plan(training, settings, source, others)
+        models = describe(training)
+        plan = _plan(training, settings, models, source, others)
         there = what_is_there(folder, plan)
         if there and not training.fresh:
             return Trained(there, False, folder)
@@ -124,7 +125,7 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
                 "family": objective.family,
                 "settings": settings,
                 "loop": asdict(training.loop),
-                "student": describe(training),
+                "student": models,
                 "rows": len(rows),
                 "left_out": dict(job.left_out),
                 "held_out": len(held),
@@ -178,7 +179,13 @@ def _rows_of(source: Source, training: Training) -> list[Row]:
     return rows
 
 
-def _plan(training: Training, settings: Mapping[str, Any], source: Source, held: Sequence[Source]) -> str:
+def _plan(
+    training: Training,
+    settings: Mapping[str, Any],
+    models: Mapping[str, Any],
+    source: Source,
+    held: Sequence[Source],
+) -> str:
     """Digest of all that decides the student's weights."""
     return digest(
         {
@@ -186,7 +193,7 @@ def _plan(training: Training, settings: Mapping[str, Any], source: Source, held:
             "objective": training.objective,
             "settings": dict(settings),
             "loop": asdict(training.loop),
-            "student": describe(training),
+            "student": models,
             "sources": [source.sha256, *(each.sha256 for each in held)],
         }
     )

@@ -19,7 +19,6 @@ from distill_data.teachers.spans import end_of_turn
 from distill_data.training.jobs import Student
 from distill_data.training.objectives import REWARD
 
-TINY = "tiny"
 POSITIONS, HIDDEN = 1024, 128
 """Context of `tiny`, in tokens, and its width."""
 END, START, STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"

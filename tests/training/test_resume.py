@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import resource
 import shutil
@@ -233,6 +234,16 @@ def test_what_comes_while_the_student_is_trained_stays() -> None:
     assert forked(lambda: train("rows.jsonl", SHORT, "s", come)) == DriftError.exit_code
     assert [path.name for path in Path("s").iterdir()] == ["notes.txt"]
     assert Path("s.run/checkpoints/checkpoint-5").is_dir(), "what was learned is not lost"
+
+
+def test_a_manifest_tells_which_student_was_opened_whatever_lies_there_afterwards() -> None:
+    def change(measured: Mapping[str, float]) -> None:
+        Path("another").write_bytes(b"another")
+        Path("another").replace("whole/model.safetensors")
+
+    opened, training = result("whole")["weights"], Training("whole", "sft", Loop(steps=1, max_length=48))
+    assert forked(lambda: train("rows.jsonl", training, "s", change)) == 0
+    assert json.loads(Path("s.manifest.json").read_bytes())["result"]["student"]["weights"] == opened
 
 
 def test_a_student_that_cannot_be_opened_any_more_loses_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
