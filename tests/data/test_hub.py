@@ -230,11 +230,20 @@ def test_a_token_stays_here_where_a_proxy_would_see_it(tmp_path: Path, hub: Hub)
 
 
 @pytest.mark.datasets
-@pytest.mark.parametrize("path", ["/etc/hostname", "../../../../etc/hostname"])
-def test_a_dataset_on_the_hub_cannot_name_files_of_this_machine(tmp_path: Path, hub: Hub, path: str) -> None:
-    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {path}\n---\n"
-    hub.create("me/data", {"README.md": card.encode(), "train.txt": b"x\n"})
-    paragraph(run("filter", "hf/me/data:train", "-c", "words@text:1,9", "-o", "-", **settled(hub, tmp_path)), 2)
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("{}/mine.txt", "Data files don't belong to me/others"), ("../../../..{}/mine.txt", "Unable to find 'hf://")],
+)
+def test_a_dataset_on_the_hub_cannot_name_files_of_this_machine(tmp_path: Path, hub: Hub, path: str, says: str) -> None:
+    (tmp_path / "mine.txt").write_text("mine\n")
+    card = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {}\n---\n"
+    for name, named in (("own", "train.txt"), ("others", path.format(tmp_path))):
+        hub.create(f"me/{name}", {"README.md": card.format(named).encode(), "train.txt": b"x\n"})
+    command = ["-c", "words@text:1,9", "-o", "-"]
+    own = run("filter", "hf/me/own:train", *command, **settled(hub, tmp_path))
+    assert (own.returncode, json.loads(own.stdout)["text"]) == (0, "x"), own.stderr
+    said = paragraph(run("filter", "hf/me/others:train", *command, **settled(hub, tmp_path)), 2)
+    assert says in said
 
 
 @pytest.mark.datasets
