@@ -191,8 +191,8 @@ def build_options(
         api_key_env=api_key_env,
         headers=parse_headers(headers),
         samples=_at_least(1, "--samples", samples),
-        settings=_pairs("--set", "KEY=VALUE", settings),
-        rename=_pairs("--map", "NEW=OLD", rename),
+        settings=pairs("--set", "KEY=VALUE", settings),
+        rename=pairs("--map", "NEW=OLD", rename),
         limit=_at_least(1, "--limit", limit),
         shuffle=shuffle,
         seed=seed,
@@ -267,7 +267,8 @@ def verify_variable(option: str, name: str) -> None:
         raise UsageError(f"{option} must name an environment variable; the value itself is never an argument.")
 
 
-def _pairs(option: str, form: str, texts: Sequence[str] | None) -> dict[str, str]:
+def pairs(option: str, form: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """KEY=VALUE texts as a mapping. Raises UsageError, in which `form` says how they are written."""
     found: dict[str, str] = {}
     for text in texts or ():
         key, equals, value = text.partition("=")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distill_data.cli.options import AsJson, Config, Quiet, Seed, Settings
+from distill_data.cli.options import AsJson, Config, Quiet, Seed, Settings, pairs
 from distill_data.cli.talk import listening, put_json, say
 from distill_data.errors import UsageError
 
@@ -88,7 +88,7 @@ def train(
         student=student,
         objective=objective,
         loop=Loop(epochs, steps, batch, accumulate, learning_rate, max_length, seed),
-        settings=_pairs(settings or ()),
+        settings=pairs("--set", "NAME=VALUE", settings),
         held=held,
         teacher=teacher,
         reward=reward,
@@ -103,17 +103,6 @@ def train(
         put_json(done.result)
     elif not quiet:
         say(*_lines(done.result, done.folder, done.changed))
-
-
-def _pairs(settings: Any) -> dict[str, str]:
-    """NAME=VALUE to a mapping. Raises UsageError."""
-    found = {}
-    for text in settings:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {text}: must be NAME=VALUE.")
-        found[name] = value
-    return found
 
 
 def _tell(measured: Mapping[str, float]) -> None:

@@ -93,7 +93,7 @@ def _judged(records: Sequence[Record], seed: int) -> dict[str, Any]:
     verdicts = [row["judge"]["verdict"] for row in records]
     worth = [WORTH[verdict] for verdict in verdicts if verdict in WORTH]
     flips = sum(len({*row["judge"]["orders"]}) > 1 for row in records if row["judge"]["verdict"] in WORTH)
-    counts = {f"{name}s": verdicts.count(word) for name, word in (("win", "win"), ("tie", "tie"), ("losse", "loss"))}
+    counts = {"wins": verdicts.count("win"), "ties": verdicts.count("tie"), "losses": verdicts.count("loss")}
     told: dict[str, Any] = {"rows": len(worth), "better": "higher", "headline": True}
     told |= {**counts, "flips": flips, "unread": len(verdicts) - len(worth)}
     if not worth:
