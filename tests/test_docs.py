@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from typer.main import get_command
 
+from distill_data import commands as api
 from distill_data.cli import PROGRAM
 from distill_data.cli.app import make_app
 from distill_data.commands import Options
@@ -126,6 +127,11 @@ BRIEF = re.compile(r"[a-z-]+ -r [a-z-]+")
 def test_commands_in_documents_have_the_options_that_they_are_given(document: Path, commands: Commands) -> None:
     for line in lines_of(document):
         commands.parse(shlex.split(line), whole=False)
+
+
+def test_the_page_of_python_names_every_function() -> None:
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    assert [name for name in api.__all__ if f"`{name}" not in page and f"{name}(" not in page] == []
 
 
 def test_the_survey_names_commands_that_parse_and_every_recipe_and_objective(commands: Commands) -> None:

@@ -41,16 +41,20 @@ if TYPE_CHECKING:
     from distill_data.commands.split import split
     from distill_data.commands.stats import stats
     from distill_data.commands.status import status
+    from distill_data.commands.train import Loop, Trained, Training, train
     from distill_data.commands.verify import verify
 
 __all__ = [
     "Choosing",
     "Diff",
     "Evaluation",
+    "Loop",
     "Matching",
     "Options",
     "Search",
     "Summary",
+    "Trained",
+    "Training",
     "card",
     "check_recipe",
     "check_student",
@@ -82,6 +86,7 @@ __all__ = [
     "split",
     "stats",
     "status",
+    "train",
     "verify",
 ]
 
@@ -89,10 +94,13 @@ _HOMES = {
     "Choosing": "select",
     "Diff": "diff",
     "Evaluation": "evaluate",
+    "Loop": "train",
     "Matching": "dedup",
     "Options": "options",
     "Search": "decontaminate",
     "Summary": "options",
+    "Trained": "train",
+    "Training": "train",
     "check_student": "check",
     "filter_rows": "filter",
     "find_contamination": "decontaminate",

@@ -10,6 +10,7 @@ import shutil
 import signal
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +254,7 @@ def test_a_student_that_cannot_be_opened_any_more_loses_no_checkpoint(monkeypatc
     def fail(*_: Any) -> Any:
         raise UsageError("not now")
 
-    monkeypatch.setattr("distill_data.commands.train.open_beginning", fail)
+    monkeypatch.setattr(import_module("distill_data.commands.train"), "open_beginning", fail)
     with pytest.raises(UsageError, match="not now"):
         train("rows.jsonl", SHORT, "whole")
     assert Path("whole.run/checkpoints/checkpoint-5").is_dir()
