@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,8 @@ ANSWERS = ("A spider has eight legs.", "Paris.", "144, because 12 * 12 = 144")
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield make_tiny(tmp_path_factory.mktemp("tiny") / "teacher")
-    torch.set_num_threads(threads)
+def tiny(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "teacher")
 
 
 def scored(tiny: Path, output: Path, *, packed: bool = False) -> tuple[Path, Any]:

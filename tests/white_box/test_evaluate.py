@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.white_box.tiny import make_tiny
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-pytestmark = pytest.mark.white_box
+pytestmark = [pytest.mark.white_box, pytest.mark.usefixtures("one_thread")]
 
 TASK: list[dict[str, Any]] = [
     {"prompt": "How many legs has a spider?", "choices": ["eight", "two", "one hundred"], "answer": "eight"},
@@ -33,14 +32,6 @@ OPTIONS = [
     ["yes", "maybe", "no"],
 ]
 RIGHT = [0, 0, 1, 0, 2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.white_box.tiny import POSITIONS, TEMPLATE, make_tiny, make_tokenizer
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-pytestmark = pytest.mark.white_box
+pytestmark = [pytest.mark.white_box, pytest.mark.usefixtures("one_thread")]
 
 ROWS: list[dict[str, Any]] = [
     {"prompt": "How many legs has a spider?", "completion": "A spider has eight legs."},
@@ -31,14 +30,6 @@ PAIRS = [
     ("Say it in Chinese.", "你好！ 😊"),
     ("The quick brown fox?", "jumps over the lazy dog. " * 4),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
