@@ -9,8 +9,12 @@ PYTHON  ?= $(ROOT)/.venv/bin/python
 SIZE    ?= small
 SEEDS   ?= 0 1 2
 TEACHER ?= scripted
+STUDENT ?= tiny
+# Of students, what is not the usual one.
+OTHER   := $(filter-out tiny,$(STUDENT))
 # Answers cost something: each teacher has a folder of its own, and a second start goes on where the first stopped.
-W       ?= $(ROOT)/build/experiments/$(E)/$(SIZE)-$(subst /,-,$(TEACHER))
+W       ?= $(ROOT)/build/experiments/$(E)/$(SIZE)-$(subst /,-,$(TEACHER)$(OTHER:%=-%))
+override W := $(abspath $(W))
 
 export PYTHONPATH := $(ROOT)
 # One thread for each process: `make -j2` is what uses two cores.
@@ -21,8 +25,9 @@ NONE    :=
 SPACE   := $(NONE) $(NONE)
 
 # $(call scripted,COMMAND AND OPTIONS,NAME): a command of ours that asks the scripted teacher, who plays NAME.
+# It has another port each time, which is drift to the command: a second start asks it anew, at no cost.
 # $(call ask,COMMAND AND OPTIONS,NAME): the same, but of TEACHER where one is given.
-scripted = $(PYTHON) -m experiments.teacher experiments.$(E).teacher -- $(DISTILL) $(1) -t openai/$(2) --base-url {url} -q
+scripted = $(PYTHON) -m experiments.teacher experiments.$(E).teacher -- $(DISTILL) $(1) -t openai/$(2) --base-url {url} --accept-drift -q
 ask = $(if $(filter scripted,$(TEACHER)),$(call scripted,$(1),$(2)),$(DISTILL) $(1) -t $(TEACHER) -q)
 
 # What lift problems mean, for a teacher that has to be told, and how long its students may think.
@@ -41,13 +46,14 @@ beside = $(word $(words $(call upto,$(1),$(2))),$(3))
 upto   = $(if $(2),$(firstword $(2)) $(if $(filter $(1),$(firstword $(2))),,$(call upto,$(1),$(wordlist 2,99,$(2)))))
 
 # A student is ARM-ROWS-SEED. $(call train,DATA,OBJECTIVE AND OPTIONS,STUDENT) and $(call evaluate,STUDENT,METRIC,OPTIONS,ROWS); ROWS is held where it is not given.
-STUDENT   ?= tiny
 TOKENIZER ?= bpe:500
 BATCH     ?= 16
 train = $(DISTILL) train $(1) -s $(STUDENT) $(if $(filter tiny,$(STUDENT)),--tokenizer $(TOKENIZER)) --batch $(BATCH) --seed $(call part,3,$(3)) --objective $(2) -o $(W)/students/$(3) -q
 evaluate = $(DISTILL) evaluate $(W)/students/$(1) --task $(W)/$(or $(4),held).jsonl --metric $(2) $(3) -o $(W)/$(1).json -q
+# What the reader runs to have the same.
+COMMAND = make -C experiments/$(E)$(if $(filter small,$(SIZE)),, SIZE=$(SIZE))$(if $(filter scripted,$(TEACHER)),, TEACHER=$(TEACHER))$(if $(OTHER), STUDENT=$(OTHER))$(if $(filter-out 0 1 2,$(SEEDS))$(filter-out $(SEEDS),0 1 2), SEEDS="$(SEEDS)")
 # $(call collect,MODULE AND OPTIONS): results.json and the figure.
-collect = cd $(ROOT) && $(PYTHON) -m $(1) --folder $(W) --command 'make -C experiments/$(E)$(if $(filter small,$(SIZE)),, SIZE=$(SIZE))$(if $(filter scripted,$(TEACHER)),, TEACHER=$(TEACHER))$(if $(filter-out 0 1 2,$(SEEDS)), SEEDS="$(SEEDS)")' --size student=$(STUDENT)
+collect = cd $(ROOT) && $(PYTHON) -m $(1) --folder $(W) --command '$(COMMAND)' --size student=$(STUDENT)
 
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:

@@ -22,14 +22,23 @@ HEAD = f"""\
 
 <!-- Written by `python -m experiments.page` from experiments/*/results.json: change those, not this. -->
 
-Students are trained on rows that our own commands made, and measured on rows that they never saw. Each experiment has
-a control arm of the same size and several seeds; a seed draws the rows and the student's first weights anew.
-`make experiments` runs all of them; [how](../experiments/README.md).
+In five experiments students are trained and measured on rows that they never saw; E2 and E5 measure judges and filters
+alone. Each has a control arm of the same size and several seeds; a seed draws the rows and the student's first weights
+anew. Teachers are scripted (E4 trains its own), so that the truth is known. `make experiments` runs all of them;
+[how](../experiments/README.md).
 
-An interval holds the mean with a probability of 95 %: a bootstrap of {DRAWS:,} draws over seeds and held-out rows,
-paired where two arms are compared. Three seeds are few: an interval says how these runs scatter, not how all tasks do.
-A difference whose interval holds 0 is called "not told apart", whatever its mean. The tasks are small and the students
-smaller, so a sign carries over to real models better than a size does.
+Intervals are at 95 %: a bootstrap of {DRAWS:,} draws over seeds and held-out rows, paired where two arms have as many
+rows. A difference whose interval holds 0 is called "not told apart", whatever its mean. What to hold against them:
+
+- Three seeds are few. A bootstrap of three sees too little of how seeds scatter, and where each seed gives one number
+  (n is 3 × 1), the interval is from the lowest to the highest: three numbers have one sign by chance one time in four.
+- Where all scores are equal, the interval has no width, which is no certainty: 30 right of 30 leave room for 1 of 10.
+- An end at 0.000 is told apart by a hair. Of so many claims, one or two would be so though nothing is there.
+- Tasks and sizes were chosen so that students learn something, some after a first look. Sections say what was tried.
+- A few claims can hardly fail, and show that the commands do what they say.
+
+The tasks are small and the students smaller, so a sign carries over to real models better than a size does. In tables,
+n is seeds × rows, of the first seed where seeds have different numbers.
 """
 
 

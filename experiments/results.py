@@ -1,7 +1,7 @@
 """What an experiment found, as a file: arms with a value per seed and an interval, and claims with a verdict.
 
 An arm's scores are one number for each seed and held-out row. Intervals are of the mean, by a bootstrap that draws
-seeds and rows anew (rows are the same ones in all arms, so a claim's difference is paired). Knows no experiment.
+seeds and rows anew; a claim's difference is paired where both arms have as many rows. Knows no experiment.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill_data import __version__
+from distill_data.quality import bootstrap
 
 FOLDER = Path(__file__).parent
-DRAWS, LEVEL = 2000, 0.95
+DRAWS = 2000
 LIBRARIES = ("torch", "transformers", "trl")
 
 Scores = Sequence[Sequence[float]]
@@ -42,7 +43,7 @@ class Arm(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A mean and where it lies with a probability of LEVEL."""
+    """A mean, and the ends of its interval at 95 %."""
 
     mean: float
     low: float
@@ -52,7 +53,7 @@ class Interval(NamedTuple):
 def interval(scores: Scores, other: Scores | None = None) -> Interval:
     """Of the mean of the scores, or of their difference from others of the same seeds and rows.
 
-    With other scores that have other rows or seeds, both are drawn on their own.
+    With as many others these are paired, each with the one at its place; else both are drawn on their own.
     """
     if other is not None and [len(rows) for rows in scores] == [len(rows) for rows in other]:
         scores = [[a - b for a, b in zip(x, y, strict=True)] for x, y in zip(scores, other, strict=True)]
@@ -61,14 +62,13 @@ def interval(scores: Scores, other: Scores | None = None) -> Interval:
     drawn, mean = _drawn(scores, rng), _mean(scores)
     if other is not None:
         drawn, mean = drawn - _drawn(other, rng), mean - _mean(other)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(mean, float(low), float(high))
+    return Interval(mean, *bootstrap.interval(drawn))
 
 
 def _drawn(scores: Scores, rng: np.random.Generator) -> NDArray[np.float64]:
     """DRAWS means of as many seeds, each with as many rows, drawn with replacement.
 
-    Seeds of as many rows have the same rows, so a draw of rows is one for all of these seeds.
+    Seeds of as many rows mostly have the same rows, so a draw of rows is one for all of these seeds.
     """
     counts = sorted({len(rows) for rows in scores})
     weights = {count: rng.multinomial(count, [1 / count] * count, size=DRAWS) / count for count in counts}

@@ -111,7 +111,7 @@ def _decided(ratings: Ratings, judged: Judged) -> list[float]:
 
 
 def flips(judged: Judged) -> int:
-    """Per cent of the pairs of which the first judge's two orders contradict each other."""
+    """Per cent of the pairs of which the first judge says something else in the other order."""
     heard = [judged.heard[frozenset(pair)][0] for pair in judged.pairs if frozenset(pair) in judged.heard]
     return round(100 * sum(one.once != one.again for one in heard) / max(1, len(heard)))
 

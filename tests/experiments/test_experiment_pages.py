@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,18 +41,40 @@ def test_results_claim_what_the_experiment_asks_and_name_no_place(name: str) -> 
     assert not re.search(r'"/|/home|/tmp|/work', json.dumps(found))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_commands_of_a_makefile_can_be_read(name: str) -> None:
+def make(name: str, *arguments: str | Path) -> str:
+    """What make prints for the experiment."""
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")}
-    shown = subprocess.run(
-        ["make", "--dry-run", "--always-make", "-C", FOLDER / name, f"PYTHON={sys.executable}", "W=/nowhere"],
+    done = subprocess.run(
+        ["make", "-C", FOLDER / name, f"PYTHON={sys.executable}", *arguments],
         capture_output=True,
         text=True,
         env=environment,
     )
-    assert shown.returncode == 0, shown.stderr
-    assert "distill_data" in shown.stdout
-    assert re.search(rf"experiments\.(collect --experiment {name}|{name}\.collect)", shown.stdout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_commands_of_a_makefile_can_be_read(name: str) -> None:
+    shown = make(name, "--dry-run", "--always-make", "W=/nowhere")
+    assert "distill_data" in shown
+    assert re.search(rf"experiments\.(collect --experiment {name}|{name}\.collect)", shown)
+    assert f"--command 'make -C experiments/{name}'" in shown
+
+
+@pytest.mark.parametrize("name", ["E1", "E2"])
+def test_results_name_the_seeds_and_the_teacher_of_their_run(name: str) -> None:
+    shown = make(name, "--dry-run", "--always-make", "W=/nowhere", "SEEDS=0", "TEACHER=openai/m")
+    assert f"--command 'make -C experiments/{name} TEACHER=openai/m SEEDS=\"0\"'" in shown
+
+
+def test_a_second_start_asks_a_scripted_teacher_that_has_another_port(tmp_path: Path) -> None:
+    labelled = tmp_path / "labelled-gold-0.jsonl"
+    make("E1", f"W={tmp_path}", "MOST=3", labelled)
+    first = labelled.read_bytes()
+    labelled.unlink()
+    make("E1", f"W={tmp_path}", "MOST=3", labelled)
+    assert labelled.read_bytes() == first
 
 
 def test_an_interval_holds_the_mean_and_nothing_scatters_where_all_are_equal() -> None:

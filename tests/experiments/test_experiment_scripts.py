@@ -31,6 +31,11 @@ def test_no_problem_that_is_held_out_is_learned_from() -> None:
     assert set(PROBLEMS).isdisjoint(lifts.problems(1, 300, held=True))
 
 
+def test_no_text_that_is_held_out_is_learned_from() -> None:
+    held = set(language.texts(1000, 500))
+    assert all(held.isdisjoint(language.texts(seed, 3000)) for seed in range(3))
+
+
 def wrong(model: str) -> float:
     """Share of E1's texts that the teacher gives a wrong label."""
     return sum(label_of(model, f"Text:\n{text}", 0) != language.label(text) for text in TEXTS) / len(TEXTS)
