@@ -6,7 +6,6 @@ journal's own.
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from distill_data.engine.durable import (
     disk_error,
     make_directory,
+    refuse_deleted,
     reserve_space,
     sync_data,
     sync_directory,
@@ -97,8 +97,7 @@ class Appender:
         try:
             write_fully(self._fd, data)
             sync_data(self._fd)
-            if not os.fstat(self._fd).st_nlink:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            refuse_deleted(self._fd)
         except MemoryError:
             os.ftruncate(self._fd, start)  # nobody was told of it, and what comes next begins where this did
             raise

@@ -8,7 +8,6 @@ journal. Knows neither keys nor what is in arrays.
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import re
@@ -18,7 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distill_data.data.exchange import Blob
-from distill_data.engine.durable import disk_error, reserve_space, sync_data, sync_directory, write_fully
+from distill_data.engine.durable import (
+    disk_error,
+    refuse_deleted,
+    reserve_space,
+    sync_data,
+    sync_directory,
+    write_fully,
+)
 from distill_data.errors import DamageError, DiskError
 
 RESERVE_BYTES = 16 << 20
@@ -106,8 +112,7 @@ class Blobs:
             places.append(Blob(self._path, end, len(data), hashlib.sha256(data).hexdigest()))
             end += len(data)
         sync_data(self._fd)
-        if not os.fstat(self._fd).st_nlink:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        refuse_deleted(self._fd)
         self._end = end
         return places
 

@@ -58,6 +58,12 @@ def sync_data(fd: int) -> None:
         os.fdatasync(fd)
 
 
+def refuse_deleted(fd: int) -> None:
+    """Raise FileNotFoundError where an open file has no name any more: nobody will read what is written to it."""
+    if not os.fstat(fd).st_nlink:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits. Raises OSError."""
     with path.open("rb") as stream:
