@@ -46,14 +46,34 @@ def make_trainer(
     group: Callable[[Sequence[Example], Counter[str]], list[Group]],
 ) -> Any:
     """A trainer of transformers on the job's rows. `--batch` is how many at most, but for a group that has more."""
-    import torch
-    from safetensors.torch import load_file, save_file
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import TrainingArguments
 
     rows = group(make_examples(job, job.rows, job.arrays, job.left_out), job.left_out)
     held = group(make_examples(job, job.held, job.held_arrays, Counter()), Counter())
     batch = max(1, job.loop.batch // max(map(len, rows)))
-    alpha, modules = job.settings["alpha"], knowledge.modules
+    return _trainer_of(knowledge, job.settings["alpha"], job.student.device)(
+        model=job.student.model,
+        args=make_arguments(
+            TrainingArguments,
+            replace(job, loop=replace(job.loop, batch=batch)),
+            learning_rate,
+            remove_unused_columns=False,
+        ),
+        data_collator=lambda groups: collate(groups, knowledge.read),
+        train_dataset=rows,
+        eval_dataset=held or None,
+        processing_class=job.student.tokenizer,
+        callbacks=[_keeper_of(knowledge.modules)] if knowledge.modules is not None else [],
+    )
+
+
+def _trainer_of(knowledge: Knowledge, alpha: float, device: str) -> Any:
+    """The class of a trainer whose loss has this knowledge in it."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import Trainer
+
+    modules = knowledge.modules
 
     class StoredTrainer(Trainer):  # type: ignore[misc]  # of a library without types
         loss_is_scaled_for_ga = True
@@ -61,7 +81,7 @@ def make_trainer(
         def get_batch_samples(self, *given: Any) -> Any:
             """The batches of a step, and how much they bring together."""
             samples, _ = super().get_batch_samples(*given)
-            return samples, sum(each["counts"] for each in samples).to(job.student.device)
+            return samples, sum(each["counts"] for each in samples).to(device)
 
         def compute_loss(self, model: Any, inputs: Batch, num_items_in_batch: Any = None, **_: Any) -> Any:
             total = inputs["counts"] if num_items_in_batch is None else num_items_in_batch
@@ -83,7 +103,7 @@ def make_trainer(
         def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
             """The means over all rows that are held out, however they fall into batches."""
             self.model.eval()
-            sums = total = torch.zeros(2, device=job.student.device)
+            sums = total = torch.zeros(2, device=device)
             with torch.no_grad(), self.compute_loss_context_manager():
                 for inputs in self.get_eval_dataloader():
                     sums = sums + self.means(self.model, inputs) * inputs["counts"]
@@ -103,21 +123,16 @@ def make_trainer(
             finally:
                 del self.model.projections
 
+    return StoredTrainer
+
+
+def _keeper_of(modules: Any) -> Any:
+    """What stores modules in each checkpoint."""
+    from safetensors.torch import save_file
+    from transformers import TrainerCallback
+
     class Keep(TrainerCallback):  # type: ignore[misc]  # of a library without types
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             save_file(modules.state_dict(), Path(args.output_dir) / f"checkpoint-{state.global_step}" / PROJECTIONS)
 
-    return StoredTrainer(
-        model=job.student.model,
-        args=make_arguments(
-            TrainingArguments,
-            replace(job, loop=replace(job.loop, batch=batch)),
-            learning_rate,
-            remove_unused_columns=False,
-        ),
-        data_collator=lambda groups: collate(groups, knowledge.read),
-        train_dataset=rows,
-        eval_dataset=held or None,
-        processing_class=job.student.tokenizer,
-        callbacks=[Keep()] if modules is not None else [],
-    )
+    return Keep()
