@@ -16,9 +16,9 @@ from distill_data.training.rows import make_dataset
 LOG = logging.getLogger(__name__)
 
 TASKS = LABEL, RATIONALE = "label", "rationale"
+"""The two tasks of a text: parts of the recipe `step-by-step`, as `meta` names them."""
 PLACE = "place"
 """The column of a row's place."""
-"""The two tasks of a text: parts of the recipe `step-by-step`, as `meta` names them."""
 
 
 def make_sft(job: Job, learning_rate: float) -> Any:
