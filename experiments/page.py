@@ -30,8 +30,8 @@ anew. Teachers are scripted (E4 trains its own), so that the truth is known. `ma
 Intervals are at 95 %: a bootstrap of {DRAWS:,} draws over seeds and held-out rows, paired where two arms have as many
 rows. A difference whose interval holds 0 is called "not told apart", whatever its mean. What to hold against them:
 
-- Three seeds are few. A bootstrap of three sees too little of how seeds scatter, and where each seed gives one number
-  (n is 3 × 1), the interval is from the lowest to the highest: three numbers have one sign by chance one time in four.
+- Three seeds are few. A bootstrap of three sees too little of how seeds scatter; where each seed gives one number
+  (n is 3 × 1), the interval is Student's t instead.
 - Where all scores are equal, the interval has no width, which is no certainty: 30 right of 30 leave room for 1 of 10.
 - An end at 0.000 is told apart by a hair. Of so many claims, one or two would be so though nothing is there.
 - Tasks and sizes were chosen so that students learn something, some after a first look. Sections say what was tried.

@@ -1,7 +1,8 @@
 """What an experiment found, as a file: arms with a value per seed and an interval, and claims with a verdict.
 
 An arm's scores are one number for each seed and held-out row. Intervals are of the mean, by a bootstrap that draws
-seeds and rows anew; a claim's difference is paired where both arms have as many rows. Knows no experiment.
+seeds and rows anew, or by Student's t where a seed has one number; a claim's difference is paired where both arms have
+as many rows. Knows no experiment.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +24,8 @@ from distill_data.quality import bootstrap
 
 FOLDER = Path(__file__).parent
 DRAWS = 2000
+T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""Student's t at 97.5 %, by the number of values."""
 LIBRARIES = ("torch", "transformers", "trl")
 
 Scores = Sequence[Sequence[float]]
@@ -59,10 +63,19 @@ def interval(scores: Scores, other: Scores | None = None) -> Interval:
         scores = [[a - b for a, b in zip(x, y, strict=True)] for x, y in zip(scores, other, strict=True)]
         other = None
     rng = np.random.default_rng(0)
-    drawn, mean = _drawn(scores, rng), _mean(scores)
+    if other is None and len(scores) in T and all(len(rows) == 1 for rows in scores):
+        return _of_few([rows[0] for rows in scores])
+    drawn, middle = _drawn(scores, rng), _mean(scores)
     if other is not None:
-        drawn, mean = drawn - _drawn(other, rng), mean - _mean(other)
-    return Interval(mean, *bootstrap.interval(drawn))
+        drawn, middle = drawn - _drawn(other, rng), middle - _mean(other)
+    return Interval(middle, *bootstrap.interval(drawn))
+
+
+def _of_few(values: Sequence[float]) -> Interval:
+    """By Student's t: a bootstrap never leaves the values that there are, and of three that is too narrow."""
+    middle = mean(values)
+    reach = T[len(values)] * stdev(values) / len(values) ** 0.5
+    return Interval(middle, middle - reach, middle + reach)
 
 
 def _drawn(scores: Scores, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -18,6 +18,8 @@ from random import Random
 TOPICS = ("food", "money", "music", "sport", "weather")
 WORDS_OF, NEUTRAL = 50, 40
 """Words of each topic, and words of none."""
+HELD, MOST_HELD = 1000, 2000
+"""The seed of the texts that students are measured on, and how many of these there are at most."""
 ABOUT = 3
 """Words of the text's topic in a text."""
 
@@ -44,12 +46,14 @@ def label(text: str, meaning: Mapping[str, str] = MEANING) -> str:
 
 
 def texts(seed: int, rows: int) -> list[str]:
-    """Different texts; fewer are a prefix of more."""
+    """Different texts, none of which is held out under another seed; fewer are a prefix of more."""
     rng, found = Random(seed), dict[str, None]()
+    held_out = set() if seed == HELD else set(texts(HELD, MOST_HELD))
     while len(found) < rows:
         words = rng.choices(WORDS[rng.choice(TOPICS)], FREQUENT, k=ABOUT) + rng.choices(NO_TOPIC, k=rng.randint(1, 2))
         rng.shuffle(words)
-        found[" ".join(words)] = None
+        if (text := " ".join(words)) not in held_out:
+            found[text] = None
     return list(found)
 
 
