@@ -24,9 +24,6 @@ from distill_data.training.rows import encode_chat, make_dataset
 
 LOG = logging.getLogger(__name__)
 
-SOLUTION = "solution"
-"""The column of the known answer, for a reward that compares."""
-
 
 def make_on_policy(job: Job, learning_rate: float) -> Any:
     """L = D(p_T ‖ p_S), the mean over the tokens of answers that the student has just drawn; D is the forward KL for
@@ -128,7 +125,7 @@ def _with_room(job: Job, rows: Sequence[Row]) -> list[Row]:
     most = job.loop.max_length - job.settings["length"]
     kept = [row for place, row in enumerate(rows) if len(_asked(job.student.tokenizer, row, place)) <= most]
     if long := len(rows) - len(kept):
-        job.left_out["long"] += long if rows is job.rows else 0
+        job.left_out["too-long"] += long if rows is job.rows else 0
         LOG.warning(
             f"{long:,} of {len(rows):,} prompts are left out: they have more than {most} tokens, --max-length less the "
             "setting length."
