@@ -8,7 +8,6 @@ end. The same command again goes on where it stopped, and does nothing once it i
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -41,8 +40,6 @@ from distill_data.training.loop import fit
 from distill_data.training.objectives import FRESH, WIDTH, Objective, find_objective, rate_of, settings_of
 
 __all__ = ["TINY", "Loop", "Trained", "Training", "profile_of", "train"]
-
-LOG = logging.getLogger(__name__)
 
 NEEDED = ("torch", "transformers", "datasets", "trl", "peft")
 """Packages of the extra `train`."""
