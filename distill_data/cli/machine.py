@@ -1,7 +1,7 @@
 """Commands about this machine and what lies on it: weights, what would keep a run from working, how runs stand."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from distill_data.cli.options import (
 )
 from distill_data.cli.talk import put, put_json, say
 from distill_data.errors import UsageError
+
+if TYPE_CHECKING:
+    from distill_data.commands.training_output import Standing
 
 PUBLISH_EXAMPLES = """\
 Examples:
@@ -69,16 +72,31 @@ def doctor(
 
 
 def status(output: OutputFile, as_json: AsJson = False) -> None:
-    """Tell how a run stands: kept, rejected, failed, pending, tokens, cost, in doubt."""
+    """Tell how a run or a training stands, from its files: counts, tokens, cost, in doubt."""
     from distill_data.commands.status import status as read_status
+    from distill_data.commands.training_output import standing
     from distill_data.reporting import closing_lines
 
+    if training := standing(output):
+        _put_training(training, as_json)
+        return
     summary = read_status(output)
     if as_json:
         head = {"status": summary.status, "output": summary.output, "message": summary.message}
         put_json({**head, **summary.result, **summary.history})
     else:
         put(f"status: {summary.status}", *closing_lines(summary))
+
+
+def _put_training(training: "Standing", as_json: bool) -> None:
+    from distill_data.cli.training import training_lines
+
+    if as_json:
+        put_json({"status": training.state, "message": training.message, **training.result})
+        return
+    put(f"status: {training.state}", *filter(None, [training.message]))
+    if training.state == "trained":
+        put(*training_lines(training.result))
 
 
 def publish(

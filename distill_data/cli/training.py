@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from math import inf
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -102,7 +101,8 @@ def train(
     if as_json:
         put_json(done.result)
     elif not quiet:
-        say(*_lines(done.result, done.folder, done.changed))
+        told = training_lines(done.result) if done.changed else ["is there already, and up to date"]
+        say(f"{done.folder}: {told[0]}", *told[1:])
 
 
 def _tell(measured: Mapping[str, float]) -> None:
@@ -114,14 +114,12 @@ def _tell(measured: Mapping[str, float]) -> None:
         say(f"step {measured['step']:,} of {measured['steps']:,}: {what} {measured[what]:.4f}")
 
 
-def _lines(result: Mapping[str, Any], folder: Path, changed: bool) -> list[str]:
-    """How it went."""
-    if not changed:
-        return [f"{folder}: is there already, and up to date"]
+def training_lines(result: Mapping[str, Any]) -> list[str]:
+    """What was trained on what, and how the loss went."""
     what = "reward" if any("reward" in each for each in result["history"]) else "loss"
     losses = [each[what] for each in result["history"] if what in each]
     held = [each[f"eval_{what}"] for each in result["history"] if f"eval_{what}" in each]
-    lines = [f"{folder}: {result['objective']} on {result['rows']:,} rows, {result['steps']:,} steps"]
+    lines = [f"{result['objective']} on {result['rows']:,} rows, {result['steps']:,} steps"]
     lines += [f"{what} {losses[0]:.4f} -> {losses[-1]:.4f}"] if losses else []
     lines += [f"held out {held[0]:.4f} -> {held[-1]:.4f}"] if held else []
     return lines

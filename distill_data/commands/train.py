@@ -8,6 +8,7 @@ end. The same command again goes on where it stopped, and does nothing once it i
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +31,10 @@ from distill_data.commands.training_models import (
     require_models,
 )
 from distill_data.commands.training_output import CHECKPOINTS, claimed, folder_of, publish_student, what_is_there
+from distill_data.data.columns import x_of
 from distill_data.data.features import open_features
 from distill_data.data.items import Row, digest
-from distill_data.errors import UsageError
+from distill_data.errors import SeedError, UsageError
 from distill_data.formats.trl import solution_of
 from distill_data.formats.turns import kind_of
 from distill_data.training.jobs import Arrays, Job, Loop, no_arrays
@@ -40,6 +42,8 @@ from distill_data.training.loop import fit
 from distill_data.training.objectives import FRESH, WIDTH, Objective, find_objective, rate_of, settings_of
 
 __all__ = ["TINY", "Loop", "Trained", "Training", "profile_of", "train"]
+
+LOG = logging.getLogger(__name__)
 
 NEEDED = ("torch", "transformers", "datasets", "trl", "peft")
 """Packages of the extra `train`."""
@@ -94,6 +98,7 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
     with opened(*filter(None, [data, training.held])) as (source, *others):
         rows = _rows_of(source, training)
         held = [row for each in others for row in _rows_of(each, training)]
+        _warn_of_repeats(rows, held)
         models = describe(training)
         plan = _plan(training, settings, models, source, others)
         there = what_is_there(folder, plan)
@@ -174,6 +179,24 @@ def _rows_of(source: Source, training: Training) -> list[Row]:
     if not rows:
         raise UsageError(f"{source.file.name}: there are no rows in it, so there is nothing to learn or to measure.")
     return rows
+
+
+def _asked(row: Row) -> str:
+    """x; empty where no column is known to be it, as of pairs of whole conversations."""
+    try:
+        return x_of(row)
+    except SeedError:
+        return ""
+
+
+def _warn_of_repeats(rows: Sequence[Row], held: Sequence[Row]) -> None:
+    """Tell how many held-out rows ask what a row asks that is learned from: they do not show what is new."""
+    asked = set(filter(None, map(_asked, rows)))
+    if again := sum(_asked(row) in asked for row in held):
+        LOG.warning(
+            f"{again:,} of {len(held):,} held-out rows ask what a training row asks, so their loss tells little of "
+            "other rows: see `split --by` and `decontaminate`."
+        )
 
 
 def _plan(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -23,9 +23,35 @@ from distill_data.engine.rundir import RunDirectory
 from distill_data.errors import DriftError, UsageError
 from distill_data.teachers.checkpoints import find
 from distill_data.training.jobs import Student
-from distill_data.training.loop import storing, sync_tree
+from distill_data.training.loop import last_checkpoint, step_of, storing, sync_tree
 
 WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
+
+
+class Standing(NamedTuple):
+    """How a training stands."""
+
+    state: str
+    """`running`, `interrupted` or `trained`."""
+    message: str
+    result: Mapping[str, Any]
+    """What the manifest says of the student that is there; empty where none is."""
+
+
+def standing(output: str) -> Standing | None:
+    """How a training stands, from its files alone; None where there is none of this name."""
+    folder = Path(output)
+    run, found = _run(folder), result_of(_manifest(folder))
+    result, begun = found if found.get("command") == "train" else {}, run.load()
+    if not result and begun.get("command") != "train":
+        return None
+    last = last_checkpoint(run.path / CHECKPOINTS)
+    saved = f"Step {step_of(last):,} is saved." if last else "No step is saved yet."
+    if holder := run.holder():
+        return Standing("running", f"Process {holder} works on it. {saved}", result)
+    if result and begun.get("plan") in (None, result.get("plan")):
+        return Standing("trained", "", result)
+    return Standing("interrupted", f"{saved} The same command goes on.", result)
 
 
 def folder_of(output: str) -> Path:

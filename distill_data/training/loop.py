@@ -126,7 +126,12 @@ def _evaluated(trainer: Any, job: Job) -> dict[str, float]:
 def last_checkpoint(folder: Path) -> Path | None:
     """The last one that is whole."""
     found = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(found, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """After how many steps a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _measured(entry: Mapping[str, Any]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import pytest
 
 from distill_data.commands.train import Loop, Training, train
+from distill_data.commands.training_output import standing
 from distill_data.engine.durable import remove
 from distill_data.engine.rundir import RunDirectory
 from distill_data.errors import DistillError, DriftError, LockedError, UsageError, YieldError
@@ -133,11 +136,17 @@ def test_interrupted_in_a_later_epoch_it_goes_on_to_the_same_student() -> None:
 
     def stop(measured: Mapping[str, float]) -> None:
         if measured["step"] == 4:
+            stands = standing("s")
+            assert stands and stands.state == "running" and f"{os.getpid()} works on it" in stands.message
             os.kill(os.getpid(), signal.SIGTERM)
 
+    assert standing("s") is None
     assert forked(lambda: train("rows.jsonl", training, "s", stop)) == 128 + signal.SIGTERM
     assert "goes on from there" in Path("said").read_text() and not Path("s").exists()
+    assert standing("s") == ("interrupted", "Step 5 is saved. The same command goes on.", {})
     same_in_the_end(training, "unstopped")
+    after = standing("s")
+    assert after and after.state == "trained" and after.result["steps"] == SHORT.loop.steps
     losses = [each["loss"] for each in result("s")["history"] if "loss" in each]
     held = [each["eval_loss"] for each in result("s")["history"] if "eval_loss" in each]
     assert losses[-1] < losses[0] and held[1] < held[0], "the divergence falls, also on prompts that are held out"
@@ -235,6 +244,23 @@ def test_what_comes_while_the_student_is_trained_stays() -> None:
     assert forked(lambda: train("rows.jsonl", SHORT, "s", come)) == DriftError.exit_code
     assert [path.name for path in Path("s").iterdir()] == ["notes.txt"]
     assert Path("s.run/checkpoints/checkpoint-5").is_dir(), "what was learned is not lost"
+
+
+@pytest.mark.parametrize(("held", "told"), [(ROWS[4:], 2), ([{**ROWS[0], "completion": "no"}, {"text": "say 1"}], 2)])
+def test_held_out_rows_that_are_learned_from_are_told(
+    held: list[Any], told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_rows(Path("held.jsonl"), held)
+    short = replace(SHORT, loop=replace(SHORT.loop, steps=1))
+    with contextlib.suppress(UsageError):  # raw text beside answers
+        train("rows.jsonl", short, "s")
+    assert f"{told} of 2 held-out rows ask what a training row asks" in caplog.text
+
+
+def test_held_out_rows_that_are_new_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    write_rows(Path("held.jsonl"), [{"prompt": "say 7", "completion": "1"}])
+    train("rows.jsonl", replace(SHORT, loop=replace(SHORT.loop, steps=1)), "s")
+    assert "held-out" not in caplog.text
 
 
 def test_a_manifest_tells_which_student_was_opened_whatever_lies_there_afterwards() -> None:
