@@ -1,11 +1,12 @@
 """What shards cost and give: several processes beside one, reading seeds once for each, and uniting what they wrote.
 
     python benchmarks/shards.py             wall and CPU of 1, 2, … processes; bytes a row on disk
+    python benchmarks/shards.py --alone     the same with the teacher `echo`; then all rows published again
     python benchmarks/shards.py --publish   rows a second and peak memory of `publish`, by rows and number of shards
     python benchmarks/shards.py --seeds     seconds and memory of each shard before it asks: it reads all rows
 
-All processes ask one loopback server, itself a Python process that takes a core: on a machine of few cores it is what
-ends the scaling, and the CPU of each side, which is printed, tells more than the wall.
+Where all processes ask one loopback server, itself a Python process that takes a core, it is what ends the scaling on a
+machine of few cores; `--alone` has none.
 """
 
 from __future__ import annotations
@@ -91,6 +92,35 @@ def show_scaling(rows: int) -> None:
         print("\nbytes a row: " + ", ".join(f"{name} {total / rows:.0f}" for name, total in parts.items()))
 
 
+def show_alone(rows: int) -> None:
+    """Asking `echo` and writing the journal; then publishing anew from the journal alone."""
+    print("| processes | asked: wall s | rows/s | CPU s | published again: wall s | rows/s | CPU s |")
+    print("|-----------|--------------:|-------:|------:|------------------------:|-------:|------:|")
+    with tempfile.TemporaryDirectory(prefix="shards-") as directory:
+        folder = Path(directory)
+        seeds, log = write_seeds(folder / "seeds.jsonl", rows), folder / "log"
+        for of in range(1, (os.cpu_count() or 1) + 1):
+            out = folder / f"{of}.jsonl"
+            job = ["-m", "distill_data", "label", str(seeds), "-r", "answer", "-t", "echo", "-o", str(out), "-q"]
+            job += ["--shards", str(of)] * (of > 1)
+            cells = []
+            for _ in range(2):
+                spent = cost(job, log)
+                if rows_of(out) != rows:
+                    raise SystemExit(f"{of} processes did not write every row")
+                cells.append(f"{spent.wall:.2f} | {rows / spent.wall:,.0f} | {spent.cpu:.2f}")
+                unpublish(folder, of)
+            print(f"| {of:<9} | {' | '.join(cells)} |", flush=True)
+
+
+def unpublish(folder: Path, of: int) -> None:
+    """Remove what was published, of the whole and of its shards; journals stay."""
+    for where, stem in ((folder, str(of)), (folder / f"{of}.shards", f"*-of-{of}")):
+        for ending in (".jsonl", ".rejects.jsonl", ".manifest.json", ".order.txt"):
+            for path in where.glob(f"{stem}{ending}"):
+                path.unlink()
+
+
 def make_shards(output: Path, rows: int, of: int) -> None:
     """Shards as runs would have published them, of records as long as a short answer."""
     text = b"x" * 240
@@ -140,14 +170,16 @@ def show_seeds(rows: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group()
-    for flag, show in (("--publish", show_publish), ("--seeds", show_seeds)):
+    for flag, show in (("--alone", show_alone), ("--publish", show_publish), ("--seeds", show_seeds)):
         what.add_argument(flag, dest="show", action="store_const", const=show)
-    parser.add_argument("--rows", type=int, default=0, help="else 10,000; with --publish and --seeds 1,000,000")
+    parser.add_argument(
+        "--rows", type=int, default=0, help="else 10,000; with --alone 200,000, with --publish and --seeds 1,000,000"
+    )
     options = parser.parse_args()
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(ROOT / "distill_data")], check=True)
     print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {platform.system()} {platform.machine()}\n")
     show = options.show or show_scaling
-    show(options.rows or (10_000 if show is show_scaling else 1_000_000))
+    show(options.rows or {show_scaling: 10_000, show_alone: 200_000}.get(show, 1_000_000))
 
 
 if __name__ == "__main__":
