@@ -33,8 +33,11 @@ class Student(NamedTuple):
 
 def read_scores(path: Path, metric: str) -> list[float]:
     """What each held-out row brought the model, in the order of the task: arms that are asked in other words are
-    paired by problem."""
-    return [float(orjson.loads(line)["model"][metric]) for line in path.read_bytes().split(b"\n") if line]
+    paired by problem. Stops where a row failed, as all that follow it would be paired with others."""
+    scores = [float(orjson.loads(line)["model"][metric]) for line in path.read_bytes().split(b"\n") if line]
+    if failed := orjson.loads(path.with_suffix(".manifest.json").read_bytes())["result"]["failed"]:
+        raise SystemExit(f"{path}: {failed} rows failed: give the same command again, or mend what fails them.")
+    return scores
 
 
 def read_arms(folder: Path, metric: str, stems: Sequence[str]) -> list[Arm]:

@@ -1,4 +1,5 @@
-# What the Makefile of every experiment has in common; it sets E, its name, and includes this.
+# What the Makefile of every experiment has in common; it sets E, its name, and TAKES, which of TEACHER and STUDENT it has
+# a use for, and includes this.
 #
 #     make -C experiments/E1                                the small size, scripted teacher
 #     make -C experiments/E1 SIZE=large SEEDS="0 1 2 3 4"
@@ -10,6 +11,13 @@ SIZE    ?= small
 SEEDS   ?= 0 1 2
 TEACHER ?= scripted
 STUDENT ?= tiny
+$(foreach name,$(filter-out $(TAKES),TEACHER STUDENT),$(if $(filter-out scripted tiny,$($(name))),$(warning $(E) has no use for $(name)=$($(name)))))
+ifeq ($(filter TEACHER,$(TAKES)),)
+override TEACHER := scripted
+endif
+ifeq ($(filter STUDENT,$(TAKES)),)
+override STUDENT := tiny
+endif
 # Of students, what is not the usual one.
 OTHER   := $(filter-out tiny,$(STUDENT))
 # Answers cost something: each teacher has a folder of its own, and a second start goes on where the first stopped.

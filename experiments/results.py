@@ -143,6 +143,8 @@ def _claim(claim: Mapping[str, Any], arms: Mapping[str, Arm]) -> dict[str, Any]:
     if more is None or less is None:
         return {**claim, "verdict": "not measured at this size"}
     found = interval(more.scores, less.scores)
+    if len(more.scores) == len(more.scores[0]) == 1 and not claim.get("exact"):
+        return {**claim, **_rounded(found), "verdict": "one number, so nothing tells how it scatters"}
     verdict = "as expected" if found.low > 0 else "the other way round" if found.high < 0 else "not told apart"
     return {**claim, **_rounded(found), "verdict": verdict}
 

@@ -95,7 +95,7 @@ def _put_training(training: "Standing", as_json: bool) -> None:
         put_json({"status": training.state, "message": training.message, **training.result})
         return
     put(f"status: {training.state}", *filter(None, [training.message]))
-    if training.state == "trained":
+    if training.result:
         put(*training_lines(training.result))
 
 

@@ -34,6 +34,7 @@ from distill_data.commands.training_output import CHECKPOINTS, claimed, folder_o
 from distill_data.data.columns import x_of
 from distill_data.data.features import open_features
 from distill_data.data.items import Row, digest
+from distill_data.data.rows import RowsFile
 from distill_data.errors import SeedError, UsageError
 from distill_data.formats.trl import solution_of
 from distill_data.formats.turns import kind_of
@@ -48,6 +49,8 @@ LOG = logging.getLogger(__name__)
 NEEDED = ("torch", "transformers", "datasets", "trl", "peft")
 """Packages of the extra `train`."""
 Tell = Callable[[Mapping[str, float]], None]
+Places = dict[int, tuple[RowsFile, int]]
+"""The `id` of each row to where it stands: rows are chosen and sorted on the way, and messages still name the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,9 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
     folder = folder_of(output)
     refuse_own(training, folder)
     with opened(*filter(None, [data, training.held])) as (source, *others):
-        rows = _rows_of(source, training)
-        held = [row for each in others for row in _rows_of(each, training)]
+        places: Places = {}
+        rows = _rows_of(source, training, places)
+        held = [row for each in others for row in _rows_of(each, training, places)]
         _warn_of_repeats(rows, held)
         models = describe(training)
         plan = _plan(training, settings, models, source, others)
@@ -114,6 +118,7 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
                 settings=settings,
                 loop=training.loop,
                 folder=run.path / CHECKPOINTS,
+                place=lambda row: places[id(row)][0].place(places[id(row)][1]),
                 arrays=_arrays_of(source, rows),
                 held_arrays=_arrays_of(others[0], held) if others else no_arrays,
                 teacher=open_teacher(training, student),
@@ -158,8 +163,8 @@ def _arrays_of(source: Source, rows: Sequence[Row]) -> Arrays:
     return open_features(source.file.path).of if rows and "features" in rows[0] else no_arrays
 
 
-def _rows_of(source: Source, training: Training) -> list[Row]:
-    """All rows. Raises UsageError, with the place, for one that the objective does not take; and where none is."""
+def _rows_of(source: Source, training: Training, places: Places) -> list[Row]:
+    """All rows, and where each stands. Raises UsageError for one that the objective does not take, or where none is."""
     objective = find_objective(training.objective)
     rows: list[Row] = []
     for line in source.file.read():
@@ -176,6 +181,7 @@ def _rows_of(source: Source, training: Training) -> list[Row]:
                 "compares with; give such rows, or another --reward."
             )
         rows.append(line.row)
+        places[id(line.row)] = source.file, line.number
     if not rows:
         raise UsageError(f"{source.file.name}: there are no rows in it, so there is nothing to learn or to measure.")
     return rows

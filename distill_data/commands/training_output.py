@@ -35,23 +35,26 @@ class Standing(NamedTuple):
     """`running`, `interrupted` or `trained`."""
     message: str
     result: Mapping[str, Any]
-    """What the manifest says of the student that is there; empty where none is."""
+    """What the manifest says of a student that is trained; else empty."""
 
 
 def standing(output: str) -> Standing | None:
     """How a training stands, from its files alone; None where there is none of this name."""
     folder = Path(output)
-    run, found = _run(folder), result_of(_manifest(folder))
-    result, begun = found if found.get("command") == "train" else {}, run.load()
+    if not folder.name:
+        return None
+    run = _run(folder)
+    holder, begun, found = run.holder(), run.load(), result_of(_manifest(folder))
+    result = found if found.get("command") == "train" and (folder / WEIGHTS).is_file() else {}
     if not result and begun.get("command") != "train":
         return None
     last = last_checkpoint(run.path / CHECKPOINTS)
-    saved = f"Step {step_of(last):,} is saved." if last else "No step is saved yet."
-    if holder := run.holder():
-        return Standing("running", f"Process {holder} works on it. {saved}", result)
+    saved = f"Step {step_of(last):,} is saved." if last else "No step is saved."
+    if holder:
+        return Standing("running", f"Process {holder} works on it. {saved}", {})
     if result and begun.get("plan") in (None, result.get("plan")):
         return Standing("trained", "", result)
-    return Standing("interrupted", f"{saved} The same command goes on.", result)
+    return Standing("interrupted", f"{saved} The same command goes on.", {})
 
 
 def folder_of(output: str) -> Path:

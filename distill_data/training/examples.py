@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from distill_data.data.arrays import spellings_of
 from distill_data.data.items import Row
@@ -49,9 +49,9 @@ def make_examples(job: Job, rows: Sequence[Row], arrays: Arrays, left_out: Count
     DamageError where arrays are missing.
     """
     found, cut, lost = list[Example](), 0, 0
-    for number, row in enumerate(rows, 1):
+    for row in rows:
         read = partial(arrays, row)
-        ids, start = _placed(job.student.tokenizer, row, read(), number)
+        ids, start = _placed(job, row, read())
         kept = ids[: job.loop.max_length]
         cut += len(kept) < len(ids)
         if start < len(kept):
@@ -69,12 +69,13 @@ def make_examples(job: Job, rows: Sequence[Row], arrays: Arrays, left_out: Count
     return found
 
 
-def _placed(tokenizer: Any, row: Row, arrays: Mapping[str, Array], number: int) -> tuple[list[int], int]:
-    """Ids of x and y, and where y begins."""
+def _placed(job: Job, row: Row, arrays: Mapping[str, Array]) -> tuple[list[int], int]:
+    """Ids of x and y, and where y begins. Raises UsageError."""
+    tokenizer = job.student.tokenizer
     if spellings_of(arrays) is not None:
         raise UsageError(
-            f"row {number}: the server named its tokens by their text, so their ids are the row's own. Take a server "
-            "that gives ids, or score the text with feature -r topk."
+            f"{job.place(row)}: the server named its tokens by their text, so their ids are the row's own. "
+            "Take a server that gives ids, or score the text with feature -r topk."
         )
     tokens = arrays["tokens"].tolist() if "tokens" in arrays else None
     try:
@@ -90,8 +91,8 @@ def _placed(tokenizer: Any, row: Row, arrays: Mapping[str, Array], number: int) 
             head = pair.ids[: pair.start] if pair and seen else encode_prompt(tokenizer, row["prompt"])
             return [*head, *tokens], len(head)
     except TemplateRefused as refused:
-        raise UsageError(f"row {number}: {refused}.") from None
+        raise UsageError(f"{job.place(row)}: {refused}.") from None
     raise UsageError(
-        f"row {number}: the student's chat template writes the prompt otherwise once an answer follows, so y has no "
-        "place of its own. Take a student with another template."
+        f"{job.place(row)}: the student's chat template writes the prompt otherwise once an answer follows, so y has "
+        "no place of its own. Take a student with another template."
     )

@@ -77,3 +77,5 @@ class Job:
     """What scores answers, where the objective asks for it."""
     left_out: Counter[str] = field(default_factory=Counter)
     """How many rows nothing is learned from, by why; a maker of a trainer counts them."""
+    place: Callable[[Row], str] = lambda row: f"the row {row.get('id', '')}".rstrip()
+    """Where one of these rows stands, such as `rows.jsonl:7`, for messages."""

@@ -43,7 +43,7 @@ def pairs_of(rows: Sequence[Row], job: Job, left_out: Counter[str], *, whole: bo
 
     Left out are those whose prompt alone fills `max_length`, or, where the pair must be whole, those that are longer.
     """
-    made = list(converted("trl-reward", rows, job.student))
+    made = list(converted("trl-reward", rows, job))
     if tied := len(rows) - len(made):
         left_out[TIED] += tied
     for pair in made:
@@ -61,9 +61,10 @@ def pairs_of(rows: Sequence[Row], job: Job, left_out: Counter[str], *, whole: bo
 def judged_of(rows: Sequence[Row], job: Job, left_out: Counter[str]) -> Iterator[Row]:
     """prompt, completion and label, whether it is good; of a pair both answers."""
     alone = [row for row in rows if kind_of(row) == "unpaired"]
-    for row in converted("trl-kto", alone, job.student):
-        if type(row["label"]) is not bool:
-            raise UsageError(f"label must be true or false, and is {row['label']!r} in one row.")
+    for row in alone:
+        if type(row.get("label")) is not bool:
+            raise UsageError(f"{job.place(row)}: label must be true or false, and is {row.get('label')!r}.")
+    for row in converted("trl-kto", alone, job):
         if _is_long(row, job, False):
             left_out[LONG] += 1
         else:
@@ -79,18 +80,18 @@ def rankings_of(rows: Sequence[Row], job: Job, left_out: Counter[str]) -> Iterat
 
     Raises UsageError for rows and chat templates that cannot be read.
     """
-    for ordinal, row in enumerate(rows):
+    for row in rows:
         try:
             refuse_beside(row, "a ranking objective")
             scored = {text: score for score, text in reversed(ranked_of(row))}
             texts = sorted(scored, key=lambda text: -scored[text])
             answers = encode_pairs(job.student.tokenizer, prompt_of(row), map(_turn, texts))
         except (SeedError, TemplateRefused) as error:
-            raise UsageError(f"row {ordinal + 1}: {error}") from None
+            raise UsageError(f"{job.place(row)}: {error}") from None
         fitting = [_cut(answer, job.loop.max_length) for answer in answers if answer]
         if len(fitting) < len(texts):
             raise UsageError(
-                f"row {ordinal + 1}: the student's chat template does not begin a whole conversation with its prompt."
+                f"{job.place(row)}: the student's chat template does not begin a whole conversation with its prompt."
             )
         scores = [scored[text] for text in texts]
         if len(texts) < 2:

@@ -123,7 +123,7 @@ def _prompts(target: str, job: Job) -> dict[str, Any]:
 def _with_room(job: Job, rows: Sequence[Row]) -> list[Row]:
     """The rows whose prompt leaves room for an answer. Tells how many others there are."""
     most = job.loop.max_length - job.settings["length"]
-    kept = [row for place, row in enumerate(rows) if len(_asked(job.student.tokenizer, row, place)) <= most]
+    kept = [row for row in rows if len(_asked(job, job.student.tokenizer, row)) <= most]
     if long := len(rows) - len(kept):
         job.left_out["too-long"] += long if rows is job.rows else 0
         LOG.warning(
@@ -133,12 +133,12 @@ def _with_room(job: Job, rows: Sequence[Row]) -> list[Row]:
     return kept
 
 
-def _asked(tokenizer: Any, row: Row, place: int, whose: str = "student") -> list[int]:
+def _asked(job: Job, tokenizer: Any, row: Row, whose: str = "student") -> list[int]:
     """The ids of a row's prompt, up to where the answer begins. Raises UsageError where it cannot be read."""
     try:
         return encode_chat(tokenizer, prompt_of(row), whose, add_generation_prompt=True)
     except (SeedError, UsageError) as error:
-        raise UsageError(f"row {place + 1}: {error}") from None
+        raise UsageError(f"{job.place(row)}: {error}") from None
 
 
 def _rewards(job: Job) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def _require_readable(job: Job, whose: str) -> None:
     """Raises UsageError where the model that rewards does not take a prompt, which would be told in mid-training."""
     tokenizer = (job.teacher if job.reward is None else job.reward).tokenizer
     for rows in (job.rows, job.held):
-        for place, row in enumerate(rows):
-            _asked(tokenizer, row, place, whose)
+        for row in rows:
+            _asked(job, tokenizer, row, whose)
 
 
 def make_reward(judge: Callable[[str, str], float]) -> Callable[..., list[float]]:

@@ -10,7 +10,7 @@ from distill_data.data.items import Row
 from distill_data.errors import SeedError, UsageError
 from distill_data.formats.targets import convert
 from distill_data.formats.turns import IMAGES, Given, chat_of, kind_of, thinking
-from distill_data.training.jobs import Job, Student
+from distill_data.training.jobs import Job
 
 LOG = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def make_dataset(target: str, rows: Sequence[Row], job: Job) -> Any:
     datasets.disable_progress_bars()
     if not rows:
         return None
-    made = list(converted(target, rows, job.student))
+    made = list(converted(target, rows, job))
     _refuse_mixture(made)
     tell_of_long(job, made)
     return as_dataset(made)
@@ -44,26 +44,25 @@ def as_dataset(rows: Sequence[Row]) -> Any:
 
 def _refuse_mixture(rows: Sequence[Row]) -> None:
     """Raises UsageError where some rows are raw text and others are not: a trainer reads all as the first."""
-    for ordinal, row in enumerate(rows):
-        if ("text" in row) != ("text" in rows[0]):
-            what = ("raw text", "an answer") if "text" in row else ("an answer", "raw text")
-            raise UsageError(
-                f"row {ordinal + 1} is {what[0]}, and row 1 is {what[1]}: train on the one first, and then, with the "
-                "student that comes of it, on the other."
-            )
+    raw = sum("text" in row for row in rows)
+    if 0 < raw < len(rows):
+        raise UsageError(
+            f"{raw:,} of {len(rows):,} rows are raw text, and the others answers: train on the one first, and then, "
+            "with the student that comes of it, on the other."
+        )
 
 
-def converted(target: str, rows: Sequence[Row], student: Student) -> Iterator[Row]:
+def converted(target: str, rows: Sequence[Row], job: Job) -> Iterator[Row]:
     """The rows of a target, in messages that the student's chat template loses nothing of. Raises UsageError."""
-    keeps = keeps_reasoning(student.tokenizer)
+    keeps = keeps_reasoning(job.student.tokenizer)
     for ordinal, row in enumerate(rows):
         for name in IMAGES:
             if row.get(name):
-                raise UsageError(f"row {ordinal + 1} has a column {name}: students here read text alone.")
+                raise UsageError(f"{job.place(row)}: there is a column {name}, and students here read text alone.")
         try:
             found = [_answering(made) for made in convert(target, Given(row, kind_of(row), ordinal))]
         except SeedError as error:
-            raise UsageError(f"row {ordinal + 1}: {error}") from None
+            raise UsageError(f"{job.place(row)}: {error}") from None
         for made in found:
             yield {
                 key: value if keeps or key not in TURNS else with_reasoning(value)

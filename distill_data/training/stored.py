@@ -113,7 +113,7 @@ def _one(job: Job, choose: Callable[[Mapping[str, Any]], tuple[Any, ...]]) -> tu
     """What all rows say alike of how they were made. Raises UsageError where they differ."""
     found: dict[tuple[Any, ...], int] = {}
     for row in (*job.rows, *job.held):
-        found.setdefault(choose(_feature_of(row)), len(found))
+        found.setdefault(choose(_feature_of(job, row)), len(found))
     if len(found) > 1:
         raise UsageError(
             f"the rows hold knowledge of different kinds, which no loss takes together: {', '.join(map(str, found))}. "
@@ -122,20 +122,20 @@ def _one(job: Job, choose: Callable[[Mapping[str, Any]], tuple[Any, ...]]) -> tu
     return next(iter(found))
 
 
-def _feature_of(row: Row) -> Mapping[str, Any]:
+def _feature_of(job: Job, row: Row) -> Mapping[str, Any]:
     """How the row's arrays were made. Raises UsageError."""
     if not isinstance(row.get("features"), Mapping):
         raise UsageError(
-            f"record {row.get('id', 'without id')} has no column `features`: its arrays are lost. Take the file as "
-            "feature wrote it."
+            f"{job.place(row)}: there is no column `features`, so its arrays are lost. Take the file as feature "
+            "wrote it."
         )
     try:
         feature: Mapping[str, Any] = orjson.loads(row["meta"]["details"])["feature"]
         return {"of": "", "layers": (), "pool": "none"} | dict(feature)
     except (KeyError, TypeError, ValueError):
         raise UsageError(
-            f"record {row.get('id', 'without id')}: its column `meta` does not say how its arrays were made. Take the "
-            "file as feature wrote it."
+            f"{job.place(row)}: its column `meta` does not say how its arrays were made. Take the file as feature "
+            "wrote it."
         ) from None
 
 

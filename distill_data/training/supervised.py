@@ -95,7 +95,7 @@ def _paired(job: Job, rows: Sequence[Row]) -> list[Row]:
     """The rows of texts that have both tasks: label, rationale, label, rationale. Tells how many others there are."""
     found: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
-        task, text = _task_of(row)
+        task, text = _task_of(job, row)
         found.setdefault(text, {})[task] = row
     both = [tasks for tasks in found.values() if tasks.keys() == set(TASKS)]
     if rows and not both:
@@ -108,7 +108,7 @@ def _paired(job: Job, rows: Sequence[Row]) -> list[Row]:
     return [tasks[task] for tasks in both for task in TASKS]
 
 
-def _task_of(row: Row) -> tuple[str, tuple[str, ...]]:
+def _task_of(job: Job, row: Row) -> tuple[str, tuple[str, ...]]:
     """Which task a row is, and what it has in common with the other. Raises UsageError where `meta` does not say."""
     meta = row.get("meta")
     details = meta.get("details") if isinstance(meta, Mapping) else None
@@ -118,8 +118,8 @@ def _task_of(row: Row) -> tuple[str, tuple[str, ...]]:
         facts = {}
     if not isinstance(meta, Mapping) or facts.get("part") not in TASKS:
         raise UsageError(
-            f"the row {row.get('id', '')} does not say in `meta` whether it is a label or a rationale; rows that do "
-            "are made by label -r step-by-step."
+            f"{job.place(row)}: this row does not say in `meta` whether it is a label or a rationale; rows that do are "
+            "made by label -r step-by-step."
         )
     shared = (meta.get(name, "") for name in ("seed_id", "role", "teacher", "model"))
     return facts["part"], (*map(str, shared), str(facts.get("sample", 0)))

@@ -62,10 +62,10 @@ def test_the_commands_of_a_makefile_can_be_read(name: str) -> None:
     assert f"--command 'make -C experiments/{name}'" in shown
 
 
-@pytest.mark.parametrize("name", ["E1", "E2"])
-def test_results_name_the_seeds_and_the_teacher_of_their_run(name: str) -> None:
+@pytest.mark.parametrize(("name", "told"), [("E1", ""), ("E2", " TEACHER=openai/m"), ("E7", "")])
+def test_results_name_the_seeds_and_the_teacher_of_their_run(name: str, told: str) -> None:
     shown = make(name, "--dry-run", "--always-make", "W=/nowhere", "SEEDS=0", "TEACHER=openai/m")
-    assert f"--command 'make -C experiments/{name} TEACHER=openai/m SEEDS=\"0\"'" in shown
+    assert f"--command 'make -C experiments/{name}{told} SEEDS=\"0\"'" in shown
 
 
 def test_a_second_start_asks_a_scripted_teacher_that_has_another_port(tmp_path: Path) -> None:

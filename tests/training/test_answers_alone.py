@@ -36,7 +36,7 @@ def test_of_a_conversation_the_last_answer_is_learned(tmp_path: Path) -> None:
     data = make_sft(job, 1e-3).train_dataset
     assert [learned(job, row) for row in data] == ["q<|im_end|>\n", "d<|im_end|>\n"]
     assert job.left_out == {"too-long": 1}
-    with pytest.raises(UsageError, match="row 2 is raw text"):
+    with pytest.raises(UsageError, match="1 of 2 rows are raw text"):
         make_sft(job_of([talk, {"text": "raw"}], tmp_path), 1e-3)
     with pytest.raises(UsageError, match="no row has a token of y"):
         make_sft(job_of([{"prompt": "x" * 64, "completion": "y"}], tmp_path), 1e-3)

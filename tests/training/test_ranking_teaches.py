@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -141,8 +142,8 @@ def test_a_batch_of_lists_is_the_mean_of_each_alone_whatever_the_padding() -> No
 BAD: dict[str, tuple[str, list[dict[str, Any]], str]] = {
     "another kind": ("dpo", [{"prompt": "x", "completion": "y"}], "feedback --kind preference"),
     "no list": ("rrhf", [pair("a", "b")], "feedback --kind ranked"),
-    "a list of one": ("pro", [{"prompt": "x", "responses": ["a"], "scores": [1]}], "row 1: .*of two or more"),
-    "no score": ("rrhf", [{"prompt": "x", "responses": ["a", "b"], "scores": [1, None]}], "row 1: .*scores numbers"),
+    "a list of one": ("pro", [{"prompt": "x", "responses": ["a"], "scores": [1]}], ":1: .*of two or more"),
+    "no score": ("rrhf", [{"prompt": "x", "responses": ["a", "b"], "scores": [1, None]}], ":1: .*scores numbers"),
     "all equal": ("dpo", [pair("a", "a")], "no row is left to learn from .1: the answers are the same"),
     "only good ones": ("kto", [{"prompt": "x", "completion": y, "label": True} for y in "ab"], "threshold"),
 }
@@ -154,6 +155,17 @@ def test_bad_rows_are_refused(objective: str, rows: list[dict[str, Any]], messag
     with pytest.raises(UsageError, match=message):
         train(str(tmp_path / "rows.jsonl"), Training(TINY, objective), str(tmp_path / "student"))
     assert not (tmp_path / "student").exists()
+
+
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path) -> None:
+    """Also where others are taken first, lines are blank, or it is held out."""
+    good = {"prompt": "x", "completion": "y", "label": True}
+    lines = [pair("a", "b"), None, {**good, "label": False}, {**good, "label": "yes"}]
+    (tmp_path / "bad.jsonl").write_text("".join(f"{json.dumps(line) if line else ''}\n" for line in lines))
+    write_rows(tmp_path / "good.jsonl", [pair("a", "b"), good])
+    for rows, held in (("bad.jsonl", ""), ("good.jsonl", str(tmp_path / "bad.jsonl"))):
+        with pytest.raises(UsageError, match=r"bad.jsonl:4: label must be true or false, and is 'yes'"):
+            train(str(tmp_path / rows), Training(TINY, "kto", held=held), str(tmp_path / "student"))
 
 
 def test_adapters_are_measured_from_the_student_without_them(ground: Ground, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from distill_data.commands.status import status
 from distill_data.commands.train import Loop, Training, train
 from distill_data.commands.training_output import standing
 from distill_data.engine.durable import remove
@@ -150,6 +151,15 @@ def test_interrupted_in_a_later_epoch_it_goes_on_to_the_same_student() -> None:
     losses = [each["loss"] for each in result("s")["history"] if "loss" in each]
     held = [each["eval_loss"] for each in result("s")["history"] if "eval_loss" in each]
     assert losses[-1] < losses[0] and held[1] < held[0], "the divergence falls, also on prompts that are held out"
+
+
+def test_how_a_training_stands_is_told_of_what_is_there() -> None:
+    assert [standing(name) for name in (".", "", "/", "nothing", "rows.jsonl")] == [None] * 5
+    with pytest.raises(UsageError, match="is the run of a training; its student is whole"):
+        status("whole.jsonl")
+    remove(Path("whole"))
+    gone = standing("whole")
+    assert gone and gone.state == "interrupted" and not gone.result
 
 
 def test_without_room_for_a_checkpoint_nothing_is_published() -> None:
