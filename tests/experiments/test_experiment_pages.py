@@ -77,6 +77,14 @@ def test_a_second_start_asks_a_scripted_teacher_that_has_another_port(tmp_path: 
     assert labelled.read_bytes() == first
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_results_of_one_number_a_seed_have_the_intervals_that_these_numbers_give(name: str) -> None:
+    for arm in read_results(name)["arms"]:
+        if arm["rows"] == 1:
+            found = interval([[value] for value in arm["values"]])
+            assert (arm["low"], arm["high"]) == pytest.approx((found.low, found.high), abs=3e-4)
+
+
 def test_an_interval_holds_the_mean_and_nothing_scatters_where_all_are_equal() -> None:
     assert interval([[1.0, 1.0], [1.0, 1.0]]) == pytest.approx((1.0, 1.0, 1.0))
     found = interval([[0.0, 1.0] * 200, [1.0, 0.0] * 200])
