@@ -36,7 +36,7 @@ def read_scores(path: Path, metric: str) -> list[float]:
     paired by problem. Stops where a row failed, as all that follow it would be paired with others."""
     scores = [float(orjson.loads(line)["model"][metric]) for line in path.read_bytes().split(b"\n") if line]
     if failed := orjson.loads(path.with_suffix(".manifest.json").read_bytes())["result"]["failed"]:
-        raise SystemExit(f"{path}: {failed} rows failed: give the same command again, or mend what fails them.")
+        raise SystemExit(f"{path}: {failed} rows failed: evaluate again, with --retry-failed.")
     return scores
 
 

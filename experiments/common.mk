@@ -11,7 +11,7 @@ SIZE    ?= small
 SEEDS   ?= 0 1 2
 TEACHER ?= scripted
 STUDENT ?= tiny
-$(foreach name,$(filter-out $(TAKES),TEACHER STUDENT),$(if $(filter-out scripted tiny,$($(name))),$(warning $(E) has no use for $(name)=$($(name)))))
+$(foreach name,$(filter-out $(TAKES),TEACHER STUDENT),$(if $(filter-out $(if $(filter TEACHER,$(name)),scripted,tiny),$($(name))),$(warning $(E) has no use for $(name)=$($(name)))))
 ifeq ($(filter TEACHER,$(TAKES)),)
 override TEACHER := scripted
 endif
@@ -58,7 +58,7 @@ upto   = $(if $(2),$(firstword $(2)) $(if $(filter $(1),$(firstword $(2))),,$(ca
 TOKENIZER ?= bpe:500
 BATCH     ?= 16
 train = $(DISTILL) train $(1) -s $(STUDENT) $(if $(filter tiny,$(STUDENT)),--tokenizer $(TOKENIZER)) --batch $(BATCH) --seed $(call part,3,$(3)) --objective $(2) -o $(W)/students/$(3) -q
-evaluate = $(DISTILL) evaluate $(W)/students/$(1) --task $(W)/$(or $(4),held).jsonl --metric $(2) $(3) -o $(W)/$(1).json --accept-drift -q
+evaluate = $(DISTILL) evaluate $(W)/students/$(1) --task $(W)/$(or $(4),held).jsonl --metric $(2) $(3) -o $(W)/$(1).json --max-failed 0 --accept-drift -q
 # What the reader runs to have the same.
 COMMAND = make -C experiments/$(E)$(if $(filter small,$(SIZE)),, SIZE=$(SIZE))$(if $(filter scripted,$(TEACHER)),, TEACHER=$(TEACHER))$(if $(OTHER), STUDENT=$(OTHER))$(if $(filter-out 0 1 2,$(SEEDS))$(filter-out $(SEEDS),0 1 2), SEEDS="$(SEEDS)")
 # $(call collect,MODULE AND OPTIONS): results.json and the figure.

@@ -2,7 +2,7 @@
 
     python -m experiments.page > docs/does-it-teach.md
 
-Every number on the page is one of a results.json, and every verdict is that of an interval. Knows no experiment.
+Every number on the page is one of a results.json, and a verdict that of an interval. Knows no experiment.
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ def status(output: str, run: Path | None = None) -> Summary:
         finished = None
     manifest = finished or stopped
     if facts.get("command") == "train":
-        raise UsageError(f"{output}: {directory.path} is the run of a training; its student is {path.with_suffix('')}.")
+        raise UsageError(
+            f"{output}: {directory.path} is the run of a training; its student is {directory.path.with_suffix('')}."
+        )
     if cuts_of(path) and (not facts or "shards" in (manifest or {}).get("history", {})):
         return _of_shards(path, finished)
     if manifest is None and not facts:

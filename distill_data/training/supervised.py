@@ -113,10 +113,10 @@ def _task_of(job: Job, row: Row) -> tuple[str, tuple[str, ...]]:
     meta = row.get("meta")
     details = meta.get("details") if isinstance(meta, Mapping) else None
     try:
-        facts = json.loads(details) if isinstance(details, str) else {}
+        facts = json.loads(details) if isinstance(details, str) else None
     except ValueError:
-        facts = {}
-    if not isinstance(meta, Mapping) or facts.get("part") not in TASKS:
+        facts = None
+    if not isinstance(meta, Mapping) or not isinstance(facts, dict) or facts.get("part") not in TASKS:
         raise UsageError(
             f"{job.place(row)}: this row does not say in `meta` whether it is a label or a rationale; rows that do are "
             "made by label -r step-by-step."

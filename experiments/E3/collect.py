@@ -10,7 +10,7 @@ from experiments.E3.rows import agreement, read_rows, right, well_reasoned
 from experiments.page import draw_figure
 from experiments.results import Arm, write_results
 
-THRESHOLDS = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+THRESHOLDS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
 KINDS = {"raw": "raw", "votes": "most votes", "majority": "agreement of half", "verified": "verified"}
 """Files of rows, and what they are called."""
 SHARE = "kept of all questions"

@@ -14,7 +14,7 @@ HALF = 0.5
 
 
 def agreement(row: Mapping[str, Any]) -> float:
-    """Share of the votes that the row's answer got."""
+    """Share of the votes up to the decision that the row's answer got."""
     return float(orjson.loads(row["meta"]["details"])["agreement"])
 
 
