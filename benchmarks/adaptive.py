@@ -2,6 +2,7 @@
 
     python benchmarks/adaptive.py               all but tokens, in about a minute
     python benchmarks/adaptive.py rate slots    some of: rate tokens slots queue random outage
+    python benchmarks/adaptive.py rate --rows 18000     for longer: here for three minutes
 
 Each runs the real command line against a server on this machine with a hard limit: 6,000 requests a minute, 300,000
 tokens a minute, 16 slots that refuse what is more, 16 slots that let it wait (without `--concurrency`, which would be
@@ -183,8 +184,11 @@ JOBS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"some of: {' '.join(JOBS)}")
-    for kind in parser.parse_args().kinds or [kind for kind in JOBS if kind != "tokens"]:
-        show(kind, asyncio.run(measure(kind, *JOBS[kind])))
+    parser.add_argument("--rows", type=int, help="else as many as take less than half a minute")
+    options = parser.parse_args()
+    for kind in options.kinds or [kind for kind in JOBS if kind != "tokens"]:
+        rows, concurrency = JOBS[kind]
+        show(kind, asyncio.run(measure(kind, options.rows or rows, concurrency)))
 
 
 if __name__ == "__main__":
