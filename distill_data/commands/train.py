@@ -39,7 +39,7 @@ from distill_data.errors import SeedError, UsageError
 from distill_data.formats.trl import solution_of
 from distill_data.formats.turns import kind_of
 from distill_data.training.jobs import Arrays, Job, Loop, no_arrays
-from distill_data.training.loop import fit
+from distill_data.training.loop import Fit, fit
 from distill_data.training.objectives import FRESH, WIDTH, Objective, find_objective, rate_of, settings_of
 
 __all__ = ["TINY", "Loop", "Trained", "Training", "profile_of", "train"]
@@ -127,24 +127,31 @@ def train(data: str, training: Training, output: str, tell: Tell = lambda _: Non
             begun = time.monotonic()
             found = fit(_make(job, objective), job, tell)
             facts = {
-                "command": "train",
-                "objective": training.objective,
-                "family": objective.family,
-                "settings": settings,
-                "loop": asdict(training.loop),
+                **_facts(training, objective, job, found),
                 "student": models,
-                "rows": len(rows),
-                "left_out": dict(job.left_out),
-                "held_out": len(held),
                 "sources": [each.describe() for each in (source, *others)],
-                "steps": found.steps,
-                "learning_rate": training.loop.learning_rate or _rate(job, objective),
-                "history": found.history,
-                "versions": {name: metadata.version(name) for name in ("torch", "transformers", "trl")},
                 "plan": plan,
             }
             publish_student(student, folder, run, facts, round(time.monotonic() - begun, 1))
         return Trained(facts, True, folder)
+
+
+def _facts(training: Training, objective: Objective, job: Job, found: Fit) -> dict[str, Any]:
+    """What the manifest says of how it was trained."""
+    return {
+        "command": "train",
+        "objective": training.objective,
+        "family": objective.family,
+        "settings": job.settings,
+        "loop": asdict(training.loop),
+        "rows": len(job.rows),
+        "left_out": dict(job.left_out),
+        "held_out": len(job.held),
+        "steps": found.steps,
+        "learning_rate": training.loop.learning_rate or _rate(job, objective),
+        "history": found.history,
+        "versions": {name: metadata.version(name) for name in ("torch", "transformers", "trl")},
+    }
 
 
 def _require() -> None:
