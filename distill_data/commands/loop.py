@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from distill_data.errors import UsageError
 
+LOG = logging.getLogger(__name__)
 GRACE_SECONDS = {signal.SIGINT: 60.0, signal.SIGTERM: 25.0, signal.SIGHUP: 25.0}
 """How long requests in flight may still land; those who send SIGTERM tend to kill after 30 seconds."""
 SPARE_FILES = 12
@@ -32,7 +35,17 @@ def one_loop() -> Iterator[asyncio.Runner]:
     else:
         from uvloop import new_event_loop as factory
     with asyncio.Runner(loop_factory=factory) as runner:
+        runner.get_loop().set_exception_handler(_hear)
         yield runner
+
+
+def _hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the loop tells where nobody waits: a connection that breaks for want of memory or descriptors is told by the
+    request that it was for, and a traceback beside it would be no news."""
+    if isinstance(context.get("exception"), (MemoryError, OSError)):
+        LOG.debug("%s: %r", context.get("message"), context["exception"])
+    else:
+        loop.default_exception_handler(context)
 
 
 def _check_descriptors() -> None:
