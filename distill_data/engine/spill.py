@@ -54,13 +54,10 @@ class Spill:
     def read(self) -> Iterator[bytes]:
         """The blobs in order of their ordinals; those that never came are left out."""
         self._stream.flush()
-        fd, chunk, begin = self._stream.fileno(), b"", 0
+        fd = self._stream.fileno()
         for start, length in zip(self._starts, self._lengths, strict=True):
-            if start == ABSENT:
-                continue
-            if not begin <= start <= begin + len(chunk) - length:
-                chunk, begin = os.pread(fd, max(length, BUFFER_BYTES), start), start
-            yield chunk[start - begin : start - begin + length]
+            if start != ABSENT:
+                yield os.pread(fd, length, start)
 
     def places(self) -> Iterator[int]:
         """The ordinals of what `read` gives."""

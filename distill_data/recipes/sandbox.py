@@ -94,22 +94,27 @@ def sized(value: Any) -> Any:
 @pass_context
 def written(context: Rendering, value: Any) -> Value | Boundary:
     """What `{{ value }}` writes."""
-    return value if type(value) is Boundary else Value(scalar(value))
+    if isinstance(value, Boundary):
+        return value
+    return Value(context.spend(scalar(value)))
 
 
 def assembled(pieces: Iterable[str]) -> str:
-    """A message from its pieces, without the blank lines that the template has at both ends: what stands there is
-    trimmed, up to the first piece that is left or came from a value."""
+    """A message from its pieces, without the blank lines that the template has at both ends."""
     parts = list(pieces)
-    places = range(len(parts))
-    for trimmed, order in ((after_blank_lines, places), (before_blank_lines, reversed(places))):
-        for place in order:
-            part = parts[place]
-            if part and type(part) is not Value:
-                part = parts[place] = trimmed(part)
-            if part:
-                break
+    _trim(parts, range(len(parts)), after_blank_lines)
+    _trim(parts, range(len(parts) - 1, -1, -1), before_blank_lines)
     return "".join(parts)
+
+
+def _trim(parts: list[str], order: range, trimmed: Callable[[str], str]) -> None:
+    """Trim what stands first in this order, up to the first that is left or came from a value."""
+    for index in order:
+        part = parts[index]
+        if part and type(part) is not Value:
+            part = parts[index] = trimmed(part)
+        if part:
+            return
 
 
 def after_blank_lines(text: str) -> str:

@@ -53,19 +53,7 @@ class MessageTag(Extension):
 
 class FlatMessages(NodeTransformer):
     """Puts a `Boundary` before and after each message's body, once the tree is checked: a call a message costs more
-    than all the rest of a render. What else such a block writes is white space, and goes."""
-
-    def visit_Template(self, node: nodes.Template) -> nodes.Node:  # noqa: N802 - the visitor calls it so
-        return self._visit_messages(node)
-
-    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802
-        return self._visit_messages(node)
-
-    def _visit_messages(self, node: nodes.Node) -> nodes.Node:
-        return self.generic_visit(node) if next(node.find_all(nodes.CallBlock), None) else node
-
-    def visit_Output(self, node: nodes.Output) -> list[nodes.Node]:  # noqa: N802
-        return []
+    than all the rest of a render."""
 
     def visit_CallBlock(self, node: nodes.CallBlock) -> list[nodes.Node]:  # noqa: N802 - the visitor calls it so
         (role,) = node.call.args

@@ -19,7 +19,7 @@ from jinja2.meta import find_undeclared_variables
 from distill_data.data.exchange import Message
 from distill_data.errors import RecipeError
 from distill_data.recipes.nearest import hint
-from distill_data.recipes.sandbox import COMPARE, FILTERS, TESTS, TURNS, WALK, Rendering, assembled, sandbox, too_long
+from distill_data.recipes.sandbox import COMPARE, FILTERS, TESTS, TURNS, WALK, Rendering, Value, assembled, sandbox
 from distill_data.recipes.tags import END, USER, Boundary, FlatMessages
 
 MAIN = "main"
@@ -98,7 +98,8 @@ class Body:
 
 
 def split(pieces: Iterable[str], context: Rendering) -> list[Message]:
-    """Messages from what a render writes, which is paid here; around them is only white space."""
+    """Messages from what a render writes; around them is only white space. What came from values is paid already, the
+    template's own text is paid here."""
     messages: list[Message] = []
     parts: list[str] = []
     role = ""
@@ -108,10 +109,7 @@ def split(pieces: Iterable[str], context: Rendering) -> list[Message]:
                 messages.append({"role": role, "content": assembled(parts)})
             role, parts = piece.role, []
         else:
-            context.characters -= len(piece)
-            if context.characters < 0:
-                raise too_long()
-            parts.append(piece)
+            parts.append(piece if type(piece) is Value else context.spend(piece))
     return messages
 
 
