@@ -40,9 +40,9 @@ def one_loop() -> Iterator[asyncio.Runner]:
 
 
 def _hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What the loop tells where nobody waits: a connection that breaks for want of memory or descriptors is told by the
-    request that it was for, and a traceback beside it would be no news."""
-    if isinstance(context.get("exception"), (MemoryError, OSError)):
+    """What the loop tells where nobody waits. A connection that breaks for want of memory or descriptors is told by the
+    request that it was for, and a traceback beside it would be no news; all else is told."""
+    if "transport" in context and isinstance(context.get("exception"), (MemoryError, OSError)):
         LOG.debug("%s: %r", context.get("message"), context["exception"])
     else:
         loop.default_exception_handler(context)

@@ -114,7 +114,7 @@ def _task_of(job: Job, row: Row) -> tuple[str, tuple[str, ...]]:
     details = meta.get("details") if isinstance(meta, Mapping) else None
     try:
         facts = json.loads(details) if isinstance(details, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         facts = None
     if not isinstance(meta, Mapping) or not isinstance(facts, dict) or facts.get("part") not in TASKS:
         raise UsageError(

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
 from distill_data.commands.loop import one_loop
 
+CONNECTION: dict[str, Any] = {"transport": object(), "protocol": object()}
 
-@pytest.mark.parametrize(("error", "told"), [(MemoryError(), 0), (OSError(24, "none left"), 0), (KeyError("x"), 1)])
-def test_only_what_is_news_is_told(error: Exception, told: int, caplog: pytest.LogCaptureFixture) -> None:
+
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [
+        ({**CONNECTION, "exception": MemoryError()}, 0),
+        ({**CONNECTION, "exception": OSError(24, "none left")}, 0),
+        ({**CONNECTION, "exception": KeyError("x")}, 1),
+        ({"handle": object(), "exception": MemoryError()}, 1),
+        ({"task": object(), "exception": OSError(28, "no space")}, 1),
+    ],
+)
+def test_only_what_is_news_is_told(context: dict[str, Any], told: int, caplog: pytest.LogCaptureFixture) -> None:
     with one_loop() as runner:
-        runner.get_loop().call_exception_handler({"message": "Fatal error on transport", "exception": error})
+        runner.get_loop().call_exception_handler({"message": "Fatal error", **context})
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == told

@@ -127,8 +127,9 @@ class Job:
 
     def _settle(self) -> None:
         """What a killed process sent last may lie unread with the server for a moment: it belongs to this run."""
-        seen = -1
+        seen, deadline = -1, time.monotonic() + 5.0
         while (now := self.server.asked()) != seen:
+            assert time.monotonic() < deadline, "somebody goes on asking after the process has ended"
             seen = now
             time.sleep(SETTLE_SECONDS)
 
