@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from distill_data.errors import DiskError
+from distill_data.errors import DiskError, OutOfMemory
 
 _WAYS_OUT = dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n) or lower --concurrency")
 _TEMPORARY = re.compile(r"\.(.+)\.([0-9]{1,9})(?:-([0-9]{1,19}))?\.tmp", re.DOTALL)
@@ -34,6 +34,8 @@ def reserve_space(path: Path, size: int) -> None:
 
 
 def disk_error(error: OSError, path: Path) -> DiskError:
+    if error.errno == errno.ENOMEM:  # also a file can be what no memory was left for
+        return OutOfMemory(str(path))
     what = os.strerror(error.errno) if error.errno else error
     way_out = _WAYS_OUT.get(error.errno or 0, "make room or give another output")
     return DiskError(

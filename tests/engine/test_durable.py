@@ -81,6 +81,7 @@ def test_a_place_that_is_none_is_an_error_of_the_disk(tmp_path: Path) -> None:
 def test_the_error_says_what_and_where() -> None:
     assert str(disk_error(OSError(errno.EROFS, "x"), Path("a/b"))).startswith("a/b: Read-only file system. ")
     assert str(disk_error(OSError("no number"), Path("a"))).startswith("a: no number. ")
+    assert str(disk_error(OSError(errno.ENOMEM, "x"), Path("a"))).startswith("a: memory ran out. ")
 
 
 def test_directories_that_cannot_be_synced_are_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
