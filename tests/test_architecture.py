@@ -35,7 +35,7 @@ MAY_IMPORT = {
 }
 """Part of the package to the parts that it may import. Itself is always allowed, and so is the version in ""."""
 
-HOME = {"typer": "cli", "jinja2": "recipes", "yaml": "recipes", "aiohttp": "teachers", "xllamacpp": "teachers"}
+HOME = {"typer": "cli", "jinja2": "recipes", "yaml": "recipes", "httptools": "teachers", "xllamacpp": "teachers"}
 """Library to the one part that may import it."""
 
 LATE = {
@@ -243,7 +243,7 @@ RULES: dict[Rule, list[tuple[str, str]]] = {
         ("commands.x", "import typer"),
         ("methods.x", "from jinja2.sandbox import ImmutableSandboxedEnvironment"),
         ("cli.x", "import yaml as y"),
-        ("engine.x", "def f():\n    import aiohttp"),
+        ("engine.x", "def f():\n    import httptools"),
     ],
     slow_libraries_are_imported_late: [
         ("teachers.x", "import openai"),

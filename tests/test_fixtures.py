@@ -25,7 +25,7 @@ from importlib.abc import MetaPathFinder
 
 class Missing(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"xllamacpp", "aiohttp", "openai"}:
+        if name.partition(".")[0] in {"xllamacpp", "httptools", "openai"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
@@ -69,7 +69,7 @@ def test_fixtures_replay_to_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_bare_machine_is_bare(tmp_path: Path) -> None:
     """Or the test above would say nothing."""
-    for code in ("import xllamacpp", "import aiohttp.web", "import socket; socket.create_connection(('localhost', 9))"):
+    for code in ("import xllamacpp", "import httptools", "import socket; socket.create_connection(('localhost', 9))"):
         done = bare(tmp_path, f"\n{code}\n")
         assert done.returncode == 1
         assert "No module named" in done.stderr or "in a replay" in done.stderr

@@ -25,7 +25,7 @@ from distill_data.teachers.endpoint import base_url_of, proxy_of, read_credentia
 from distill_data.teachers.profiles import DEFAULT_TEACHER, ON_THE_WIRE, find_profile, load_profiles
 from distill_data.teachers.protocol import Profile
 
-CORE = ("aiohttp", "jinja2", "jsonlines", "jsonschema", "openai", "orjson", "pyyaml", "regex", "typer", "uvloop")
+CORE = ("httptools", "jinja2", "jsonlines", "jsonschema", "openai", "orjson", "pyyaml", "regex", "typer", "uvloop")
 EXTRAS = {"xllamacpp": "local", "datasets": "data", "transformers": "features", "torch": "features"}
 """Optional packages, and the extra that installs each."""
 VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE")

@@ -3,30 +3,23 @@
 Raw text goes to `/completions` beside it, a text to embed to `/embeddings`; what a given text's scores take is
 server_scoring's.
 
-Posts JSON with aiohttp and gives back what came, once: retrying, pacing and judging are the engine's.
+Posts JSON and gives back what came, once: retrying, pacing and judging are the engine's.
 """
 
 from __future__ import annotations
 
-import asyncio
 import codecs
-import errno
-import io
-import socket
-import time
 from collections.abc import Coroutine, Mapping
-from contextvars import ContextVar
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from distill_data import __version__
 from distill_data.data.exchange import EXCERPT, Answer, Lost, Reply, Request
 from distill_data.errors import UsageError
 from distill_data.teachers import ProbeFailed, Resolved
+from distill_data.teachers.connections import Connections
 from distill_data.teachers.deadlines import Deadlines
 from distill_data.teachers.endpoint import OPENAI_HOST, Credentials, base_url_of, proxy_of, read_credentials
 from distill_data.teachers.lowering import chat_body, embed_body, is_embed, is_raw
@@ -42,22 +35,21 @@ from distill_data.teachers.server_scoring import (
     score,
     score_body,
 )
+from distill_data.teachers.wire import TooLong
 
-KEPT = 4.0
-"""Seconds that an idle connection is kept: less than servers do, of which the least patient wait five."""
-STALE = 0.5
-"""Seconds in which a kept connection that the server had closed shows so. One that breaks later may have worked."""
 BODY_CAP = 16 * 2**20
 """Bytes of a decoded body. A longer one is no answer; scores of a given text have a cap of their own."""
 CONNECT = 10.0
-"""Seconds to get a connection: name, TCP, TLS and proxy."""
-IDLE = 120.0
-"""Seconds between two pieces of a body that has begun. Before it begins only the profile's timeout counts: a server
-that does not stream says nothing while the model thinks. TCP keep-alive finds out that such a server is gone."""
+"""Seconds to get a connection: name, TCP, TLS and proxy. Of a short timeout half, so that a connection that never came
+is not taken for an answer that never came."""
 OK = 200
 EMBEDDINGS = "/embeddings"
-_LARGE = 2**20
-"""Bytes from which aiohttp wants a request's body as a file, to write it in pieces."""
+HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip",
+    "Content-Type": "application/json",
+    "User-Agent": f"distill-data/{__version__}",
+}
 
 _PROBE = Request(
     [{"role": "user", "content": "Is fire hot? Answer yes or no."}], {"max_tokens": 16}, choices=("yes", "no")
@@ -99,8 +91,7 @@ class OpenAITeacher:
         self._capabilities = resolved.capabilities
         self._model = profile.model.partition("/")[2]
         self._base_url = resolved.identity["base_url"]
-        self._urls = {path: URL(self._base_url + path, encoded=True) for path in (CHAT, RAW, EMBEDDINGS)}
-        self._session: aiohttp.ClientSession | None = None
+        self._connections: Connections | None = None
         self._deadlines = Deadlines(profile.timeout)
         self._prompts = Prompts()
 
@@ -121,77 +112,62 @@ class OpenAITeacher:
         return await self._exchange(path, orjson.dumps(fields), SCORE_CAP)
 
     async def _exchange(self, path: str, body: bytes, cap: int) -> Reply:
-        session = self._session or self._connect()
-        used = self._credentials
-        made: list[socket.socket] = []
-        _MADE.set(made)
-        began = time.monotonic()
+        connections = self._connections or self._connect()
+        refused = self._credentials
         try:
-            reply = await self._post(session, path, body, cap)
-            if reply.status == 401 and self._renew(session, used.headers):
-                reply = await self._post(session, path, body, cap)
+            reply = await self._post(connections, path, body, cap)
+            if reply.status == 401 and self._renew(connections, refused):
+                reply = await self._post(connections, path, body, cap)
             return reply
-        except (aiohttp.ClientError, OSError) as error:
-            lost = _lost(error, used.redact_text(str(error)), self._profile.timeout)
-            if not made and time.monotonic() - began < STALE and _is_unanswered(error):
-                lost = Lost(f"a kept connection was closed by the server: {lost.detail}", sent=False, kind="stale")
+        except Lost as error:
+            lost = error
+        except TimeoutError:
+            lost = Lost(f"no whole reply within {self._profile.timeout:g} s", sent=True)
+        except TooLong as long:
+            start = self._credentials.redact(long.args[0])[:EXCERPT].decode("utf-8", "backslashreplace")
+            begins = f" and begins: {start}" if start else ""
+            lost = Lost(f"the reply is longer than {cap} bytes{begins}", sent=True, kind="too-long")
         raise lost  # from here, so that no traceback carries the request's headers along
 
     async def aclose(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.aclose()
 
-    async def _post(self, session: aiohttp.ClientSession, path: str, body: bytes, cap: int) -> Reply:
-        data = io.BytesIO(body) if len(body) > _LARGE else body
+    async def _post(self, connections: Connections, path: str, body: bytes, cap: int) -> Reply:
         hide = self._credentials
         with self._deadlines:
-            apart = hide.headers if self._proxy else None
-            response = await session.post(self._urls[path], data=data, headers=apart, allow_redirects=False)
-            try:
-                content = await _read(response, cap, hide)  # to its end, which gives the connection back
-            except BaseException:
-                response.close()
-                raise
+            status, headers, content = await connections.post(self._heads[path], body, cap)
         content = content.removeprefix(codecs.BOM_UTF8)
-        headers: Mapping[str, str] = response.headers  # looks names up in any case
-        refused = response.status != OK
+        refused = status != OK
         if refused or b'"error"' in content[:64]:  # a gateway may say 200 and mean another server's refusal
             content = hide.redact_refusal(content)
         if refused:
-            headers = {name.lower(): hide.redact_text(value) for name, value in headers.items()}
-        return Reply(response.status, headers, hide.redact(content))
+            headers = {name: hide.redact_text(value) for name, value in headers.items()}
+        return Reply(status, headers, hide.redact(content))
 
-    def _connect(self) -> aiohttp.ClientSession:
-        self._credentials = read_credentials(self._profile, self._base_url)
-        self._proxy = proxy_of(self._base_url)
-        # aiohttp sends a session's own headers to the proxy that it asks for a tunnel, the key as Proxy-Authorization.
-        secret = {} if self._proxy else self._credentials.headers
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT, socket_factory=_socket),
-            # Half of a short total, so that a connection that never came is not taken for an answer that never came.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT, self._profile.timeout / 2)),
-            headers={
-                "Content-Type": "application/json",
-                "User-Agent": f"distill-data/{__version__}",
-                **secret,
-            },
-            cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=self._proxy,
-        )
-        return self._session
+    def _connect(self) -> Connections:
+        credentials = read_credentials(self._profile, self._base_url)
+        patience = min(CONNECT, self._profile.timeout / 2)
+        self._connections = Connections(self._base_url, proxy_of(self._base_url), patience)
+        self._introduce(self._connections, credentials)
+        return self._connections
 
-    def _renew(self, session: aiohttp.ClientSession, refused: Mapping[str, str]) -> bool:
+    def _introduce(self, connections: Connections, credentials: Credentials) -> None:
+        """Write the heads of requests, once for each key."""
+        self._credentials = credentials
+        headers = {**HEADERS, **credentials.headers}
+        self._heads = {path: connections.head(path, headers) for path in (CHAT, RAW, EMBEDDINGS)}
+
+    def _renew(self, connections: Connections, refused: Credentials) -> bool:
         """Read the key again, in case it was rotated. False where it is the one that was just refused."""
         try:
             fresh = read_credentials(self._profile, self._base_url)
         except UsageError:
             return False
-        if fresh.headers == refused:
+        if fresh.headers == refused.headers:
             return False
-        self._credentials = fresh
-        if not self._proxy:
-            session.headers.update(fresh.headers)
+        self._introduce(connections, fresh)
         return True
 
 
@@ -200,65 +176,6 @@ def path_of(body: bytes) -> str:
     if b'"messages":' in body:  # inside of texts quotes are escaped
         return CHAT
     return EMBEDDINGS if is_embed(body) else RAW if is_raw(body) else CHAT
-
-
-_MADE: ContextVar[list[socket.socket]] = ContextVar("_MADE")
-"""The sockets that the request at hand made: none, where it went over a kept connection."""
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """One that probes a silent peer: a dead one is noticed, and no router forgets the connection while it is silent."""
-    family, kind, protocol = address[:3]
-    made = socket.socket(family, kind, protocol)
-    _MADE.get([]).append(made)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return made
-
-
-async def _read(response: aiohttp.ClientResponse, cap: int, hide: Credentials) -> bytes:
-    """The whole decoded body. Raises Lost past the cap, and where the body stalls."""
-    content = response.content
-    if content.is_eof() and content.total_bytes <= cap:
-        return content.read_nowait()  # all of it is here: the usual case, and worth neither timer nor coroutine
-    pieces: list[bytes] = []
-    size = 0
-    while max(size, response.content_length or 0) <= cap:
-        try:
-            async with asyncio.timeout(IDLE) as idle:
-                piece = await content.readany()
-        except TimeoutError:
-            if not idle.expired():
-                raise
-            raise Lost(f"the reply stalled for {IDLE:g} s", sent=True) from None
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
-        size += len(piece)
-    start = hide.redact(b"".join(pieces))[:EXCERPT].decode("utf-8", "backslashreplace")
-    begins = f" and begins: {start}" if start else ""
-    raise Lost(f"the reply is longer than {cap} bytes{begins}", sent=True, kind="too-long")
-
-
-def _is_unanswered(error: Exception) -> bool:
-    """Whether the connection surely broke before the first byte of a reply. A reset may come after half a head."""
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return isinstance(error.message, str)
-    return isinstance(error, aiohttp.ClientOSError) and error.errno == errno.EPIPE
-
-
-def _lost(error: Exception, text: str, timeout: float) -> Lost:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return Lost(f"the server's certificate does not verify: {text}", sent=False, permanent=True)
-    if isinstance(error, aiohttp.InvalidURL):
-        return Lost(f"the URL cannot be asked: {text}", sent=False, permanent=True)
-    if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError):
-        return Lost(text or type(error).__name__, sent=False)
-    if isinstance(error, TimeoutError):
-        return Lost(f"no whole reply within {timeout:g} s", sent=True)
-    return Lost(f"the connection broke: {text or type(error).__name__}", sent=True)
 
 
 async def _probe(profile: Profile, identity: Mapping[str, str], declared: Mapping[str, Any]) -> bool:

@@ -54,7 +54,7 @@ COMMANDS = [
     "models",
     "models pull",
 ]
-FORBIDDEN = {"openai", "pydantic", "rich", "jinja2", "yaml", "aiohttp", "jsonschema", "orjson", "uvloop", "logging"}
+FORBIDDEN = {"openai", "pydantic", "rich", "jinja2", "yaml", "httptools", "jsonschema", "orjson", "uvloop", "logging"}
 SHARED = """
     --map --limit --shuffle -r -n --set --seed --resample -t --base-url --api-key-env --header --timeout --config -o
     --retry-failed --accept-drift --reuse --replay --run --pilot --dry-run --lane --rebuy-lost --concurrency --rpm --tpm

@@ -163,7 +163,7 @@ def test_weights_matter_only_to_who_would_ask_them() -> None:
 
 def test_versions_seeds_and_disk() -> None:
     findings = doctor("echo")
-    assert named(findings, "aiohttp").value[0].isdigit()
+    assert named(findings, "httptools").value[0].isdigit()
     assert named(findings, "seeds").value[0].isdigit()
     assert named(findings, "disk").value.endswith("ms for a durable write here")
     assert all(finding.ok for finding in findings if finding.name != "prompts")

@@ -19,7 +19,8 @@ from tests.crash.calls import Calls
 
 IMPORTED = (
     "uvloop",
-    "aiohttp",
+    "httptools",
+    "aiohappyeyeballs",
     "stringprep",
     "encodings.idna",
     "encodings.unicode_escape",

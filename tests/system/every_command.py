@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import aiohttp  # noqa: F401 - this and the next so that forks need not import them
-import uvloop  # noqa: F401
+import uvloop  # noqa: F401 - so that forks need not import it
 
 import distill_data.commands
 import distill_data.commands.label

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from distill_data.engine.journal import Journal
+from distill_data.teachers.wire import Wire
 from tests.poison import write_poisoned
 from tests.system.echoes import Echoes, echoing
 from tests.system.every_command import (
@@ -192,7 +192,7 @@ def boom(*_: object, **__: object) -> None:
 
 def bug_in_the_transport() -> None:
     debug()
-    aiohttp.ClientSession._request = boom  # type: ignore[assignment, method-assign]
+    Wire.ask = boom  # type: ignore[assignment, method-assign]
 
 
 def bug_in_the_journal() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from distill_data.data.exchange import Lost
 from distill_data.errors import UsageError
-from distill_data.teachers import Resolved, open_teacher
+from distill_data.teachers import Resolved, connections, open_teacher
 from distill_data.teachers import openai as backend
 from distill_data.teachers.profiles import find_profile, load_profiles
 from distill_data.teachers.protocol import Capabilities, Teacher
@@ -70,7 +70,7 @@ def test_a_kept_connection_that_the_server_closed_was_not_sent() -> None:
 
 
 def test_one_that_breaks_later_may_have_been_paid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "STALE", 0.05)
+    monkeypatch.setattr(connections, "STALE", 0.05)
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -120,7 +120,7 @@ def test_bytes_after_a_body_are_never_the_next_reply() -> None:
 
 
 def test_an_idle_connection_is_not_kept_as_long_as_servers_keep_it() -> None:
-    assert backend.KEPT < 5.0, "uvicorn's patience, and so vLLM's"
+    assert connections.KEPT < 5.0, "uvicorn's patience, and so vLLM's"
 
 
 def test_a_byte_order_mark_is_no_part_of_the_body() -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import os
 import socket
 import ssl
 import time
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 from aiohttp import web
 
 from distill_data.data.exchange import Lost
-from distill_data.teachers import Resolved, open_teacher
+from distill_data.teachers import Resolved, connections, open_teacher, wire
 from distill_data.teachers import openai as backend
 from distill_data.teachers.profiles import find_profile
 from distill_data.teachers.protocol import Capabilities
@@ -134,7 +132,7 @@ def test_the_total_timeout_ends_a_silent_server() -> None:
 
 
 def test_the_total_timeout_ends_a_drip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "IDLE", 0.2)
+    monkeypatch.setattr(wire, "IDLE", 0.2)
     drip = [part for _ in range(50) for part in (0.05, b" ")]
     start = time.monotonic()
     lost = ask_bytes(HEAD + b"Content-Length: 1000\r\n\r\n", *drip, timeout=0.5)
@@ -144,7 +142,7 @@ def test_the_total_timeout_ends_a_drip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_body_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "IDLE", 0.2)
+    monkeypatch.setattr(wire, "IDLE", 0.2)
     start = time.monotonic()
     lost = ask_bytes(HEAD + b"Content-Length: 100\r\n\r\n{", 4.0)
     assert lost.sent
@@ -153,14 +151,14 @@ def test_a_body_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_silence_before_the_reply_is_thinking_and_not_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "IDLE", 0.1)
+    monkeypatch.setattr(wire, "IDLE", 0.1)
     reply = ask_bytes(0.4, HEAD + b"Content-Length: 2\r\n\r\n{}")
     assert (reply.status, reply.body) == (200, b"{}")
 
 
 def test_connections_probe_a_silent_peer() -> None:
     address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))
-    with backend._socket(address) as made:
+    with connections._socket(address) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
@@ -247,11 +245,9 @@ def test_a_loss_carries_no_request_along(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_name_that_does_not_resolve_was_not_sent() -> None:
-    key: Any = aiohttp.client_reqrep.ConnectionKey("teacher.example", 443, True, True, None, None, None)
-    error = aiohttp.ClientConnectorDNSError(key, OSError(-2, os.strerror(2)))
-    lost = backend._lost(error, str(error), 1.0)
+    lost = asyncio.run(ask("https://teacher.invalid/v1"))
     assert (lost.sent, lost.permanent) == (False, False)
-    assert "teacher.example" in lost.detail
+    assert "teacher.invalid:443: Name or service not known" in lost.detail
 
 
 # A throw-away key pair for 127.0.0.1, signed by itself, so that nothing trusts it. Valid for a hundred years.
