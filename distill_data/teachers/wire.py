@@ -191,12 +191,13 @@ class Wire(asyncio.Protocol):
             return
         if self._status < 200:  # an interim reply, such as 103
             self._begin()
-        elif self._decoder is not None and self._pieces and not self._decoder.eof:
-            self._fail(Lost("the reply cannot be decompressed: it breaks off", sent=True))
         else:
             self._complete()
 
     def _complete(self) -> None:
+        if self._decoder is not None and self._pieces and not self._decoder.eof:
+            self._fail(Lost("the reply cannot be decompressed: it breaks off", sent=True))
+            return
         # A reply that comes before all of the request was taken leaves a rest that nobody wants.
         self._reusable = self._parser.should_keep_alive() and not self.transport.get_write_buffer_size()
         waiter = self._end()
