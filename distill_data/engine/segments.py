@@ -15,9 +15,9 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 OK, ERR = b"ok", b"er"
-FIRST_READ = 4096
 SECTOR = 512
 _KEY = slice(6, 70)
 _SHORT = slice(6, 21)
@@ -137,15 +137,12 @@ def count_owners(paths: Sequence[Path], index: Mapping[int, int]) -> Counter[int
     return owned
 
 
-def line_at(fd: int, offset: int) -> bytes:
-    """The line that begins at an offset."""
-    line = os.pread(fd, FIRST_READ, offset)
-    while not (end := line.find(b"\n") + 1):
-        more = os.pread(fd, 16 * FIRST_READ, offset + len(line))
-        if not more:
-            return line
-        line += more
-    return line[:end]
+def line_at(segment: BinaryIO, offset: int, *, growing: bool) -> bytes:
+    """The line that begins at an offset. What was read ahead serves the next one, but not where the file is growing."""
+    if growing:
+        segment.seek(0, os.SEEK_END)  # lets go of it
+    segment.seek(offset)
+    return segment.readline()
 
 
 def sent_line(key: str, prompt_tokens: int, completion_tokens: int) -> bytes:

@@ -12,6 +12,8 @@ from distill_data.engine.durable import disk_error
 from distill_data.errors import DiskError
 
 BUFFER_BYTES = 1 << 18
+READ_AHEAD = 1 << 13
+"""Bytes: little, since outcomes that ended out of order lie apart, and what was read ahead is then read again."""
 ABSENT = -1
 
 
@@ -54,10 +56,11 @@ class Spill:
     def read(self) -> Iterator[bytes]:
         """The blobs in order of their ordinals; those that never came are left out."""
         self._stream.flush()
-        fd = self._stream.fileno()
-        for start, length in zip(self._starts, self._lengths, strict=True):
-            if start != ABSENT:
-                yield os.pread(fd, length, start)
+        with self._path.open("rb", buffering=READ_AHEAD) as stream:
+            for start, length in zip(self._starts, self._lengths, strict=True):
+                if start != ABSENT:
+                    stream.seek(start)
+                    yield stream.read(length)
 
     def places(self) -> Iterator[int]:
         """The ordinals of what `read` gives."""

@@ -408,7 +408,7 @@ class Disk:
         self.written: list[int] = []
         self.failed: list[int] = []
         self._write = os.write
-        monkeypatch.setattr(module.os, "write", self.write)
+        monkeypatch.setattr(appender.os, "write", self.write)
 
     def write(self, fd: int, data: bytes) -> int:
         if bytes(data[:5]) != b'{"k":':

@@ -246,7 +246,13 @@ def run_out(*_: Any) -> None:
 
 
 def test_short_memory_is_told_and_shifts_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes when the line is written already: it is taken back, and what follows is found."""
+    """It comes when the line is written already: it is taken back, and what follows is found, also by who read the
+    line meanwhile.
+    """
+
+    def run_out(fd: int) -> None:
+        assert made.find(key_of(1)) is not None
+        raise MemoryError
 
     async def main(made: Journal) -> None:
         made.prepare()
@@ -261,7 +267,7 @@ def test_short_memory_is_told_and_shifts_no_place(tmp_path: Path, monkeypatch: p
     again = read(tmp_path)
     for each in (made, again):
         assert [each.find(key_of(n)) is not None for n in (1, 2, 3)] == [True, False, True]
-    made.close()
+        each.close()
 
 
 @pytest.mark.parametrize("end", ["unpaid", "given up", "under way", "failed"])
@@ -373,7 +379,9 @@ def test_a_segment_that_was_deleted_takes_no_more_answers(tmp_path: Path) -> Non
     asyncio.run(main())
     assert "No such file" in str(made.broken)
     made.close()
-    assert Journal(tmp_path).find(key_of(2)) is not None
+    again = Journal(tmp_path)
+    assert again.find(key_of(2)) is not None
+    again.close()
 
 
 def test_a_segment_that_cannot_be_started_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,7 +393,7 @@ def test_a_segment_that_cannot_be_started_is_passed_over(tmp_path: Path, monkeyp
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return whole_open(path, flags, mode)
 
-    monkeypatch.setattr(module.os, "open", refuse_notes)
+    monkeypatch.setattr(appender.os, "open", refuse_notes)
     before = len(os.listdir("/dev/fd"))
     with pytest.raises(DiskError):
         asyncio.run(made.note_sent(key_of(1), 1, 1))
