@@ -11,12 +11,13 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from aiohappyeyeballs import start_connection
 
 from distill_data.data.exchange import Lost
+from distill_data.teachers.endpoint import PORTS
 from distill_data.teachers.wire import Broken, RawReply, Wire
 
 KEPT = 4.0
@@ -27,7 +28,6 @@ KNOWN = 10.0
 """Seconds for which a name's addresses are not asked for again."""
 HAPPY_EYEBALLS = 0.25
 """Seconds before the next address of a name is tried beside the one that does not answer (RFC 8305)."""
-_PORTS = {"http": 80, "https": 443}
 _IN_PATHS = "/%:@!$&'()*+,;=~"
 
 Address = tuple[Any, Any, int, str, tuple[Any, ...]]
@@ -61,16 +61,21 @@ class Connections:
         self._found: asyncio.Future[list[Address]] | None = None
         self._found_at = 0.0
         self._turn = 0
-        self._context: ssl.SSLContext | None = None
+        self._closed = False
+        # Made before there is any connection: without a descriptor left it would come out empty, and trust nobody.
+        secure = self._server.secure or (self._proxy is not None and self._proxy.secure)
+        self._context = _tls_context() if secure else None
 
     def head(self, path: str, headers: Mapping[str, str]) -> bytes:
-        """How a request to a path below the base URL begins, up to its length."""
+        """How a request to a path below the base URL begins, up to its length. Of two names that differ only in case
+        the later one holds."""
         target = quote(self._base.path + path, safe=_IN_PATHS)
         told = ""
         if self._proxy and not self._server.secure:
             target, told = f"http://{self._base.netloc}{target}", self._to_proxy
-        lines = [f"POST {target} HTTP/1.1", f"Host: {self._base.netloc}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        named = {"Host": self._base.netloc, **headers}
+        told_once = {name.lower(): f"{name}: {value}" for name, value in named.items()}
+        lines = [f"POST {target} HTTP/1.1", *told_once.values()]
         return ("\r\n".join(lines) + f"\r\n{told}Content-Length: ").encode()
 
     async def post(self, head: bytes, body: bytes, cap: int) -> RawReply:
@@ -84,21 +89,23 @@ class Connections:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            reply = await wire.ask((head, b"%d\r\n\r\n" % len(body), body), cap)
+            return await wire.ask(b"%s%d\r\n\r\n%s" % (head, len(body), body), cap)
         except Broken as broken:
             if kept and broken.unanswered and loop.time() - began < STALE:
                 detail = f"a kept connection was closed by the server: {broken}"
                 raise Lost(detail, sent=False, kind="stale") from None
             raise Lost(f"the connection broke: {broken}", sent=True) from None
         finally:
-            if wire.usable:
+            if wire.usable and not self._closed:
                 self._idle.append((loop.time(), wire))
             else:
                 wire.abort()
-        return reply
 
     async def aclose(self) -> None:
-        """Close all that are kept."""
+        """Close all that are kept, and keep none from now on."""
+        self._closed = True
+        if self._found is not None:
+            self._found.cancel()
         for _, wire in self._idle:
             wire.abort()
         self._idle.clear()
@@ -129,40 +136,47 @@ class Connections:
             lost = Lost(detail, sent=False, permanent=True)
         except TimeoutError:
             lost = Lost(f"no connection to {by} within {self._patience:g} s", sent=False)
+        except UnicodeError:
+            lost = Lost(f"no connection to {by}: this is no host's name", sent=False, permanent=True)
         except (OSError, Broken, Lost) as error:
             lost = Lost(f"no connection to {by}: {getattr(error, 'strerror', None) or error}", sent=False)
         raise lost  # from here, so that no traceback carries what was sent to a proxy
 
     async def _connect(self, first: Place) -> Wire:
         loop = asyncio.get_running_loop()
-        made = await start_connection(
-            await self._addresses(first),
-            happy_eyeballs_delay=HAPPY_EYEBALLS,
-            interleave=1,
-            socket_factory=_socket,
-        )
-        context, name = (self._tls(), first.host) if first.secure else (None, None)
+        addresses = await self._addresses(first)
+        made = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS, socket_factory=_socket)
         try:
-            _, wire = await loop.create_connection(Wire, sock=made, ssl=context, server_hostname=name)
-            if self._proxy and self._server.secure:
-                await self._tunnel(loop, wire)
+            _, wire = await loop.create_connection(Wire, sock=made)
         except BaseException:
             made.close()
             raise
-        return wire
-
-    async def _tunnel(self, loop: asyncio.AbstractEventLoop, wire: Wire) -> None:
-        """Ask the proxy for a connection to the server, and speak TLS through it."""
-        ask = f"CONNECT {self._server} HTTP/1.1\r\nHost: {self._server}\r\n{self._to_proxy}\r\n"
         try:
-            status = (await wire.ask((ask.encode(),), 0, head_only=True)).status
-            if status >= 300:
-                raise OSError(f"it opens no tunnel, and answers {status}")
-            through = await loop.start_tls(wire.transport, wire, self._tls(), server_hostname=self._server.host)
+            if first.secure:
+                await self._secure(loop, wire, first.host)
+            if self._proxy and self._server.secure:
+                await self._tunnel(wire)
+                await self._secure(loop, wire, self._server.host)
         except BaseException:
             wire.abort()
             raise
-        wire.secured(cast(asyncio.Transport, through))
+        return wire
+
+    async def _secure(self, loop: asyncio.AbstractEventLoop, wire: Wire, host: str) -> None:
+        """Speak TLS from now on, with who can show that it is this host."""
+        assert self._context is not None
+        name = host.rstrip(".")  # no certificate has the dot of a name that is whole
+        over_tls = await loop.start_tls(wire.transport, wire, self._context, server_hostname=name)
+        if over_tls is None:
+            raise ConnectionResetError("it hung up")
+        wire.connection_made(over_tls)
+
+    async def _tunnel(self, wire: Wire) -> None:
+        """Ask the proxy for a connection to the server. Raises OSError where it opens none."""
+        ask = f"CONNECT {self._server} HTTP/1.1\r\nHost: {self._server}\r\n{self._to_proxy}\r\n"
+        status = (await wire.ask(ask.encode(), 0, head_only=True)).status
+        if status >= 300:
+            raise OSError(f"it opens no tunnel, and answers {status}")
 
     async def _addresses(self, place: Place) -> list[Address]:
         """The addresses of a name, each time beginning with another one. Raises OSError."""
@@ -172,20 +186,31 @@ class Connections:
             asked = loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
             self._found = found = asyncio.ensure_future(asked)
             self._found_at = now
+            found.add_done_callback(_noticed)
         # Many wait for one lookup, so one that is cancelled does not cancel it.
         addresses = await asyncio.shield(found)
         self._turn += 1
         first = self._turn % len(addresses)
         return [*addresses[first:], *addresses[:first]]
 
-    def _tls(self) -> ssl.SSLContext:
-        self._context = self._context or ssl.create_default_context()
-        return self._context
+
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _noticed(lookup: asyncio.Future[Any]) -> None:
+    """Whoever waited for it may be gone."""
+    if not lookup.cancelled():
+        lookup.exception()
 
 
 def _place(url: str) -> Place:
     parts = urlsplit(url)
-    return Place(parts.scheme == "https", parts.hostname or "", parts.port or _PORTS[parts.scheme])
+    return Place(
+        parts.scheme == "https", parts.hostname or "", PORTS[parts.scheme] if parts.port is None else parts.port
+    )
 
 
 def _proxy_head(proxy: str) -> str:

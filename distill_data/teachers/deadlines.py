@@ -1,6 +1,6 @@
 """One time limit for many requests at once, watched by one timer. Knows nothing about requests.
 
-A timer for each, as `asyncio.timeout` and aiohttp's `total` have it, costs a twentieth of what a request costs.
+A timer for each, as `asyncio.timeout` has it, costs a twentieth of what a request costs.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ METADATA = frozenset({"metadata", "metadata.google.internal", "fd00:ec2::254", "
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_HOST = "api.openai.com"
 AMBIENT_KEY = "OPENAI_API_KEY"
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 _MASK = rb"(?:\*{2,}|\.{3}|\[\.{3}\]|\xe2\x80\xa6|(?:\xe2\x80\xa2){2,})[*.]*"
 _MASKED = re.compile(rb"(?P<start>[\w+/=-]{0,64})" + _MASK + rb"(?P<end>[\w+/=-]{0,64})")
 """A key that is shown in part, with stars, dots, an ellipsis or bullets for the rest."""
@@ -104,7 +104,7 @@ def normalise(url: str) -> str:
         port = parts.port
     except ValueError:
         raise UsageError("the base URL cannot be read: its host or port is malformed.") from None
-    named = parts.scheme in _PORTS and bool(parts.hostname)
+    named = parts.scheme in PORTS and bool(parts.hostname)
     if parts.username is not None or parts.password is not None or ("@" in url and not named):
         raise UsageError(
             "the base URL holds a user name or password; put the key into an environment variable instead."
@@ -123,7 +123,7 @@ def normalise(url: str) -> str:
     if (str(address) if address else host.rstrip(".")) in METADATA or (address is not None and address.is_link_local):
         raise UsageError(f"the base URL {url!r} is a link-local address, where clouds keep their secrets; refused.")
     netloc = f"[{host}]" if ":" in host else host
-    if port is not None and port != _PORTS[parts.scheme]:
+    if port is not None and port != PORTS[parts.scheme]:
         netloc += f":{port}"
     return urlunsplit((parts.scheme, netloc, path, "", ""))
 
@@ -131,7 +131,10 @@ def normalise(url: str) -> str:
 def _ascii(host: str) -> str:
     """A host as name servers are asked for it: letters, digits and dots of other scripts stand for plain ones."""
     try:
-        return host if host.isascii() else host.encode("idna").decode()
+        asked = host if host.isascii() else host.encode("idna").decode()
+        if not all(0 < len(label) < 64 for label in asked.removesuffix(".").split(".")):
+            raise UnicodeError
+        return asked
     except UnicodeError:
         raise UsageError("the base URL cannot be read: its host is no name.") from None
 
@@ -187,8 +190,7 @@ def may_take_ambient(profile: Profile, base_url: str) -> bool:
 def proxy_of(base_url: str) -> str | None:
     """The proxy that the environment (HTTPS_PROXY, NO_PROXY, …) asks for. Never for this machine itself.
 
-    aiohttp's own reading of the environment costs two thread switches a request, and takes a password from .netrc
-    where a key was meant; so it stays off. Raises UsageError for proxies that do not speak HTTP.
+    Raises UsageError for proxies that do not speak HTTP.
     """
     from urllib.request import getproxies, proxy_bypass
 
@@ -203,12 +205,12 @@ def proxy_of(base_url: str) -> str | None:
     advice = f"Set {parts.scheme.upper()}_PROXY to an HTTP proxy, or NO_PROXY to {parts.hostname}."
     try:
         found = urlsplit(proxy)
-        usable = bool(found.hostname) and found.port != 0
-    except ValueError:
+        usable = bool(_ascii(found.hostname or "")) and found.port != 0
+    except (ValueError, UsageError):
         usable = False
     if not usable:  # it may hold a password, so it is not shown
         raise UsageError(f"the environment asks for a proxy whose URL cannot be read. {advice}")
-    if found.scheme not in _PORTS:
+    if found.scheme not in PORTS:
         raise UsageError(
             f"the environment asks for a {found.scheme} proxy, and only HTTP proxies can be used. {advice}"
         )

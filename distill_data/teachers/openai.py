@@ -35,7 +35,7 @@ from distill_data.teachers.server_scoring import (
     score,
     score_body,
 )
-from distill_data.teachers.wire import TooLong
+from distill_data.teachers.wire import RawReply, TooLong
 
 BODY_CAP = 16 * 2**20
 """Bytes of a decoded body. A longer one is no answer; scores of a given text have a cap of their own."""
@@ -123,10 +123,6 @@ class OpenAITeacher:
             lost = error
         except TimeoutError:
             lost = Lost(f"no whole reply within {self._profile.timeout:g} s", sent=True)
-        except TooLong as long:
-            start = self._credentials.redact(long.args[0])[:EXCERPT].decode("utf-8", "backslashreplace")
-            begins = f" and begins: {start}" if start else ""
-            lost = Lost(f"the reply is longer than {cap} bytes{begins}", sent=True, kind="too-long")
         raise lost  # from here, so that no traceback carries the request's headers along
 
     async def aclose(self) -> None:
@@ -136,15 +132,13 @@ class OpenAITeacher:
 
     async def _post(self, connections: Connections, path: str, body: bytes, cap: int) -> Reply:
         hide = self._credentials
-        with self._deadlines:
-            status, headers, content = await connections.post(self._heads[path], body, cap)
-        content = content.removeprefix(codecs.BOM_UTF8)
-        refused = status != OK
-        if refused or b'"error"' in content[:64]:  # a gateway may say 200 and mean another server's refusal
-            content = hide.redact_refusal(content)
-        if refused:
-            headers = {name: hide.redact_text(value) for name, value in headers.items()}
-        return Reply(status, headers, hide.redact(content))
+        try:
+            with self._deadlines:
+                return _shown(await connections.post(self._heads[path], body, cap), hide)
+        except TooLong as long:
+            start = hide.redact(long.args[0])[:EXCERPT].decode("utf-8", "backslashreplace")
+        begins = f" and begins: {start}" if start else ""
+        raise Lost(f"the reply is longer than {cap} bytes{begins}", sent=True, kind="too-long")
 
     def _connect(self) -> Connections:
         credentials = read_credentials(self._profile, self._base_url)
@@ -169,6 +163,18 @@ class OpenAITeacher:
             return False
         self._introduce(connections, fresh)
         return True
+
+
+def _shown(raw: RawReply, hide: Credentials) -> Reply:
+    """A reply without the key that it was asked with, for servers that say it back."""
+    status, headers, content = raw
+    content = content.removeprefix(codecs.BOM_UTF8)
+    refused = status != OK
+    if refused or b'"error"' in content[:64]:  # a gateway may say 200 and mean another server's refusal
+        content = hide.redact_refusal(content)
+    if refused:
+        headers = {name: hide.redact_text(value) for name, value in headers.items()}
+    return Reply(status, headers, hide.redact(content))
 
 
 def path_of(body: bytes) -> str:

@@ -40,6 +40,10 @@ LONGEST = 1 << 20
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CONNECTION = frozenset(
+    {"accept-encoding", "connection", "content-length", "expect", "te", "transfer-encoding", "upgrade"}
+)
+"""Headers that say how a body travels, which is not the user's to say."""
 _CHOICES = ("grammar", "json_schema", "guided_choice", "none")
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _SCORING = ("prompt_logprobs", "echo", "none")
@@ -66,7 +70,9 @@ def _is_variable(value: Any) -> bool:
 
 
 def _is_headers(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(_HEADER.fullmatch(key) and _is_variable(value[key]) for key in value)
+    return isinstance(value, Mapping) and all(
+        _HEADER.fullmatch(key) and key.lower() not in _CONNECTION and _is_variable(value[key]) for key in value
+    )
 
 
 def _is_price(value: Any) -> bool:

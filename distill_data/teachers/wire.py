@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 import httptools
@@ -19,7 +18,11 @@ IDLE = 120.0
 """Seconds between two pieces of a body that has begun. Before it begins only the profile's timeout counts: a server
 that does not stream says nothing while the model thinks. TCP keep-alive finds out that such a server is gone."""
 HEAD_CAP = 2**16
-"""Bytes of a reply before its body, interim replies such as 103 included."""
+"""Bytes in a row that are no body: of a head with its interim replies such as 103, or of what ends a body in chunks."""
+WRAPPED = 8
+"""Times a body's cap that all of a reply may take: one byte in a chunk of its own takes six."""
+EARLY = 2**16
+"""Bytes of a request that a refusal may have come before the last of."""
 COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
@@ -55,17 +58,16 @@ class Wire(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[RawReply] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._reusable = True
-        self._parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin anew: after connecting, and over TLS once that is agreed on."""
         self.transport = cast(asyncio.Transport, transport)
-
-    def secured(self, transport: asyncio.Transport) -> None:
-        """Go on over TLS, through the tunnel that the request before opened."""
-        self.transport = transport
-        self._parser = httptools.HttpResponseParser(self)
         self._reusable = True
+        self._parser = httptools.HttpResponseParser(self)
+        # What servers get away with, since other clients read it: bare line feeds, signs in values, "2  " for a size.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
 
     @property
     def usable(self) -> bool:
@@ -74,10 +76,10 @@ class Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         self._reusable = False
-        self._end()
+        self._settled()
         self.transport.abort()
 
-    async def ask(self, message: Iterable[bytes], cap: int, *, head_only: bool = False) -> RawReply:
+    async def ask(self, message: bytes, cap: int, *, head_only: bool = False) -> RawReply:
         """Send a request and wait for its reply; with `head_only`, as CONNECT wants it, for the reply's head.
 
         Raises Broken, TooLong where more than `cap` bytes of a decoded body come, Lost for what is no HTTP or stalls,
@@ -85,17 +87,16 @@ class Wire(asyncio.Protocol):
         """
         waiter: asyncio.Future[RawReply] = self._loop.create_future()
         self._waiter = waiter
-        self._cap, self._head_only = cap, head_only
-        self._came = 0
+        self._cap, self._head_only, self._long = cap, head_only, len(message) > EARLY
+        self._came = self._bare = 0
         self._begin()
-        self.transport.write(b"".join(message))
+        self.transport.write(message)
         return await waiter
 
     def _begin(self) -> None:
         """Before a head, of the reply or of an interim one."""
         self._headers: dict[str, str] = {}
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._body: bytes | bytearray = b""
         self._status = 0  # until the head is whole
         self._decoder: Any = None
 
@@ -104,6 +105,7 @@ class Wire(asyncio.Protocol):
             self.abort()
             return
         self._came += len(data)
+        self._bare += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -116,13 +118,13 @@ class Wire(asyncio.Protocol):
             self._wait_for_more()
 
     def _wait_for_more(self) -> None:
-        if not self._status:
-            if self._came > HEAD_CAP:
-                self._fail(Lost(f"the reply's head is longer than {HEAD_CAP} bytes", sent=True))
-            return
-        self._heard = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_later(IDLE, self._look)
+        if self._bare > HEAD_CAP:
+            self._fail(Lost(f"the reply has more than {HEAD_CAP} bytes of headers", sent=True))
+        elif self._came > WRAPPED * self._cap + HEAD_CAP:
+            self._fail(TooLong(bytes(self._body)))
+        elif self._status:
+            self._heard = self._loop.time()
+            self._timer = self._timer or self._loop.call_later(IDLE, self._look)
 
     def _look(self) -> None:
         rest = self._heard + IDLE - self._loop.time()
@@ -131,20 +133,32 @@ class Wire(asyncio.Protocol):
         else:
             self._fail(Lost(f"the reply stalled for {IDLE:g} s", sent=True))
 
+    def eof_received(self) -> None:
+        self._end(None)
+
     def connection_lost(self, error: Exception | None) -> None:
+        self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        """Nothing more will come."""
+        self._reusable = False
         if self._waiter is None:
             return
-        if error is None and self._status and self._is_until_end():
-            self._complete()
-        elif isinstance(error, MemoryError):
-            self._fail(error)
-        else:
-            detail = str(error or "") or "the server closed it"
-            self._fail(Broken(detail, not self._came and (error is None or isinstance(error, BrokenPipeError))))
+        try:
+            if error is None and self._status and self._is_until_end():
+                self._complete()
+            elif isinstance(error, MemoryError):
+                self._fail(error)
+            else:
+                detail = str(error or "") or "the server closed it"
+                self._fail(Broken(detail, not self._came and (error is None or isinstance(error, BrokenPipeError))))
+        except MemoryError as exhausted:
+            self._fail(exhausted)
 
     def _is_until_end(self) -> bool:
         """Whether nothing but the end of the connection ends the body."""
-        return "content-length" not in self._headers and "transfer-encoding" not in self._headers
+        coding = self._headers.get("transfer-encoding", "")
+        return "content-length" not in self._headers and not coding.lower().endswith("chunked")
 
     # What the parser calls.
 
@@ -154,16 +168,17 @@ class Wire(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._status:  # and no trailer
-            self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+            self._headers.setdefault(name.decode("latin-1").strip().lower(), value.decode("latin-1").strip())
 
     def on_headers_complete(self) -> None:
         if self._waiter is None:
             return
         self._status = self._parser.get_status_code()
-        coding = self._headers.get("content-encoding")
-        if coding and coding.lower() in COMPRESSED:
-            self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
-        elif coding and coding.lower() != "identity":
+        length = self._headers.get("content-length", "")
+        self._declared = int(length) if length.isdecimal() else 0
+        coding = self._headers.get("content-encoding", "").lower()
+        self._compressed = coding in COMPRESSED
+        if not self._compressed and coding not in ("", "identity"):
             self._fail(Lost("the reply is compressed in a way that nobody asked for", sent=True))
         if self._head_only and self._status >= 200:
             self._complete()
@@ -171,20 +186,30 @@ class Wire(asyncio.Protocol):
     def on_body(self, piece: bytes) -> None:
         if self._waiter is None:
             return
-        if self._decoder is not None:
-            try:
-                piece = self._decoder.decompress(piece, self._cap - self._size + 1)
-            except zlib.error as error:
-                self._fail(Lost(f"the reply cannot be decompressed: {error}", sent=True))
-                return
-        self._pieces.append(piece)
-        self._size += len(piece)
-        if self._size > self._cap or self._declared() > self._cap:
-            self._fail(TooLong(b"".join(self._pieces)))
+        self._bare = 0
+        try:
+            decoded = self._decode(piece) if self._compressed else piece
+        except zlib.error as error:
+            self._fail(Lost(f"the reply cannot be decompressed: {error}", sent=True))
+            return
+        if not self._body:
+            self._body = decoded
+        elif isinstance(self._body, bytearray):
+            self._body += decoded
+        else:
+            self._body = bytearray(self._body) + decoded
+        if max(len(self._body), self._declared) > self._cap:  # a declared length may be cut short, too
+            self._fail(TooLong(bytes(self._body)))
 
-    def _declared(self) -> int:
-        """Of a body that is cut where it is too long, also if the rest would never come."""
-        return int(self._headers.get("content-length", 0))
+    def _decode(self, piece: bytes) -> bytes:
+        """At most a byte more than the cap allows. Several compressed pieces may follow each other."""
+        decoded = b""
+        while piece and len(self._body) + len(decoded) <= self._cap:
+            if self._decoder is None or self._decoder.eof:
+                self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
+            decoded += self._decoder.decompress(piece, self._cap + 1 - len(self._body) - len(decoded))
+            piece = self._decoder.unused_data
+        return decoded
 
     def on_message_complete(self) -> None:
         if self._waiter is None:
@@ -195,23 +220,26 @@ class Wire(asyncio.Protocol):
             self._complete()
 
     def _complete(self) -> None:
-        if self._decoder is not None and self._pieces and not self._decoder.eof:
+        if self._decoder is not None and not self._decoder.eof:
             self._fail(Lost("the reply cannot be decompressed: it breaks off", sent=True))
             return
-        # A reply that comes before all of the request was taken leaves a rest that nobody wants.
-        self._reusable = self._parser.should_keep_alive() and not self.transport.get_write_buffer_size()
-        waiter = self._end()
+        reply = RawReply(self._status, self._headers, bytes(self._body))
+        # A refusal that comes before all of the request was taken leaves a rest that nobody wants, and how much of it
+        # lies in the sockets is not known.
+        early = self.transport.get_write_buffer_size() or (self._long and self._status >= 400)
+        self._reusable = self._reusable and self._parser.should_keep_alive() and not early
+        waiter = self._settled()
         if waiter is not None and not waiter.done():
-            waiter.set_result(RawReply(self._status, self._headers, b"".join(self._pieces)))
+            waiter.set_result(reply)
 
     def _fail(self, error: Exception) -> None:
         self._reusable = False
-        waiter = self._end()
+        waiter = self._settled()
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
         self.transport.abort()
 
-    def _end(self) -> asyncio.Future[RawReply] | None:
+    def _settled(self) -> asyncio.Future[RawReply] | None:
         """Nobody waits any more; who did."""
         if self._timer is not None:
             self._timer.cancel()

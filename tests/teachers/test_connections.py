@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -71,11 +73,25 @@ async def post(to: Connections, body: bytes = b"{}") -> RawReply:
     return await to.post(to.head("/chat", {"X-Key": "k"}), body, 10_000_000)
 
 
+async def lost_without_closing(to: Connections) -> Lost:
+    with pytest.raises(Lost) as caught:
+        await post(to)
+    return caught.value
+
+
 async def lost(to: Connections, body: bytes = b"{}") -> Lost:
     with pytest.raises(Lost) as caught:
         await post(to, body)
     await to.aclose()
     return caught.value
+
+
+def look_up_by(monkeypatch: pytest.MonkeyPatch, lookup: Any) -> None:
+    """Let connections ask another resolver than the loop's."""
+    loop = asyncio.get_running_loop()
+    methods = {"getaddrinfo": staticmethod(lookup), "__getattr__": lambda _, name: getattr(loop, name)}
+    other = type("Loop", (), methods)()
+    monkeypatch.setattr(module.asyncio, "get_running_loop", lambda: other)
 
 
 def test_a_request_is_exactly_this(run: Run) -> None:
@@ -195,11 +211,7 @@ def test_a_name_is_asked_for_once_and_its_addresses_take_turns(run: Run, monkeyp
 
         async with listening(talk, host="0.0.0.0") as port:
             to = Connections(f"http://teacher.example:{port}", None, 5.0)
-            loop = asyncio.get_running_loop()
-            proxied = type(
-                "Loop", (), {"getaddrinfo": staticmethod(lookup), "__getattr__": lambda _, name: getattr(loop, name)}
-            )()
-            monkeypatch.setattr(module.asyncio, "get_running_loop", lambda: proxied)
+            look_up_by(monkeypatch, lookup)
             await asyncio.gather(*(post(to) for _ in range(6)))
             monkeypatch.undo()
             await to.aclose()
@@ -239,6 +251,150 @@ def test_tls(run: Run, tls: ssl.SSLContext) -> None:
             await to.aclose()
 
     run(main())
+
+
+@pytest.mark.parametrize("tunnel", [False, True])
+def test_who_is_cancelled_while_tls_begins_leaves_no_trace(
+    run: Run, tls: ssl.SSLContext, tunnel: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        async with AsyncExitStack() as stack:
+            port = await stack.enter_async_context(listening(echo, tls))
+            proxy = await stack.enter_async_context(listening(tunnels([])))
+            to = Connections(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{proxy}" if tunnel else None, 5.0)
+            for wait in range(60):
+                asked = asyncio.ensure_future(post(to))
+                await asyncio.sleep(wait / 10_000)
+                asked.cancel()
+                with suppress(asyncio.CancelledError):
+                    await asked
+            assert (await post(to)).status == 200
+            await to.aclose()
+        assert told == []
+
+    run(main())
+    assert caplog.records == []
+
+
+def test_a_name_s_last_dot_is_not_on_its_certificate(
+    run: Run, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lookup(host: str, port: int, **how: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def main() -> None:
+        look_up_by(monkeypatch, lookup)
+        async with listening(echo, tls) as port:
+            end = await lost(Connections(f"https://teacher.example.:{port}", None, 5.0))
+            assert end.permanent and "'teacher.example'" in end.detail
+        monkeypatch.undo()
+
+    run(main())
+
+
+def test_the_trusted_are_known_before_descriptors_run_out(tls: ssl.SSLContext) -> None:
+    to = Connections("https://127.0.0.1:1", None, 5.0)
+    assert to._context is not None and to._context.get_ca_certs()
+    assert Connections("http://127.0.0.1:1", None, 5.0)._context is None
+    assert Connections("http://127.0.0.1:1", "https://127.0.0.1:2", 5.0)._context is not None
+
+
+def test_an_early_refusal_of_a_long_request_is_not_followed_by_another(run: Run, tls: ssl.SSLContext) -> None:
+    async def main() -> None:
+        made = []
+
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            made.append(writer)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
+            await asyncio.sleep(5)
+
+        for context in (None, tls):
+            async with listening(refuse, context) as port:
+                to = Connections(f"http{'s' * (context is tls)}://127.0.0.1:{port}", None, 5.0)
+                for _ in range(2):
+                    assert (await asyncio.wait_for(post(to, bytes(12_000_000)), 4)).status == 413
+                await to.aclose()
+        assert len(made) == 4
+
+    run(main())
+
+
+def test_who_stops_sending_before_all_was_read_is_heard(run: Run) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too large\r\n\r\nno")
+        writer.write_eof()
+        await asyncio.sleep(5)
+
+    async def main() -> None:
+        async with listening(refuse) as port:
+            to = Connections(f"http://127.0.0.1:{port}", None, 5.0)
+            reply = await asyncio.wait_for(post(to, bytes(12_000_000)), 4)
+            assert (reply.status, reply.body) == (413, b"no")
+            await to.aclose()
+
+    run(main())
+
+
+def test_a_header_is_sent_once_and_the_user_s_holds() -> None:
+    to = Connections("http://127.0.0.1:1/v1", None, 5.0)
+    head = to.head("/chat", {"User-Agent": "ours", "host": "teacher.example", "USER-AGENT": "theirs"}).decode()
+    assert head.split("\r\n")[1:-1] == ["host: teacher.example", "USER-AGENT: theirs"]
+
+
+def test_after_the_end_nothing_is_kept(run: Run) -> None:
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            await asyncio.sleep(0.05)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await reader.read()
+            ended.set()
+
+        async with listening(slow) as port:
+            to = Connections(f"http://127.0.0.1:{port}", None, 5.0)
+            asked = asyncio.ensure_future(post(to))
+            await asyncio.sleep(0.02)
+            await to.aclose()
+            assert (await asked).status == 200
+            await asyncio.wait_for(ended.wait(), 5)
+
+    run(main())
+
+
+def test_a_lookup_that_fails_when_nobody_waits_any_more_is_quiet(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def slow(*_: Any, **__: Any) -> None:
+        time.sleep(0.2)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    async def main() -> None:
+        to = Connections("http://teacher.example", None, 0.05)
+
+        async def lookup(*_: Any, **__: Any) -> Any:
+            return await asyncio.to_thread(slow)
+
+        look_up_by(monkeypatch, lookup)
+        end = await lost_without_closing(to)
+        monkeypatch.undo()
+        assert "within 0.05 s" in end.detail
+        await asyncio.sleep(0.3)
+
+    run(main())
+    gc.collect()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("host", ["foo..bar", "x" * 64 + ".example"])
+def test_what_cannot_be_a_name_is_permanent(run: Run, host: str) -> None:
+    end = run(lost(Connections(f"http://{host}/v1", None, 5.0)))
+    assert (end.sent, end.permanent) == (False, True)
 
 
 def test_a_certificate_for_another_name_is_permanent(run: Run, tls: ssl.SSLContext) -> None:

@@ -106,6 +106,7 @@ M = '[models.m]\nmodel = "openai/x"\n'
         (M + 'api_key_env = "sk-hunter22"', "api_key_env must be the name of an environment variable"),
         (M + 'headers = { X-Key = "sk-hunter22" }', "headers must be a table of header names"),
         (M + 'headers = { "X Key" = "NAME" }', "headers must be a table of header names"),
+        (M + 'headers = { Content-Length = "NAME" }', "headers must be a table of header names"),
         (M + "timeout = 0", r"\[models.m\]: timeout must be a number of seconds above 0"),
         (M + "timeout = inf", "timeout must be"),
         (M + "timeout = nan", "timeout must be"),

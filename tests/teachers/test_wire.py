@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_data.data.exchange import Lost
-from distill_data.teachers.wire import HEAD_CAP, Broken, RawReply, TooLong, Wire
+from distill_data.teachers.wire import EARLY, HEAD_CAP, Broken, RawReply, TooLong, Wire
 
 CAP = 1000
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -49,11 +49,11 @@ def made(socket: Socket) -> Wire:
     return wire
 
 
-def ended(wire: Wire, feed: Callable[[], None], head_only: bool = False) -> Any:
+def ended(wire: Wire, feed: Callable[[], Any], head_only: bool = False) -> Any:
     """Ask, let the server say something, and give the reply or the error; None where more would have to come."""
 
     async def run() -> Any:
-        asked = asyncio.ensure_future(wire.ask((b"ask",), CAP, head_only=head_only))
+        asked = asyncio.ensure_future(wire.ask(b"ask", CAP, head_only=head_only))
         await asyncio.sleep(0)
         feed()
         await asyncio.sleep(0)
@@ -153,7 +153,7 @@ def test_interim_replies_are_passed_over() -> None:
     assert wire.usable
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 1000 + b"\r\n\r\n"
     end, _ = said(*[hints] * (HEAD_CAP // 1000 + 1))
-    assert "longer than 65536 bytes" in str(end)
+    assert "more than 65536 bytes of headers" in str(end)
 
 
 def test_a_head_has_an_end() -> None:
@@ -203,6 +203,32 @@ def test_a_reply_before_all_was_sent_ends_the_connection() -> None:
     asyncio.run(run())
 
 
+def test_a_refusal_of_a_long_request_ends_the_connection() -> None:
+    """Over TLS nobody knows what is still to be sent."""
+
+    async def run(message: bytes, status: bytes) -> bool:
+        wire = made(Socket())
+        asked = asyncio.ensure_future(wire.ask(message, CAP))
+        await asyncio.sleep(0)
+        wire.data_received(WHOLE.replace(b"200", status))
+        await asked
+        return wire.usable
+
+    assert not asyncio.run(run(bytes(EARLY + 1), b"413"))
+    assert asyncio.run(run(bytes(EARLY + 1), b"200"))
+    assert asyncio.run(run(b"ask", b"413"))
+
+
+def test_who_only_stops_sending_has_said_all() -> None:
+    async def run() -> None:
+        wire = made(Socket())
+        reply = await ended(wire, lambda: (wire.data_received(OK + b"\r\nhello"), wire.eof_received()))
+        assert reply.body == b"hello"
+        assert not wire.usable
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress], ids=["gzip", "deflate"])
 def test_compressed_bodies_are_read(pack: Callable[[bytes], bytes]) -> None:
     def reply(packed: bytes) -> bytes:
@@ -218,6 +244,59 @@ def test_compressed_bodies_are_read(pack: Callable[[bytes], bytes]) -> None:
             assert not wire.usable
     for size, whole in ((CAP, True), (CAP + 1, False), (10**7, False)):
         assert isinstance(said(reply(pack(bytes(size))))[0], RawReply) == whole, size
+
+
+def test_several_compressed_pieces_are_one_body() -> None:
+    packed = gzip.compress(b"hel") + gzip.compress(b"lo")
+    head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    assert said(head % len(packed) + packed)[0].body == b"hello"
+    assert said(head % len(packed), *[bytes([byte]) for byte in packed])[0].body == b"hello"
+    many = b"".join(gzip.compress(b"x" * 100) for _ in range(11))
+    assert isinstance(said(head % len(many) + many)[0], TooLong)
+    for rest in (packed[:-3], packed + b"garbage"):
+        end, _ = said(head % len(rest) + rest)
+        assert isinstance(end, Lost) and "decompressed" in end.detail
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        WHOLE.replace(b"\r\n", b"\n"),
+        WHOLE.replace(b": a", b": \x01a"),
+        WHOLE.replace(b": a", b": a\r\n  folded"),
+        WHOLE.replace(b"Length: 5", b"Length : 5"),
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0\r\n\r\n",
+        OK + b"Content-Encoding: gzip \r\nContent-Length: 25\r\n\r\n" + gzip.compress(b"hello"),
+    ],
+    ids=["bare line feeds", "control sign", "folded", "space", "size", "coding"],
+)
+def test_what_other_clients_read_is_read(reply: bytes) -> None:
+    assert said(reply)[0].body == b"hello"
+
+
+def test_a_transfer_coding_that_is_none_lasts_to_the_end() -> None:
+    reply = OK + b"Transfer-Encoding: identity\r\n\r\nhello"
+    assert said(reply, hangs_up=True)[0].body == b"hello"
+    cut = WHOLE.replace(b"Length: 5", b"Length : 6")
+    assert isinstance(said(cut, hangs_up=True)[0], Broken)
+
+
+def test_what_never_becomes_a_body_has_an_end() -> None:
+    chunked = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+    trailer = chunked + b"2\r\n{}\r\n0\r\nX: "
+    end, _ = said(trailer, *[b"x" * 1000] * 100)
+    assert isinstance(end, Lost) and "bytes of headers" in end.detail
+    packed = zlib.compressobj()
+    begun = packed.compress(b"x") + packed.flush(zlib.Z_SYNC_FLUSH)
+    empty = b"\x00\x00\x00\xff\xff"
+    chunks = [b"%x\r\n%s\r\n" % (len(each), each) for each in (begun, *[empty] * 20_000)]
+    end, _ = said(chunked.replace(b"\r\n\r\n", b"\r\nContent-Encoding: deflate\r\n\r\n"), *chunks)
+    assert isinstance(end, TooLong) and end.args == (b"x",)
+
+
+def test_a_body_of_one_byte_at_a_time_is_read() -> None:
+    reply, _ = said(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * CAP, b"0\r\n\r\n")
+    assert reply.body == b"x" * CAP
 
 
 def test_other_compression_is_a_loss() -> None:
@@ -258,5 +337,10 @@ def test_memory_that_runs_out_is_no_loss_of_the_row(monkeypatch: pytest.MonkeyPa
         patched.setattr(Wire, "on_header", exhausted)
         assert isinstance(said(WHOLE)[0], MemoryError)
     with monkeypatch.context() as patched:
-        patched.setattr(httptools, "HttpResponseParser", lambda wire: type("P", (), {"feed_data": exhausted})())
+        methods = {"feed_data": exhausted, "set_dangerous_leniencies": lambda self, **which: None}
+        patched.setattr(httptools, "HttpResponseParser", lambda wire: type("Parser", (), methods)())
         assert isinstance(said(WHOLE)[0], MemoryError)
+    for whole, hangs_up in ((WHOLE, False), (OK + b"\r\nhello", True)):
+        with monkeypatch.context() as patched:
+            patched.setattr("distill_data.teachers.wire.RawReply", exhausted)
+            assert isinstance(said(whole, hangs_up=hangs_up)[0], MemoryError)
