@@ -92,7 +92,7 @@ def generate(
             surveyed = find_seeds(seeds, options, None)
             stored = run.load().get("teachers", {})
             job = _plan(loop, made, surveyed, path, options, prepare, say, stored, probe=False, profiles=profiles)
-            return _dry_run(loop, job, Journal(run.journal))
+            return _dry_run(loop, job, run)
         found: Seeds | None = None
         if seeds != "-":
             found = find_seeds(seeds, options, None)
@@ -186,16 +186,15 @@ def _unchanged(job: Job) -> Summary | None:
 def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     if done := _unchanged(job):
         return done
-    journal = Journal(run.journal)
-    spill = None
-    try:
+    with contextlib.ExitStack() as opened:
+        journal, shelves = _opened(opened, job.options, run)
         stored = run.load()
         if len(journal):
-            _check_drift(loop, job, journal, stored)
+            _check_drift(loop, job, partial(_pass, job, journal, shelves), stored)
         else:
             refuse_other_cut(job.output, job.options)
-            loop.run(rehearse(_pass(job, journal)))
-        live = _pass(job, journal)
+            loop.run(rehearse(_pass(job, journal, shelves)))
+        live = _pass(job, journal, shelves)
         refuse_open(job.options, live.batches, live.addresses)
         live.before = read_accounts(stored)
         check_cap(job.options.max_cost, live.accounts())
@@ -205,21 +204,18 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
         run.save({**facts, "accounts": accounts_to_json(live.accounts())})
         journal.prepare()
         if job.options.lane == "online":
-            spill = Spill(run.spill)
+            spill = opened.enter_context(contextlib.closing(Spill(run.spill)))
             stopped = loop.run(run_live(live, spill, job.recipe.gold_by, job.say))
         else:
             from distill_data.commands.batched import run_batched
 
             live, spill, stopped = loop.run(run_batched(job, run, live))
+            opened.callback(spill.close)
         stopped = stopped or job.seeds.changed()
         journal.close()  # what still lands now is in the counts
         with contextlib.suppress(DiskError):  # without the note it counts as dear as it can have been
             run.save({**facts, "accounts": accounts_to_json(live.accounts())})
         return end_run(job, spill, live, stopped)
-    finally:
-        journal.close()
-        if spill is not None:
-            spill.close()
 
 
 def _facts(job: Job) -> dict[str, Any]:
@@ -237,14 +233,20 @@ def _facts(job: Job) -> dict[str, Any]:
     }
 
 
-def _pass(job: Job, journal: Journal) -> Run:
+def _opened(opened: contextlib.ExitStack, options: Options, run: RunDirectory) -> tuple[Journal, list[Journal]]:
+    """A run's journal, and those that `--reuse` takes answers from; closed at the end of the block."""
+    paths = [run.journal, *(run_at(each, "--reuse").journal for each in options.reuse)]
+    journal, *shelves = (opened.enter_context(contextlib.closing(Journal(path))) for path in paths)
+    return journal, shelves
+
+
+def _pass(job: Job, journal: Journal, shelves: list[Journal]) -> Run:
     """One pass over the items, nothing counted yet."""
-    reuse = [Journal(run_at(each, "--reuse").journal) for each in job.options.reuse]
     batches = Ledger(journal.directory.with_name("batch"))
-    return Run(job.make_work(), seating.seat(job.profiles, job.resolved), journal, reuse, job.options, batches)
+    return Run(job.make_work(), seating.seat(job.profiles, job.resolved), journal, shelves, job.options, batches)
 
 
-def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, stored: Mapping[str, Any]) -> None:
+def _check_drift(loop: asyncio.Runner, job: Job, make_pass: Callable[[], Run], stored: Mapping[str, Any]) -> None:
     """Raise DriftError where this run's answers belong to other requests than the ones asked for now.
 
     A plan that was begun goes on unseen. Where the questions and all who were asked are the same, samples and roles may
@@ -257,13 +259,13 @@ def _check_drift(loop: asyncio.Runner, job: Job, journal: Journal, stored: Mappi
     before: Mapping[str, Any] = stored.get("teachers", {})
     same = stored.get("questions") == job.questions and all(facts.get(role) == each for role, each in before.items())
     known = before.keys() if same else None
-    trial = _pass(job, journal)
+    trial = make_pass()
     parking, drifted = loop.run(run_parked(trial, watch=True, known=known))
     if drifted and not job.options.accept_drift:
         raise DriftError(
             f"{job.output}: the recipe, its settings or the teacher changed since this run began: {drifted} items have "
             f"answers on disk that would go unused. {seating.moved(before, facts)}"
-            f"Of {len(journal)} answers on disk {min(trial.tally.reused, len(journal))} can be used; "
+            f"Of {len(trial.journal)} answers on disk {min(trial.tally.reused, len(trial.journal))} can be used; "
             f"{len(parking.keys)} new requests would be sent (at most {parking.prompt_tokens} prompt and "
             f"{parking.completion_tokens} completion tokens). "
             "Give --accept-drift to go on, another -o to keep both, or undo the change."
@@ -275,14 +277,13 @@ def _shelves(options: Options) -> list[str]:
     return [digest(str(path.resolve()))[:16] for path in options.reuse]
 
 
-def _dry_run(loop: asyncio.Runner, job: Job, journal: Journal) -> Summary:
+def _dry_run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     """Count what would be sent. Nothing is written."""
-    live = _pass(job, journal)
-    try:
+    with contextlib.ExitStack() as opened:
+        journal, shelves = _opened(opened, job.options, run)
+        live = _pass(job, journal, shelves)
         parking, _ = loop.run(run_parked(live, watch=False))
-        first = _first_messages(orjson.loads(parking.first_body or b"{}"))
-    finally:
-        journal.close()
+    first = _first_messages(orjson.loads(parking.first_body or b"{}"))
     history = {
         "to_send": len(parking.keys),
         "answered": live.tally.reused,
@@ -335,14 +336,10 @@ def _replay(
     profiles, resolved = seating.recall_teachers(stored)
     found = find_seeds(seeds, options, None)
     job = _plan(loop, recipe, found, Path(output), options, prepare, say, {}, profiles=profiles, resolved=resolved)
-    journal = Journal(source.journal)
-    live = _pass(job, journal)
-    live.before = read_accounts(stored)
-    with tempfile.TemporaryDirectory(prefix="distill-replay-") as scratch:
-        spill = Spill(Path(scratch) / "spill")
-        try:
-            loop.run(run_replay(live, spill, recipe.gold_by))
-            return end_run(job, spill, live, None)
-        finally:
-            journal.close()
-            spill.close()
+    with contextlib.ExitStack() as opened:
+        live = _pass(job, *_opened(opened, job.options, source))
+        live.before = read_accounts(stored)
+        scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="distill-replay-")))
+        spill = opened.enter_context(contextlib.closing(Spill(scratch / "spill")))
+        loop.run(run_replay(live, spill, recipe.gold_by))
+        return end_run(job, spill, live, None)

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,10 @@ class Seeds:
         return make_items(self.read(), self.options.seed)
 
     def own_items(self) -> Iterator[Item]:
-        """Those of this process: all, or its shard's."""
-        return make_items(self.read(), self.options.seed, self.options.shard)
+        """Those of this process: all, or its shard's, with the ids that they have without it, since equal rows are in
+        one shard."""
+        rows = self.read()
+        return make_items(_at(rows, self.places) if self.options.shard else rows, self.options.seed)
 
     def first(self) -> Item:
         return next(self.items())
@@ -130,6 +132,16 @@ class Seeds:
         if content.hexdigest() == self.digest:
             return None
         return DriftError(f"{self.file.path}: the seeds changed while they were being worked on.")
+
+
+def _at(rows: Iterator[tuple[str, Row]], places: Iterable[int]) -> Iterator[tuple[str, Row]]:
+    """The rows at these places, which ascend; those between them are passed over."""
+    passed = 0
+    for place in places:
+        if (row := next(itertools.islice(rows, place - passed, None), None)) is None:
+            return  # the file is shorter than it was
+        yield row
+        passed = place + 1
 
 
 def find_seeds(name: str, options: Options, directory: Path | None) -> Seeds:
