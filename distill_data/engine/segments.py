@@ -140,7 +140,7 @@ def count_owners(paths: Sequence[Path], index: Mapping[int, int]) -> Counter[int
 def line_at(segment: BinaryIO, offset: int, *, growing: bool) -> bytes:
     """The line that begins at an offset. What was read ahead serves the next one, but not where the file is growing."""
     if growing:
-        segment.seek(0, os.SEEK_END)  # lets go of it
+        segment.seek(0, os.SEEK_END)  # lets go of it, as no other way to seek does
     segment.seek(offset)
     return segment.readline()
 

@@ -24,10 +24,15 @@ class Spill:
         """Raises DiskError."""
         self._path = path
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._stream = os.fdopen(fd, "wb", buffering=BUFFER_BYTES)
+            try:
+                self._reader = path.open("rb", buffering=READ_AHEAD)
+            except OSError:
+                self._stream.close()
+                raise
         except OSError as error:
             raise disk_error(error, path) from error
-        self._stream = os.fdopen(fd, "w+b", buffering=BUFFER_BYTES)
         self._starts = array.array("q")
         self._lengths = array.array("q")
         self._end = 0
@@ -56,17 +61,17 @@ class Spill:
     def read(self) -> Iterator[bytes]:
         """The blobs in order of their ordinals; those that never came are left out."""
         self._stream.flush()
-        with self._path.open("rb", buffering=READ_AHEAD) as stream:
-            for start, length in zip(self._starts, self._lengths, strict=True):
-                if start != ABSENT:
-                    stream.seek(start)
-                    yield stream.read(length)
+        for start, length in zip(self._starts, self._lengths, strict=True):
+            if start != ABSENT:
+                self._reader.seek(start)
+                yield self._reader.read(length)
 
     def places(self) -> Iterator[int]:
         """The ordinals of what `read` gives."""
         return (ordinal for ordinal, start in enumerate(self._starts) if start != ABSENT)
 
     def close(self) -> None:
+        self._reader.close()
         with suppress(OSError):  # a full disk; the answers behind these outcomes are in the journal
             self._stream.close()
         with suppress(OSError):  # whoever claims the run next removes it

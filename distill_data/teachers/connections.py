@@ -85,7 +85,7 @@ class Connections:
         """
         wire = self._take()
         kept = wire is not None
-        wire = wire or await self._open()
+        wire = wire or await self._opened()
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -104,8 +104,6 @@ class Connections:
     async def aclose(self) -> None:
         """Close all that are kept, and keep none from now on."""
         self._closed = True
-        if self._found is not None:
-            self._found.cancel()
         for _, wire in self._idle:
             wire.abort()
         self._idle.clear()
@@ -120,17 +118,22 @@ class Connections:
             self._idle.pop(0)[1].abort()
         while self._idle:
             _, wire = self._idle.pop()
-            if wire.usable:
+            if wire.usable and wire.is_silent():
                 return wire
+            wire.abort()
         return None
 
-    async def _open(self) -> Wire:
-        """Raises Lost: nothing was sent."""
+    async def _opened(self) -> Wire:
+        """A new connection. Raises Lost: nothing was sent."""
         first = self._proxy or self._server
         by = f"the proxy {first}" if self._proxy else str(first)
         try:
             async with asyncio.timeout(self._patience):
-                return await self._connect(first)
+                wire = await self._connect(first)
+            if wire.usable:
+                return wire
+            wire.abort()
+            lost = Lost(f"no connection to {by}: it hung up", sent=False)
         except ssl.SSLCertVerificationError as error:
             detail = f"the server's certificate does not verify: {by}: {error.verify_message or error}"
             lost = Lost(detail, sent=False, permanent=True)

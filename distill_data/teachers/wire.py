@@ -1,12 +1,14 @@
 """One HTTP/1.1 connection: a request's bytes go out, one whole reply comes back. Knows no URL, key, proxy or retry.
 
 httptools, llhttp's parser, reads; what is here decides when a reply is whole, and whether the connection may be used
-again. What comes without having been asked for is never a reply.
+again. What comes without having been asked for is no reply, as far as can be known: HTTP/1.1 numbers nothing, so what
+a server says in the instant between the last look and the request is taken for an answer to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import zlib
 from typing import Any, NamedTuple, cast
 
@@ -23,7 +25,10 @@ WRAPPED = 8
 """Times a body's cap that all of a reply may take: one byte in a chunk of its own takes six."""
 EARLY = 2**16
 """Bytes of a request that a refusal may have come before the last of."""
-COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+EXCERPT = 2**16
+"""Bytes that are kept of a body that is too long."""
+GZIP, OTHERS = frozenset({"gzip", "x-gzip", "deflate"}), frozenset({"br", "zstd", "compress", "x-compress"})
+"""What is decoded, and what nobody asks for. Other codings are none: some servers write `utf-8` there."""
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
@@ -37,7 +42,7 @@ class RawReply(NamedTuple):
 
 
 class TooLong(Exception):
-    """A body past its cap. The argument is what came of it."""
+    """A body past its cap. The argument is the beginning of what came of it."""
 
 
 class Broken(Exception):
@@ -74,9 +79,15 @@ class Wire(asyncio.Protocol):
         """Whether another request may be sent: the last was answered whole, and nobody hung up."""
         return self._reusable and self._waiter is None and not self.transport.is_closing()
 
+    def is_silent(self) -> bool:
+        """Whether nothing has come that the loop did not yet read: an end, or a reply to nothing."""
+        look = select.poll()
+        look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not look.poll(0)
+
     def abort(self) -> None:
         self._reusable = False
-        self._settled()
+        self._release()
         self.transport.abort()
 
     async def ask(self, message: bytes, cap: int, *, head_only: bool = False) -> RawReply:
@@ -87,7 +98,7 @@ class Wire(asyncio.Protocol):
         """
         waiter: asyncio.Future[RawReply] = self._loop.create_future()
         self._waiter = waiter
-        self._cap, self._head_only, self._long = cap, head_only, len(message) > EARLY
+        self._cap, self._head_only, self._may_be_early = cap, head_only, len(message) > EARLY
         self._came = self._bare = 0
         self._begin()
         self.transport.write(message)
@@ -98,6 +109,7 @@ class Wire(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: bytes | bytearray = b""
         self._status = 0  # until the head is whole
+        self._begun = False  # the body
         self._decoder: Any = None
 
     def data_received(self, data: bytes) -> None:
@@ -121,8 +133,8 @@ class Wire(asyncio.Protocol):
         if self._bare > HEAD_CAP:
             self._fail(Lost(f"the reply has more than {HEAD_CAP} bytes of headers", sent=True))
         elif self._came > WRAPPED * self._cap + HEAD_CAP:
-            self._fail(TooLong(bytes(self._body)))
-        elif self._status:
+            self._fail(TooLong(bytes(self._body[:EXCERPT])))
+        elif self._begun:
             self._heard = self._loop.time()
             self._timer = self._timer or self._loop.call_later(IDLE, self._look)
 
@@ -167,26 +179,31 @@ class Wire(asyncio.Protocol):
             self._reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._status:  # and no trailer
-            self._headers.setdefault(name.decode("latin-1").strip().lower(), value.decode("latin-1").strip())
+        if self._status:  # a trailer
+            return
+        key, said = name.decode("latin-1").strip().lower(), value.decode("latin-1").strip()
+        before = self._headers.setdefault(key, said)
+        if before is not said and key == "transfer-encoding":  # the last one says how the body ends
+            self._headers[key] = f"{before}, {said}"
 
     def on_headers_complete(self) -> None:
         if self._waiter is None:
             return
         self._status = self._parser.get_status_code()
-        length = self._headers.get("content-length", "")
-        self._declared = int(length) if length.isdecimal() else 0
-        coding = self._headers.get("content-encoding", "").lower()
-        self._compressed = coding in COMPRESSED
-        if not self._compressed and coding not in ("", "identity"):
+        length, coding = self._headers.get("content-length", ""), self._headers.get("content-encoding", "").lower()
+        self._compressed = coding in GZIP
+        if self._head_only:
+            if self._status >= 200:
+                self._complete()
+        elif coding in OTHERS:
             self._fail(Lost("the reply is compressed in a way that nobody asked for", sent=True))
-        if self._head_only and self._status >= 200:
-            self._complete()
+        elif length.isdecimal() and int(length) > self._cap:
+            self._fail(TooLong(b""))
 
     def on_body(self, piece: bytes) -> None:
         if self._waiter is None:
             return
-        self._bare = 0
+        self._bare, self._begun = 0, True
         try:
             decoded = self._decode(piece) if self._compressed else piece
         except zlib.error as error:
@@ -198,14 +215,16 @@ class Wire(asyncio.Protocol):
             self._body += decoded
         else:
             self._body = bytearray(self._body) + decoded
-        if max(len(self._body), self._declared) > self._cap:  # a declared length may be cut short, too
-            self._fail(TooLong(bytes(self._body)))
+        if len(self._body) > self._cap:
+            self._fail(TooLong(bytes(self._body[:EXCERPT])))
 
     def _decode(self, piece: bytes) -> bytes:
-        """At most a byte more than the cap allows. Several compressed pieces may follow each other."""
+        """At most a byte more than the cap allows. Several compressed pieces may follow each other, and then zeros."""
         decoded = b""
         while piece and len(self._body) + len(decoded) <= self._cap:
             if self._decoder is None or self._decoder.eof:
+                if self._decoder is not None and not piece.strip(b"\0"):
+                    break
                 self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
             decoded += self._decoder.decompress(piece, self._cap + 1 - len(self._body) - len(decoded))
             piece = self._decoder.unused_data
@@ -214,7 +233,7 @@ class Wire(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._waiter is None:
             return
-        if self._status < 200:  # an interim reply, such as 103
+        if 100 <= self._status < 200:  # an interim reply, such as 103
             self._begin()
         else:
             self._complete()
@@ -224,22 +243,22 @@ class Wire(asyncio.Protocol):
             self._fail(Lost("the reply cannot be decompressed: it breaks off", sent=True))
             return
         reply = RawReply(self._status, self._headers, bytes(self._body))
-        # A refusal that comes before all of the request was taken leaves a rest that nobody wants, and how much of it
-        # lies in the sockets is not known.
-        early = self.transport.get_write_buffer_size() or (self._long and self._status >= 400)
+        # A refusal that comes before all of the request was taken leaves a rest that nobody wants. Over TLS the buffer
+        # that is asked is not the one that holds it.
+        early = self.transport.get_write_buffer_size() or (self._may_be_early and self._status >= 400)
         self._reusable = self._reusable and self._parser.should_keep_alive() and not early
-        waiter = self._settled()
+        waiter = self._release()
         if waiter is not None and not waiter.done():
             waiter.set_result(reply)
 
     def _fail(self, error: Exception) -> None:
         self._reusable = False
-        waiter = self._settled()
+        waiter = self._release()
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
         self.transport.abort()
 
-    def _settled(self) -> asyncio.Future[RawReply] | None:
+    def _release(self) -> asyncio.Future[RawReply] | None:
         """Nobody waits any more; who did."""
         if self._timer is not None:
             self._timer.cancel()

@@ -7,6 +7,7 @@ import gc
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -168,6 +169,35 @@ def test_a_kept_connection_that_ends_at_once_was_not_sent_unless_it_was_reset(ru
             assert (end.sent, end.kind) == ((True, "") if reset else (False, "stale"))
 
     run(main())
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_reply_to_nothing_is_not_taken_for_the_next(run: Run, tls: ssl.SSLContext, secure: bool) -> None:
+    """It comes while the loop is busy, and is not read yet when the next request is about to leave."""
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+    def talk(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with tls.wrap_socket(connection, server_side=True) if secure else connection as client:
+                client.recv(65536)
+                client.sendall(reply + b"first")
+                time.sleep(0.05)
+                client.sendall(reply + b"stale")
+                time.sleep(0.1)
+
+    async def main(port: int) -> None:
+        to = Connections(f"http{'s' * secure}://127.0.0.1:{port}", None, 5.0)
+        for _ in range(2):
+            assert (await post(to)).body == b"first"
+            time.sleep(0.1)
+        await to.aclose()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        talking = threading.Thread(target=talk, args=(listener,), daemon=True)
+        talking.start()
+        run(main(listener.getsockname()[1]))
+        talking.join(5)
 
 
 def test_who_is_cancelled_leaves_nothing_for_the_next(run: Run) -> None:
