@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from distill_data.errors import UsageError
 
 MOST_NAMED = 12
 """Shards that a message names."""
+DAY = 24 * 3600
+URGENT, KEPT = 20, "30 days as a rule"
+"""Days after which a batch's answers should be fetched, since providers delete a batch's files."""
 
 
 def status(output: str, run: Path | None = None) -> Summary:
@@ -46,9 +50,9 @@ def status(output: str, run: Path | None = None) -> Summary:
         return _of_shards(path, finished)
     if manifest is None and not facts:
         raise UsageError(f"{output}: there is no such output, and no run at {directory.path}.")
-    journal = Journal(directory.journal)
+    journal, batches = Journal(directory.journal), Ledger(directory.batches)
     try:
-        history = {**(manifest or {}).get("history", {}), **_counted(journal, facts, Ledger(directory.batches))}
+        history = {**(manifest or {}).get("history", {}), **_counted(journal, facts, batches)}
     finally:
         journal.close()
     holder = directory.holder()
@@ -57,13 +61,21 @@ def status(output: str, run: Path | None = None) -> Summary:
         history.pop("forecast", None)  # of an earlier pilot
         message = f"Process {holder} works on it. " if holder else ""
         wanted = f"{facts['rows']} rows to keep" if facts.get("rows") else f"{facts['items']} items"
-        message += f"{len(journal)} answers are on disk for {wanted}, and not judged yet."
+        message += f"{len(journal)} answers are on disk for {wanted}, and not judged yet.{_urge(batches)}"
         return Summary(state, 0, message, "", {"items": facts["items"]}, history)
     result: dict[str, Any] = manifest["result"]
     if finished is not None:
         return Summary("published", 0, "", str(whole.dataset), result, history)
     written = partial.dataset if result["files"]["dataset"] else partial.rejects
-    return Summary("partial", 0, "The same command goes on from here.", str(written), result, history)
+    return Summary("partial", 0, f"The same command goes on from here.{_urge(batches)}", str(written), result, history)
+
+
+def _urge(batches: Ledger) -> str:
+    """A word about answers that a provider will not keep much longer."""
+    days = (time.time() - (batches.since or time.time())) // DAY
+    if days < URGENT:
+        return ""
+    return f" A batch was handed in {days:.0f} days ago, and providers keep answers for {KEPT}: fetch them now."
 
 
 def _of_shards(output: Path, manifest: Mapping[str, Any] | None) -> Summary:

@@ -108,6 +108,12 @@ class Ledger:
         return [upload for upload in self.uploads.values() if upload.state not in CLOSED]
 
     @property
+    def since(self) -> float | None:
+        """When the oldest of these was handed in, by the time of its file of requests; None where there is none."""
+        paths = [upload.path(self.directory, "in") for upload in self.open]
+        return min((path.stat().st_mtime for path in paths if path.exists()), default=None)
+
+    @property
     def doubt(self) -> Doubt:
         """What may have been billed, or will be, and has brought no answer yet."""
         found = Doubt(self.bought.doubt.requests, self.bought.doubt.prompt_tokens, self.bought.doubt.completion_tokens)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -400,6 +402,18 @@ def test_a_refused_call_stops_the_run_and_the_same_command_goes_on(what: int, pa
     assert str(what) in done.message
     assert run(server).exit_code == 0
     assert (len(server.created), server.paid.total()) == (1, ROWS)
+
+
+@pytest.mark.parametrize("days", [19, 21])
+def test_answers_that_a_provider_will_not_keep_much_longer_are_urged(days: int, server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/", 401))
+    run(server)
+    (requests,) = Path("o.run/batch").glob("*.in")
+    before = time.time() - days * 24 * 3600 - 60
+    os.utime(requests, (before, before))
+    assert ("A batch was handed in 21 days ago" in status("o.jsonl").message) == (days > 20)
+    assert run(server).exit_code == 0
+    assert "handed in" not in status("o.jsonl").message
 
 
 def test_a_key_that_is_refused_while_polling_stops_the_run_and_not_the_batch(server: Server) -> None:
