@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import TypeVar
 
 from distill_data.data.exchange import Ask
@@ -16,6 +17,9 @@ from distill_data.errors import AnswerFailed, DistillError, OutOfMemory, RecipeE
 T = TypeVar("T")
 Method = Callable[[Item, Ask], Awaitable[Outcome]]
 PENDING = Outcome("pending")
+TURN = 0.02
+"""Seconds of work after which the loop is to have its turn: where all answers are on disk items wait for nobody, and
+meanwhile no signal would be heard, no reply read, and time limits would end requests that were answered long ago."""
 
 
 async def run_items(
@@ -33,12 +37,16 @@ async def run_items(
     memory runs out, `halt` is told, so that what is in flight still lands.
     """
 
+    is_late = make_turns()
+
     async def work() -> None:
         for item in items:
             try:
                 finish(item, await settle(item, method, ask_for))
             except MemoryError:
                 halt(OutOfMemory(item.where))
+            if is_late():
+                await asyncio.sleep(0)
             if stopping():
                 return
 
@@ -61,7 +69,7 @@ async def run_all(
     Also where memory runs out, of which `halt` is told.
     """
     results: list[T | None] = [None] * len(calls)
-    numbers = iter(range(len(calls)))
+    numbers, is_late = iter(range(len(calls))), make_turns()
 
     async def work() -> None:
         for number in numbers:
@@ -70,6 +78,8 @@ async def run_all(
                     results[number] = await calls[number]()
             except MemoryError:
                 halt(OutOfMemory(f"item {number + 1} of {len(calls)} in this round"))
+            if is_late():
+                await asyncio.sleep(0)
             if stopping():
                 return
 
@@ -80,6 +90,27 @@ async def run_all(
     except BaseExceptionGroup as errors:
         raise _first(errors) from errors
     return results
+
+
+def make_turns() -> Callable[[], bool]:
+    """A function that tells whether the loop should have its turn. All who ask share it: once one is late, so are the
+    others until the loop has had it."""
+    loop, ends, told = asyncio.get_running_loop(), monotonic() + TURN, False
+
+    def begin() -> None:
+        nonlocal ends, told
+        ends, told = monotonic() + TURN, False
+
+    def is_late() -> bool:
+        nonlocal told
+        if monotonic() < ends:
+            return False
+        if not told:
+            told = True
+            loop.call_soon(begin)
+        return True
+
+    return is_late
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:
