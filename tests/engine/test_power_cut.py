@@ -16,6 +16,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -121,11 +122,11 @@ def recorded(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 def check(state: State, recorded: Recorded, root: Path) -> None:
     """What holds in every state before anything recovers: answers that were promised, files old or new, none half."""
     materialise(state.tree, root)
-    journal = Journal(root / "out.run" / "journal")
-    for key in state.promised - set(TURNS):
-        entry = journal.find(key)
-        assert entry and recorded.rows[key].encode() in entry.body, f"{recorded.rows[key]} is lost after {state.after}"
-    journal.close()
+    with closing(Journal(root / "out.run" / "journal")) as journal:
+        for key in state.promised - set(TURNS):
+            entry = journal.find(key)
+            row = recorded.rows[key]
+            assert entry and row.encode() in entry.body, f"{row} is lost after {state.after}"
     left = outputs(root)
     for name, content in left.items():
         assert content in [each.get(name) for each in recorded.published], f"half a {name} after {state.after}"
@@ -228,14 +229,13 @@ def cuts(root: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 def find_all(state: State, root: Path) -> None:
     """Every answer that was promised is there, and its arrays are those that came with it."""
     materialise(state.tree, root)
-    journal = Journal(root / "run" / "journal")
-    for text in state.promised:
-        entry = journal.find(key_of(text))
-        assert entry, f"an answer is lost after {state.after}"
-        body = json.loads(entry.body)
-        assert body["text"] == text
-        assert blob_at(journal.blobs, body["blob"]).read() == text.encode()
-    journal.close()
+    with closing(Journal(root / "run" / "journal")) as journal:
+        for text in state.promised:
+            entry = journal.find(key_of(text))
+            assert entry, f"an answer is lost after {state.after}"
+            body = json.loads(entry.body)
+            assert body["text"] == text
+            assert blob_at(journal.blobs, body["blob"]).read() == text.encode()
 
 
 def test_a_batch_and_its_arrays_are_there_after_a_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

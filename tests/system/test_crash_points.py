@@ -44,6 +44,7 @@ START = {
     "the reserve is begun": kill("open out.run/journal/reserve"),
     "the reserve is there": kill("posix_fallocate out.run/journal/reserve"),
     "the spill is there": kill("open out.run/spill"),
+    "the spill can be read back": kill("look out.run/spill"),
 }
 COMMIT = {
     "a first segment is made": kill("open out.run/journal/*.jsonl"),
