@@ -5,7 +5,8 @@
     python benchmarks/engine.py --part start           a job of one row, and `distill-data --help`
     python benchmarks/engine.py --part latency         wall against rows / concurrency * latency
     python benchmarks/engine.py --part million         a million rows: wall, CPU and peak memory
-    python benchmarks/engine.py --part replay          the same command again, all answers on disk, publishing anew
+    python benchmarks/engine.py --part replay          the same command again, all answers on disk, publishing anew; by
+                                                       one process and by as many as there are processors
     python benchmarks/engine.py --part reopen          reading that run's journal
 
 `--rows` changes the size of `cpu` and of the last three, `--repeats` how often `cpu` and `start` measure. All are whole
@@ -228,6 +229,22 @@ def show_replay(rows: int, folder: Path, server: Teacher) -> None:
     show_rate("distill-data", rows, ours(seeds, server, out, WIDTH), folder)
     if (count_lines(out), server.asked()) != (rows, before):
         raise SystemExit("the replay asked again, or did not write every row")
+    if (processes := os.cpu_count() or 1) > 1:
+        show_sharded_replay(rows, folder, server, processes)
+
+
+def show_sharded_replay(rows: int, folder: Path, server: Teacher, processes: int) -> None:
+    """The same with a process for each processor, of answers that these have asked for."""
+    out = folder / "cut.jsonl"
+    command = [*ours(folder / "seeds.jsonl", server, out, WIDTH), "--shards", str(processes)]
+    cost(command, folder / "log")
+    before = server.asked()
+    for path in (*folder.glob("cut*"), *(folder / "cut.shards").iterdir()):
+        if path.is_file():
+            path.unlink()
+    show_rate(f"distill-data --shards {processes}", rows, command, folder)
+    if (count_lines(out), server.asked()) != (rows, before):
+        raise SystemExit("the sharded replay asked again, or did not write every row")
 
 
 def show_rate(name: str, rows: int, args: Sequence[str], folder: Path) -> None:

@@ -96,7 +96,7 @@ def generate(
         found: Seeds | None = None
         if seeds != "-":
             found = find_seeds(seeds, options, None)
-            found.survey(made, run.load().get("surveyed", {}))
+            found.survey(made, run.load().get("surveyed", {}), run.places)
         if options.shards:
             in_process = not all(map(is_batched, profiles.values()))
             task = Task(command, seeds, recipe, str(path), options, in_process)
@@ -202,6 +202,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             live = live.pilot(job.options.pilot)
         facts = {**_facts(job), "prices": prices_to_json(live.prices)}
         run.save({**facts, "accounts": accounts_to_json(live.accounts())})
+        job.seeds.keep(run.places)
         journal.prepare()
         if job.options.lane == "online":
             spill = opened.enter_context(contextlib.closing(Spill(run.spill)))

@@ -17,7 +17,7 @@ from distill_data.commands.options import Options
 from distill_data.commands.roles import FROM_STUDENTS
 from distill_data.data.items import Item, Row, canonical, digest
 from distill_data.data.seeds import SeedFile, make_items, mark_of, open_seeds, read_rows, save_stdin, stamp_of
-from distill_data.engine.durable import file_digest
+from distill_data.engine.durable import file_digest, write_atomically
 from distill_data.errors import DriftError, SeedError, UsageError
 from distill_data.recipes import Demonstrations, Recipe, apply_settings, load_recipe, seed_path
 
@@ -45,9 +45,10 @@ class Seeds:
     """Positions in the plan of this shard's rows, where there are shards."""
     leading: str = ""
     """The column by which rows are worked on together; see `grouping.leading_column`."""
-    surveyed: Mapping[str, Any] = field(default_factory=dict)
+    surveyed: dict[str, Any] = field(default_factory=dict)
     """What spares the next process the survey, while no byte of the seeds changes; empty where nothing does."""
     _stamp: tuple[int, int] = (0, 0)
+    _recalled: bool = False
 
     @property
     def own_rows(self) -> int:
@@ -74,17 +75,18 @@ class Seeds:
     def first(self) -> Item:
         return next(self.items())
 
-    def survey(self, recipe: Recipe, before: Mapping[str, Any] = {}) -> None:
+    def survey(self, recipe: Recipe, before: Mapping[str, Any] = {}, kept: Path | None = None) -> None:
         """Read every row once and check it against the recipe, unless `before`, the `surveyed` of an earlier process,
-        is about the same bytes read in the same way. Raises SeedError with file and line.
+        is about the same bytes read in the same way; a shard's places are then in the file that `kept` names. Raises
+        SeedError with file and line.
         """
         content = hashlib.sha256()
         wants_pool = recipe.demonstrations is not None and recipe.demonstrations.k > 0
         shard = self.options.shard
         self._stamp = stamp_of(self.file)  # before anything is read, so that a change meanwhile shows
-        mark = "" if wants_pool or shard else self._mark(recipe)
-        if mark and before.get("mark") == mark:
-            self.rows, self.digest, self.surveyed = before["rows"], before["digest"], before
+        mark = "" if wants_pool else self._mark(recipe)
+        if mark and before.get("mark") == mark and (not shard or self._recall(before, kept)):
+            self.rows, self.digest, self.surveyed = before["rows"], before["digest"], dict(before)
             return
         for where, row in self.read():
             try:
@@ -105,6 +107,25 @@ class Seeds:
         self.digest = content.hexdigest()
         if mark and mark == self._mark(recipe):
             self.surveyed = {"mark": mark, "rows": self.rows, "digest": self.digest}
+            if shard:
+                self.surveyed["places"] = hashlib.sha256(self.places).hexdigest()
+
+    def _recall(self, before: Mapping[str, Any], kept: Path | None) -> bool:
+        """A shard's places, as an earlier process found them. False where they are not there as they were."""
+        try:
+            places = kept.read_bytes() if kept else b""
+        except OSError:
+            return False
+        if hashlib.sha256(places).hexdigest() != before.get("places"):
+            return False
+        self.places.frombytes(places)
+        self._recalled = True
+        return True
+
+    def keep(self, path: Path) -> None:
+        """Write a shard's places down for the next process, unless that is where they are from. Raises DiskError."""
+        if self.surveyed.get("places") and not self._recalled:
+            write_atomically(path, self.places.tobytes())
 
     def _mark(self, recipe: Recipe) -> str:
         """A digest over the file's bytes and all that decides how they are read and checked; empty where the seeds are
@@ -114,7 +135,7 @@ class Seeds:
             content = file_digest(self.file.path)
         except OSError:
             return ""
-        reading = [self.file.format, dict(options.rename), options.shuffle, options.limit]
+        reading = [self.file.format, dict(options.rename), options.shuffle, options.limit, str(options.shard)]
         return digest([__version__, content, reading, recipe.digest, recipe.command, recipe.settings])
 
     def origin(self) -> dict[str, str]:

@@ -46,6 +46,11 @@ class RunDirectory:
     def spill(self) -> Path:
         return self.path / "spill"
 
+    @property
+    def places(self) -> Path:
+        """Where a shard keeps the positions of its rows."""
+        return self.path / "places"
+
     def claim(self) -> None:
         """Make the directory and take its lock. Raises LockedError, DiskError, or UsageError for a symbolic link."""
         if self.path.is_symlink():

@@ -14,6 +14,7 @@ import pytest
 from distill_data.commands import Options, Summary, label, plan
 from distill_data.commands.plan import Seeds
 from distill_data.data.seeds import open_seeds
+from distill_data.data.shard import Shard
 from distill_data.errors import SeedError, UsageError
 from distill_data.recipes import Recipe, load_recipe
 
@@ -113,3 +114,45 @@ def test_a_limit_that_no_file_has_is_refused(seeds: Path, limit: int) -> None:
     with pytest.raises(UsageError, match=r"--limit [0-9]+: must be at most [0-9]+\."):
         again(seeds, replace(ECHO, limit=limit))
     assert [path.name for path in Path().iterdir()] == ["s.jsonl"]
+
+
+def shard_again(seeds: Path) -> tuple[bytes, bytes]:
+    """Both files of the first of two shards, published anew."""
+    for path in Path("o.shards").glob("1-of-2.*"):
+        if path.is_file():
+            path.unlink()
+    done = label(str(seeds), recipe="answer", output="o.jsonl", options=replace(ECHO, shard=Shard(1, 2)))
+    assert done.status == "published"
+    return Path("o.shards/1-of-2.jsonl").read_bytes(), Path("o.shards/1-of-2.order.txt").read_bytes()
+
+
+def test_a_shard_knows_its_places_again(seeds: Path, filled: list[Any]) -> None:
+    written = shard_again(seeds)
+    first = len(filled)
+    own = written[0].count(b"\n")
+    assert 0 < own < ROWS
+    places = Path("o.shards/1-of-2.run/places")
+    kept = places.read_bytes()
+    assert len(kept) == 8 * own
+    filled.clear()
+    assert shard_again(seeds) == written
+    once = len(filled)
+    assert once <= first - ROWS
+    for harm in (lambda: places.write_bytes(kept[:-1] + b"\1"), lambda: places.write_bytes(kept[:8]), places.unlink):
+        harm()
+        filled.clear()
+        assert shard_again(seeds) == written
+        assert len(filled) == once + ROWS, "surveyed anew"
+        assert places.read_bytes() == kept
+
+
+def test_a_shard_of_changed_seeds_has_other_places(seeds: Path) -> None:
+    dataset, _ = shard_again(seeds)
+    before = Path("o.shards/1-of-2.run/places").read_bytes()
+    write(seeds, "new", "one", "two", "six", "ten", "ton")
+    again, order = shard_again(seeds)
+    assert set(dataset.splitlines()) <= set(again.splitlines())
+    assert Path("o.shards/1-of-2.run/places").read_bytes() != before
+    listed = [int(line.split()[0]) for line in order.splitlines()]
+    assert shard_again(seeds) == (again, order)
+    assert [int(line.split()[0]) for line in order.splitlines()] == listed
