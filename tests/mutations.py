@@ -120,8 +120,28 @@ MUTATIONS = [
         "tests/teachers/test_endpoint.py tests/teachers/test_openai_wire.py",
     ),
     Mutation(
-        "redirects are followed with the key", "teachers/openai.py", "allow_redirects=False", "allow_redirects=True",
-        "tests/teachers/test_openai_wire.py",
+        "a reply to nothing is the next request's", "teachers/connections.py", "wire.usable and wire.is_silent()",
+        "wire.usable", "tests/teachers/test_connections.py -k reply_to_nothing",
+    ),
+    Mutation(
+        "what follows a reply is kept", "teachers/wire.py", "is None:\n            self.abort()\n",
+        "is None:\n            pass\n", "tests/teachers/test_wire.py -k follows",
+    ),
+    Mutation(
+        "a reset is no doubt", "teachers/wire.py", "error is None or isinstance(error, BrokenPipeError)", "True",
+        "tests/teachers/test_wire.py -k swallowed",
+    ),
+    Mutation(
+        "no certificate is verified", "teachers/connections.py", "ssl.create_default_context()",
+        "ssl._create_unverified_context()", "tests/teachers/test_openai_losses.py -k does_not_verify",
+    ),
+    Mutation(
+        "the loop never has its turn", "engine/schedule.py", "if monotonic() < ends:", "if True:",
+        "tests/engine/test_schedule.py -k turn",
+    ),
+    Mutation(
+        "what was read ahead of a growing file counts", "engine/segments.py", "if growing:", "if False:",
+        "tests/engine/test_journal_edges.py -k short_memory",
     ),
     Mutation(
         "the library asks again by itself", "teachers/batch.py", "max_retries=0", "max_retries=2",
