@@ -187,7 +187,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     if done := _unchanged(job):
         return done
     with contextlib.ExitStack() as opened:
-        journal, shelves = _opened(opened, job.options, run)
+        journal, shelves = _open_journals(opened, job.options, run)
         stored = run.load()
         if len(journal):
             _check_drift(loop, job, partial(_pass, job, journal, shelves), stored)
@@ -202,7 +202,7 @@ def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
             live = live.pilot(job.options.pilot)
         facts = {**_facts(job), "prices": prices_to_json(live.prices)}
         run.save({**facts, "accounts": accounts_to_json(live.accounts())})
-        job.seeds.keep(run.places)
+        job.seeds.keep_places(run.places)
         journal.prepare()
         if job.options.lane == "online":
             spill = opened.enter_context(contextlib.closing(Spill(run.spill)))
@@ -229,12 +229,12 @@ def _facts(job: Job) -> dict[str, Any]:
         "recipe": job.recipe.name,
         "plan": job.plan,
         "questions": job.questions,
-        "reuse": _shelves(job.options),
+        "reuse": _shelf_names(job.options),
         "teachers": seating.facts_of(job.profiles, job.resolved),
     }
 
 
-def _opened(opened: contextlib.ExitStack, options: Options, run: RunDirectory) -> tuple[Journal, list[Journal]]:
+def _open_journals(opened: contextlib.ExitStack, options: Options, run: RunDirectory) -> tuple[Journal, list[Journal]]:
     """A run's journal, and those that `--reuse` takes answers from; closed at the end of the block."""
     paths = [run.journal, *(run_at(each, "--reuse").journal for each in options.reuse)]
     journal, *shelves = (opened.enter_context(contextlib.closing(Journal(path))) for path in paths)
@@ -254,7 +254,7 @@ def _check_drift(loop: asyncio.Runner, job: Job, make_pass: Callable[[], Run], s
     have come to them.
     """
     begun = (stored.get("plan"), stored.get("created_by")) == (job.plan, __version__)
-    if begun and set(stored.get("reuse", ())) <= set(_shelves(job.options)):
+    if begun and set(stored.get("reuse", ())) <= set(_shelf_names(job.options)):
         return
     facts = orjson.loads(orjson.dumps(seating.facts_of(job.profiles, job.resolved)))
     before: Mapping[str, Any] = stored.get("teachers", {})
@@ -273,7 +273,7 @@ def _check_drift(loop: asyncio.Runner, job: Job, make_pass: Callable[[], Run], s
         )
 
 
-def _shelves(options: Options) -> list[str]:
+def _shelf_names(options: Options) -> list[str]:
     """The runs that answers are taken from, by digests of their places."""
     return [digest(str(path.resolve()))[:16] for path in options.reuse]
 
@@ -281,7 +281,7 @@ def _shelves(options: Options) -> list[str]:
 def _dry_run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     """Count what would be sent. Nothing is written."""
     with contextlib.ExitStack() as opened:
-        journal, shelves = _opened(opened, job.options, run)
+        journal, shelves = _open_journals(opened, job.options, run)
         live = _pass(job, journal, shelves)
         parking, _ = loop.run(run_parked(live, watch=False))
     first = _first_messages(orjson.loads(parking.first_body or b"{}"))
@@ -338,7 +338,7 @@ def _replay(
     found = find_seeds(seeds, options, None)
     job = _plan(loop, recipe, found, Path(output), options, prepare, say, {}, profiles=profiles, resolved=resolved)
     with contextlib.ExitStack() as opened:
-        live = _pass(job, *_opened(opened, job.options, source))
+        live = _pass(job, *_open_journals(opened, job.options, source))
         live.before = read_accounts(stored)
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="distill-replay-")))
         spill = opened.enter_context(contextlib.closing(Spill(scratch / "spill")))

@@ -69,8 +69,8 @@ class Seeds:
     def own_items(self) -> Iterator[Item]:
         """Those of this process: all, or its shard's, with the ids that they have without it, since equal rows are in
         one shard."""
-        rows = self.read()
-        return make_items(_at(rows, self.places) if self.options.shard else rows, self.options.seed)
+        shard, rows = self.options.shard, self.read()
+        return make_items(_at(rows, self.places, self.file.path) if shard else rows, self.options.seed, shard)
 
     def first(self) -> Item:
         return next(self.items())
@@ -122,7 +122,7 @@ class Seeds:
         self._recalled = True
         return True
 
-    def keep(self, path: Path) -> None:
+    def keep_places(self, path: Path) -> None:
         """Write a shard's places down for the next process, unless that is where they are from. Raises DiskError."""
         if self.surveyed.get("places") and not self._recalled:
             write_atomically(path, self.places.tobytes())
@@ -135,7 +135,9 @@ class Seeds:
             content = file_digest(self.file.path)
         except OSError:
             return ""
-        reading = [self.file.format, dict(options.rename), options.shuffle, options.limit, str(options.shard)]
+        document = self.file.path.name if self.file.format == "documents" else ""  # whose name is in its rows
+        reading = [self.file.format, document, dict(options.rename), options.shuffle, options.limit]
+        reading += [str(options.shard), sys.byteorder]
         return digest([__version__, content, reading, recipe.digest, recipe.command, recipe.settings])
 
     def origin(self) -> dict[str, str]:
@@ -155,12 +157,14 @@ class Seeds:
         return DriftError(f"{self.file.path}: the seeds changed while they were being worked on.")
 
 
-def _at(rows: Iterator[tuple[str, Row]], places: Iterable[int]) -> Iterator[tuple[str, Row]]:
-    """The rows at these places, which ascend; those between them are passed over."""
+def _at(rows: Iterator[tuple[str, Row]], places: Iterable[int], path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows at these places, which ascend; those between are passed over. Raises SeedError where one is none."""
     passed = 0
     for place in places:
         if (row := next(itertools.islice(rows, place - passed, None), None)) is None:
-            return  # the file is shorter than it was
+            raise SeedError(
+                f"{path}: the seeds became fewer while they were being worked on. Run the same command again."
+            )
         yield row
         passed = place + 1
 

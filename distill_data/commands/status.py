@@ -70,9 +70,9 @@ def status(output: str, run: Path | None = None) -> Summary:
     return Summary("partial", 0, f"The same command goes on from here.{_urge(batches)}", str(written), result, history)
 
 
-def _urge(batches: Ledger) -> str:
+def _urge(*ledgers: Ledger) -> str:
     """A word about answers that a provider will not keep much longer."""
-    days = (time.time() - (batches.since or time.time())) // DAY
+    days = (time.time() - min(batches.waiting_since for batches in ledgers)) // DAY if ledgers else 0
     if days < URGENT:
         return ""
     return f" A batch was handed in {days:.0f} days ago, and providers keep answers for {KEPT}: fetch them now."
@@ -91,6 +91,7 @@ def _of_shards(output: Path, manifest: Mapping[str, Any] | None) -> Summary:
     message = f"{counts['published']} of {len(shards)} shards are done"
     message += f"; {', '.join(rest[:MOST_NAMED])}{' …' if len(rest) > MOST_NAMED else ''}." if rest else ". "
     message += "" if rest else f"This unites them: distill-data publish {output}"
+    message += _urge(*(Ledger(RunDirectory(run_of(output, shard)).batches) for shard in begun))
     items = sum(int(str(each.result["items"])) for each in begun.values())
     return Summary("running" if counts["running"] else "partial", 0, message, "", {"items": items}, history)
 

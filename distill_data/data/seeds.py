@@ -23,6 +23,7 @@ from distill_data.data.documents import DOCUMENTS, list_documents, read_folder
 from distill_data.data.hub import PREFIX, HubSplit, check_saved, find_split, is_saved, read_saved, read_split
 from distill_data.data.items import Item, Row, canonical
 from distill_data.data.packed import packing_of, read_lines
+from distill_data.data.shard import Shard
 from distill_data.data.tables import read_csv, read_parquet
 from distill_data.data.utf8 import BOM, decode_line, not_utf8
 from distill_data.errors import DiskError, SeedError
@@ -128,11 +129,11 @@ def read_rows(file: SeedFile, rename: Mapping[str, str] = {}) -> Iterator[tuple[
         raise SeedError(f"{file.path}: no rows in this file")
 
 
-def make_items(rows: Iterable[tuple[str, Row]], seed: int) -> Iterator[Item]:
+def make_items(rows: Iterable[tuple[str, Row]], seed: int, shard: Shard | None = None) -> Iterator[Item]:
     """Number the rows. An item's id hashes its row and how many equal rows came before it; `seed` is the run's.
 
     So ids survive appending, removing and reordering other rows. Holds some 60 to 80 bytes a row. Raises SeedError for
-    a row nested too deeply to be encoded.
+    a row nested too deeply to be encoded, and for one that is not the shard's: another would buy it too.
     """
     seen: set[int] = set()
     repeats: dict[int, int] = {}
@@ -142,6 +143,8 @@ def make_items(rows: Iterable[tuple[str, Row]], seed: int) -> Iterator[Item]:
         except TypeError as error:
             raise SeedError(f"{where}: this row cannot be encoded as JSON: {error}") from error
         mark = mark_of(content.digest())
+        if shard is not None and not shard.holds(mark):
+            raise SeedError(f"{where}: the seeds changed while they were being worked on. Run the same command again.")
         occurrence = 1
         if mark in seen:
             occurrence = repeats[mark] = repeats.get(mark, 1) + 1

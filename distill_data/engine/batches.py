@@ -18,7 +18,9 @@ network, and nothing about what a request says.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,10 +110,14 @@ class Ledger:
         return [upload for upload in self.uploads.values() if upload.state not in CLOSED]
 
     @property
-    def since(self) -> float | None:
-        """When the oldest of these was handed in, by the time of its file of requests; None where there is none."""
-        paths = [upload.path(self.directory, "in") for upload in self.open]
-        return min((path.stat().st_mtime for path in paths if path.exists()), default=None)
+    def waiting_since(self) -> float:
+        """When the oldest of these was handed in, by the time of its file of requests, or of a copy; now, where there
+        is none."""
+        times = [time.time()]
+        for upload in self.open:
+            with suppress(FileNotFoundError):
+                times.append(upload.path(self.directory, "in").stat().st_mtime)
+        return min(times)
 
     @property
     def doubt(self) -> Doubt:

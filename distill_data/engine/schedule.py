@@ -36,7 +36,6 @@ async def run_items(
     An error that is neither the teacher's refusal of this item nor a stop is the run's: it ends all of them. Where
     memory runs out, `halt` is told, so that what is in flight still lands.
     """
-
     is_late = make_turns()
 
     async def work() -> None:

@@ -71,7 +71,8 @@ class Spill:
         return (ordinal for ordinal, start in enumerate(self._starts) if start != ABSENT)
 
     def close(self) -> None:
-        self._reader.close()
+        with suppress(OSError):
+            self._reader.close()
         with suppress(OSError):  # a full disk; the answers behind these outcomes are in the journal
             self._stream.close()
         with suppress(OSError):  # whoever claims the run next removes it

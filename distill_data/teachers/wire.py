@@ -29,6 +29,8 @@ EXCERPT = 2**16
 """Bytes that are kept of a body that is too long."""
 GZIP, OTHERS = frozenset({"gzip", "x-gzip", "deflate"}), frozenset({"br", "zstd", "compress", "x-compress"})
 """What is decoded, and what nobody asks for. Other codings are none: some servers write `utf-8` there."""
+CODINGS = frozenset({"transfer-encoding", "content-encoding"})
+"""Headers of which several lines are a list."""
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
@@ -183,19 +185,20 @@ class Wire(asyncio.Protocol):
             return
         key, said = name.decode("latin-1").strip().lower(), value.decode("latin-1").strip()
         before = self._headers.setdefault(key, said)
-        if before is not said and key == "transfer-encoding":  # the last one says how the body ends
+        if before is not said and key in CODINGS:
             self._headers[key] = f"{before}, {said}"
 
     def on_headers_complete(self) -> None:
         if self._waiter is None:
             return
         self._status = self._parser.get_status_code()
-        length, coding = self._headers.get("content-length", ""), self._headers.get("content-encoding", "").lower()
-        self._compressed = coding in GZIP
+        length, codings = self._headers.get("content-length", ""), self._headers.get("content-encoding", "")
+        known = [each for coding in codings.split(",") if (each := coding.strip().lower()) in GZIP | OTHERS]
+        self._compressed = len(known) == 1 and known[0] in GZIP
         if self._head_only:
             if self._status >= 200:
                 self._complete()
-        elif coding in OTHERS:
+        elif known and not self._compressed:
             self._fail(Lost("the reply is compressed in a way that nobody asked for", sent=True))
         elif length.isdecimal() and int(length) > self._cap:
             self._fail(TooLong(b""))

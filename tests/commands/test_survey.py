@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ import pytest
 
 from distill_data.commands import Options, Summary, label, plan
 from distill_data.commands.plan import Seeds
-from distill_data.data.seeds import open_seeds
+from distill_data.data.items import canonical
+from distill_data.data.seeds import mark_of, open_seeds
 from distill_data.data.shard import Shard
 from distill_data.errors import SeedError, UsageError
 from distill_data.recipes import Recipe, load_recipe
@@ -156,3 +158,26 @@ def test_a_shard_of_changed_seeds_has_other_places(seeds: Path) -> None:
     listed = [int(line.split()[0]) for line in order.splitlines()]
     assert shard_again(seeds) == (again, order)
     assert [int(line.split()[0]) for line in order.splitlines()] == listed
+
+
+@pytest.mark.parametrize("texts", [("new", "one", "two", "six", "ten", "ton"), ("one",)])
+def test_a_shard_never_asks_for_a_row_of_another(seeds: Path, texts: tuple[str, ...]) -> None:
+    """Seeds that change after the survey move all places."""
+    for number in (1, 2):
+        shard = Shard(number, 2)
+        write(seeds, "one", "two", "six", "ten", "ton")
+        surveyed = Seeds(open_seeds(seeds), replace(ECHO, shard=shard))
+        surveyed.survey(load_recipe("answer", "label"))
+        write(seeds, *texts)
+        with pytest.raises(SeedError, match=r"s\.jsonl.*while they were being worked on"):
+            for item in surveyed.own_items():
+                assert shard.holds(mark_of(hashlib.sha256(canonical(item.row)).digest()))
+
+
+def test_documents_of_other_names_are_other_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    marks = set()
+    for name in ("a.md", "b.md"):
+        Path(name).write_text("# Tea\n\nTea is a drink.\n")
+        marks.add(Seeds(open_seeds(Path(name)), ECHO)._mark(load_recipe("answer", "label")))
+    assert len(marks) == 2
