@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from distill_data.data.items import Item, Outcome, kept
+from distill_data.engine import schedule
 from distill_data.engine.schedule import run_all, run_items, settle
 from distill_data.errors import AnswerFailed, SeedError, UsageError, VerifierFailed
 
@@ -44,8 +45,11 @@ def busy(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_the_loop_has_its_turn_where_items_wait_for_nobody(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_the_loop_has_its_turn_where_items_wait_for_nobody(
+    make_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Or no signal would be heard, and replies be taken for late ones."""
+    monkeypatch.setattr(schedule, "TURN", 0.002)
     turns = []
 
     async def method(item: Item, ask: Any) -> Outcome:
@@ -63,11 +67,11 @@ def test_the_loop_has_its_turn_where_items_wait_for_nobody(make_loop: Callable[[
         ended: list[int] = []
         await run_items(items, method, ask_for, lambda item, _: ended.append(item.ordinal), 10, bool, ended.append)
         assert ended == list(range(400))
-        assert len(turns) > 10
+        assert len(turns) > 5
         turns.clear()
         done = await run_all([lambda: method(ITEM, None)] * 400, 10, bool, ended.append)
         assert len(done) == 400
-        assert len(turns) > 10
+        assert len(turns) > 5
         watching.cancel()
 
     def ask_for(item: str) -> Any:
