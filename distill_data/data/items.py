@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
 
 
 def kept(*records: Record, dropped: Mapping[str, int] | None = None, agrees: bool | None = None) -> Outcome:
-    return Outcome("kept", records, dropped=dropped or {}, agrees=agrees)
+    return Outcome("kept", records, "", "", (), dropped or {}, agrees)
 
 
 def rejected(reason: str, detail: str = "", *answers: str, agrees: bool | None = None) -> Outcome:

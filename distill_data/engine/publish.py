@@ -99,8 +99,9 @@ class Count:
             self.reasons[outcome.reason] += 1
         if outcome.dropped:
             self.dropped.update(outcome.dropped)
-        for name, (often, of) in outcome.tallies.items():
-            _add(self.tallies, name, often, of)
+        if outcome.tallies:
+            for name, (often, of) in outcome.tallies.items():
+                _add(self.tallies, name, often, of)
         if outcome.agrees is not None:
             for name in {"", group}:
                 _add(self.gold, name, 1, outcome.agrees)
@@ -150,6 +151,8 @@ TABLES = (".parquet", ".arrow")
 """Endings of files whose line ends are no rows."""
 ALWAYS = ("rejects", "order")
 """Files that are there without a row too."""
+CHUNK = 1 << 20
+"""Bytes that are written, summed and counted at once."""
 
 
 class Draft:
@@ -158,17 +161,26 @@ class Draft:
     def __init__(self, target: Path) -> None:
         self.target = target
         self._temporary = temporary_of(target)
-        self._stream: BinaryIO = open(self._temporary, "xb", buffering=1 << 20)  # noqa: SIM115, PTH123 - closed below
+        self._stream: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115, PTH123 - closed below
         self._hash = hashlib.sha256()
+        self._lines = bytearray()
         self.rows = 0
+        """Lines that have been written. All, once it is sealed."""
 
     def write(self, lines: bytes) -> None:
+        self._lines += lines
+        if len(self._lines) >= CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, bytearray()
         self._stream.write(lines)
         self._hash.update(lines)
         self.rows += lines.count(b"\n")
 
     def seal(self) -> dict[str, Any]:
         """Bring it to the disk and read it back: what is on disk must be what was meant."""
+        self._flush()
         self._stream.flush()
         size = self._stream.tell()
         os.fsync(self._stream.fileno())
@@ -253,12 +265,12 @@ def _fill(blobs: Iterator[bytes], rejects: Draft, datasets: list[Draft], shards:
     for blob in blobs:
         ended += 1
         head, lines = blob.split(b"\n", 1)
-        if head.startswith(WITH_ARRAYS):
+        if head == b"kept":
+            datasets[0].write(lines)
+        elif head.startswith(WITH_ARRAYS):
             for record, arrays in records_with_arrays(head, lines):
                 for line in shards.add(record, arrays):
                     datasets[0].write(line)
-        elif head == b"kept":
-            datasets[0].write(lines)
         elif head.startswith(b"kept "):
             for draft, rows in zip(datasets, head.split()[1:], strict=True):
                 for _ in range(int(rows)):

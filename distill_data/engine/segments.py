@@ -49,7 +49,7 @@ def frame(kind: bytes, key: str, owner: str, usage: tuple[int, int, int], body: 
 
 def intact(line: bytes) -> bool:
     """Whether a line is whole and unharmed. Hex digits are compared as bytes: `int(x, 16)` takes more than digits."""
-    return line.startswith(b'{"k":"') and line[-_TAIL:] == b',"c":"%08x"}\n' % zlib.crc32(line[:-_TAIL])
+    return line[:6] == b'{"k":"' and line[-_TAIL:] == b',"c":"%08x"}\n' % zlib.crc32(line[:-_TAIL])
 
 
 def glued(line: bytes) -> bool:

@@ -47,24 +47,27 @@ class Spill:
         except OSError as error:
             self._broken = disk_error(error, self._path)
             raise self._broken from error
-        missing = ordinal - len(self._starts)
+        length, missing = len(blob), ordinal - len(self._starts)
         if missing > 0:
             self._starts.extend([ABSENT] * missing)
             self._lengths.extend([0] * missing)
         if missing >= 0:
             self._starts.append(self._end)
-            self._lengths.append(len(blob))
+            self._lengths.append(length)
         else:
-            self._starts[ordinal], self._lengths[ordinal] = self._end, len(blob)
-        self._end += len(blob)
+            self._starts[ordinal], self._lengths[ordinal] = self._end, length
+        self._end += length
 
     def read(self) -> Iterator[bytes]:
         """The blobs in order of their ordinals; those that never came are left out."""
         self._stream.flush()
+        at = ABSENT
         for start, length in zip(self._starts, self._lengths, strict=True):
             if start != ABSENT:
-                self._reader.seek(start)
+                if start != at:
+                    self._reader.seek(start)
                 yield self._reader.read(length)
+                at = start + length
 
     def places(self) -> Iterator[int]:
         """The ordinals of what `read` gives."""

@@ -12,11 +12,13 @@ keep a render bounded by construction:
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, Undefined, pass_context
+from jinja2 import Environment, StrictUndefined, Undefined, pass_context
 from jinja2.exceptions import SecurityError
+from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -35,15 +37,19 @@ class Value(str):
 
     __slots__ = ()
 
-    def __str__(self) -> str:
-        return self
-
 
 class Rendering(Context):
     """One render, and what is left to spend."""
 
     characters = CHARACTERS
     steps = STEPS
+
+    def __init__(
+        self, environment: Environment, parent: dict[str, Any], name: str | None
+    ) -> None:
+        """What of Jinja's own this language has a use for: that one costs as much as the rest of a short render."""
+        self.environment, self.parent, self.name = environment, parent, name
+        self.vars, self.exported_vars, self.blocks = {}, set(), {}
 
     def spend(self, text: str) -> str:
         self.characters -= len(text)
@@ -94,34 +100,35 @@ def sized(value: Any) -> Any:
 @pass_context
 def written(context: Rendering, value: Any) -> Value | Boundary:
     """What `{{ value }}` writes."""
-    if isinstance(value, Boundary):
+    if type(value) is Boundary:
         return value
-    return Value(context.spend(scalar(value)))
+    return Value(context.spend(value if type(value) is str else scalar(value)))
 
 
 def assembled(pieces: Iterable[str]) -> str:
     """A message from its pieces, without the blank lines that the template has at both ends."""
     parts = list(pieces)
-    _trim(parts, range(len(parts)), after_blank_lines)
-    _trim(parts, range(len(parts) - 1, -1, -1), before_blank_lines)
+    for index, part in enumerate(parts):
+        if type(part) is not Value:
+            part = parts[index] = after_blank_lines(part)
+        if part:
+            break
+    for index in range(len(parts) - 1, -1, -1):
+        part = parts[index]
+        if type(part) is not Value:
+            part = parts[index] = before_blank_lines(part)
+        if part:
+            break
     return "".join(parts)
 
 
-def _trim(parts: list[str], order: range, trimmed: Callable[[str], str]) -> None:
-    """Trim what stands first in this order, up to the first that is left or came from a value."""
-    for index in order:
-        part = parts[index]
-        if part and type(part) is not Value:
-            part = parts[index] = trimmed(part)
-        if part:
-            return
-
-
+@lru_cache
 def after_blank_lines(text: str) -> str:
     blank = len(text) - len(text.lstrip(" \t\n"))
     return text[text.rfind("\n", 0, blank) + 1 :]
 
 
+@lru_cache
 def before_blank_lines(text: str) -> str:
     end = text.find("\n", len(text.rstrip(" \t\n")))
     return text if end < 0 else text[:end]
@@ -259,6 +266,7 @@ class Missing(StrictUndefined):
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja with everything taken away that a prompt does not need."""
 
+    code_generator_class = NativeCodeGenerator  # writes no `str()` around what `written` gives, which is text
     intercepted_binops = frozenset({"+", "-"})
     context_class = Rendering
 

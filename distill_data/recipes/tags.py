@@ -27,9 +27,6 @@ class Boundary(str):
         made.role = role
         return made
 
-    def __str__(self) -> str:
-        return self
-
 
 SYSTEM, USER, ASSISTANT, END = map(Boundary, (*ROLES, ""))
 

@@ -83,7 +83,7 @@ class Body:
         """The chat messages of one block. Raises RecipeError with the line that failed."""
         if block not in self.blocks:
             raise RecipeError(f"{self.path}: there is no block {block}{hint(block, self.blocks)}")
-        context = Rendering(ENVIRONMENT, {**ENVIRONMENT.globals, **variables}, self.template.name, {})
+        context = Rendering(ENVIRONMENT, {**ENVIRONMENT.globals, **variables}, self.template.name)
         root = self.template.blocks.get(block, self.template.root_render_func)
         try:
             pieces = root(context) if self.blocks[block] else chain((USER,), root(context), (END,))

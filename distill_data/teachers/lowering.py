@@ -52,7 +52,8 @@ def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[s
         raise UsageError(_undeclared(name, "logprobs"))
     if not raw and (request.choices or request.schema is not None):
         body.update(_constraint(capabilities, request))
-    body.update(_extra_body(name, request.sampling))
+    if extra := request.sampling.get("extra_body"):
+        body.update(_extra_body(name, extra))
     return body
 
 
@@ -137,10 +138,7 @@ def _refuse_reserved(name: str, fields: Mapping[str, Any]) -> None:
             raise UsageError(f"{name}: the sampling parameter {key!r} cannot be set; {RESERVED[key]}.")
 
 
-def _extra_body(name: str, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    extra = sampling.get("extra_body")
-    if not extra:
-        return {}
+def _extra_body(name: str, extra: Any) -> Mapping[str, Any]:
     if not isinstance(extra, Mapping):
         raise UsageError(f"{name}: the sampling parameter 'extra_body' must be a table of body fields.")
     _refuse_reserved(name, extra)

@@ -49,9 +49,8 @@ def read_answer(body: bytes) -> Answer:
     if not isinstance(message, dict):
         raise BadReply("bad-shape", "the choice has no message")
     text, reasoning, finish = _read_message(message, choice.get("finish_reason"))
-    usage = _table(data.get("usage"))
+    usage, model = _table(data.get("usage")), data.get("model")
     details = usage.get("prompt_tokens_details")
-    model = data.get("model")
     return Answer(
         text,
         encodable(reasoning),
