@@ -7,12 +7,12 @@ A folder is read as the documents below it, one row each, or as the dataset that
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -139,7 +139,7 @@ def make_items(rows: Iterable[tuple[str, Row]], seed: int, shard: Shard | None =
     repeats: dict[int, int] = {}
     for ordinal, (where, row) in enumerate(rows):
         try:
-            content = hashlib.sha256(canonical(row))
+            content = sha256(canonical(row))
         except TypeError as error:
             raise SeedError(f"{where}: this row cannot be encoded as JSON: {error}") from error
         mark = mark_of(content.digest())
@@ -272,7 +272,7 @@ def _loads(line: str | bytes) -> Any:
     It keeps the last of repeated keys, and makes integers of more than 64 bits floats. Two cheap looks tell that
     neither can be the case; the few other lines are parsed once more, by a parser that can be told to mind.
     """
-    if not line.strip():
+    if not line or line.isspace():
         return _BLANK
     value = orjson.loads(line)
     assert isinstance(line, str)  # jsonlines decodes first

@@ -147,12 +147,7 @@ def make_ask(
     in_flight: dict[str, list[Turn]] = {}
     answered = set[tuple[str, str]]()
 
-    def find(key: str, scored: bool) -> Entry | None:
-        entry = journal.find(key)
-        if entry is not None:
-            if watch:
-                tally.used[entry.owner] += 1
-            return entry
+    def borrow(key: str, scored: bool) -> Entry | None:
         for shelf in reuse:
             if (entry := shelf.find(key)) is not None and (not scored or _is_whole(entry, key)):
                 return entry
@@ -164,7 +159,11 @@ def make_ask(
         key = request_key(identities[to], body, request.sample)
         scored = request.kind == "score"
         while True:
-            entry = find(key, scored)
+            entry = journal.find(key)
+            if entry is None:
+                entry = borrow(key, scored)
+            elif watch:
+                tally.used[entry.owner] += 1
             if entry is not None:
                 tally.reused += 1
                 if known is not None:

@@ -15,10 +15,13 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import orjson
 
 OK, ERR = b"ok", b"er"
 SECTOR = 512
+CHUNK = 1 << 20
 _KEY = slice(6, 70)
 _SHORT = slice(6, 21)
 _TYPE = slice(77, 79)
@@ -88,8 +91,8 @@ def usage_of(line: bytes) -> tuple[int, int, int] | None:
     """The tokens of an intact line's answer; None where it is a failure."""
     if line[_TYPE] == ERR:
         return None
-    prompt, completion, cached = line[_USAGE : line.index(b"]", _USAGE)].split(b",")
-    return int(prompt), int(completion), int(cached)
+    prompt, completion, cached = orjson.loads(line[_USAGE - 1 : line.index(b"]", _USAGE) + 1])
+    return prompt, completion, cached
 
 
 def key_of(line: bytes) -> int:
@@ -157,9 +160,9 @@ def synced_line(end: int) -> bytes:
     return b"D %d\n" % end
 
 
-_SENT = re.compile(rb"(?:S ([0-9a-f]{16}) (\d{1,18}) (\d{1,18})|E ([0-9a-f]{16}))\n\Z")
+_SENT = re.compile(rb"(?:S ([0-9a-f]{15})[0-9a-f] (\d{1,18}) (\d{1,18})|E ([0-9a-f]{15})[0-9a-f])\n")
 """Looked for at the end of a line, for a whole note may follow a torn one."""
-_SYNCED = re.compile(rb"D (\d{1,18})\n\Z")
+_SYNCED = re.compile(rb"D (\d{1,18})\n")
 
 
 def follow_sent(waiting: dict[int, list[int]], sent: Path, answered: Iterable[int]) -> None:
@@ -169,15 +172,15 @@ def follow_sent(waiting: dict[int, list[int]], sent: Path, answered: Iterable[in
     in a later segment than the sending: a full disk starts a new one under requests in flight.
     """
     ends = Counter(answered)  # first, so that an answered request takes no place in `waiting`
-    for found in filter(None, map(_SENT.search, _notes(sent))):
-        key = int((found[1] or found[4])[:15], 16)
-        if found[4]:
+    for left, prompt_tokens, completion_tokens, unpaid in _notes(sent, _SENT):
+        key = int(left or unpaid, 16)
+        if unpaid:
             ends[key] += 1
         elif ends[key] > 0:
             ends[key] -= 1
         else:
             entry = waiting.setdefault(key, [0, 0, 0])
-            entry[:] = entry[0] + 1, int(found[2]), int(found[3])
+            entry[:] = entry[0] + 1, int(prompt_tokens), int(completion_tokens)
     for key in ends.keys() & waiting.keys():
         waiting[key][0] -= ends[key]
         if waiting[key][0] <= 0:
@@ -186,10 +189,12 @@ def follow_sent(waiting: dict[int, list[int]], sent: Path, answered: Iterable[in
 
 def synced_end(sent: Path) -> int:
     """Up to which byte of the segment its notes say that it came to the disk; 0 where they do not say it."""
-    return max((int(found[1]) for found in filter(None, map(_SYNCED.search, _notes(sent)))), default=0)
+    return max(map(int, _notes(sent, _SYNCED)), default=0)
 
 
-def _notes(sent: Path) -> Iterator[bytes]:
+def _notes(sent: Path, kind: re.Pattern[bytes]) -> Iterator[Any]:
+    """What the pattern, which ends in a line's end, finds: text where it has one group, else a tuple."""
     if sent.exists():
         with sent.open("rb") as stream:
-            yield from stream
+            while lines := stream.readlines(CHUNK):
+                yield from kind.findall(b"".join(lines))

@@ -129,19 +129,19 @@ class Labeler:
     def record(
         self, item: Item, sampled: Sampled, details: Mapping[str, Any], part: str, shown: Mapping[str, str]
     ) -> Record:
-        recipe, shape = self.recipe, self.recipe.record
+        recipe, shape, answer = self.recipe, self.recipe.record, sampled.answer
         completion: Message = {"role": "assistant"}
         for key, field in shown.items():
             completion[key] = written(sampled.fields[field])
         source = Source(
             recipe.command, recipe.name, recipe.digest, item.id, sampled.role, self.teachers[sampled.role],
-            sampled.answer.model, sampled.sample, part,
+            answer.model, sampled.sample, part,
         )  # fmt: skip
         facts = {
             "sample": sampled.sample,
-            "finish": sampled.answer.finish,
-            "prompt_tokens": sampled.answer.prompt_tokens,
-            "completion_tokens": sampled.answer.completion_tokens,
+            "finish": answer.finish,
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.completion_tokens,
             **self.facts,
         }
         if recipe.draw:
@@ -149,12 +149,12 @@ class Labeler:
         if part:
             facts["part"] = part
         facts.update(details)
-        answer = self.text_of(sampled) if shape.answer else None
+        said = self.text_of(sampled) if shape.answer else None
         privileged = None
         if shape.privileged_context:
-            hidden = [said["content"] for said in sampled.messages if said["role"] == shape.privileged_context]
+            hidden = [turn["content"] for turn in sampled.messages if turn["role"] == shape.privileged_context]
             privileged = "\n\n".join(hidden)
-        return make_record(shape.kind, self.prompt(item, sampled, part), completion, source, facts, answer, privileged)
+        return make_record(shape.kind, self.prompt(item, sampled, part), completion, source, facts, said, privileged)
 
     def prompt(self, item: Item, sampled: Sampled, part: str) -> list[Message]:
         """The student's block where there is one; else what the teacher was asked, demonstrations aside."""
@@ -204,7 +204,9 @@ async def single(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     good = [sampled for sampled in samples if not sampled.reason]
     if not good:
         return labeler.refuse(item, samples)
-    records = [record for sampled in good for record in labeler.records(item, sampled)]
+    records = list[Record]()
+    for sampled in good:
+        records += labeler.records(item, sampled)
     dropped = _dropped(samples) if len(good) < len(samples) else {}
     return kept(*records, dropped=dropped, agrees=labeler.agrees(item, good[0]))
 

@@ -82,16 +82,17 @@ _CHINESE = (
     rf"|我{_UNABLE_CHINESE}{_TASK_CHINESE}"
 )
 
-_SIGNS = ("n't", "not", "unable", "decline", "无", "無", "不", "没", "沒", "拒")
+_SIGNS = ("n't", "not", "unable", "decline")
+_SIGNS_CHINESE = ("无", "無", "不", "没", "沒", "拒")
 """One of these is in every refusal that the patterns match, and in most replies there is none."""
 
 
 def is_refusal(text: str) -> bool:
     """Whether the first words of a reply refuse the task."""
-    opening = fold(text.lstrip()[:_OPENING])
+    opening, signs = fold(text.lstrip()[:_OPENING]), _SIGNS
     if not opening.isascii():
-        opening = opening.translate(_APOSTROPHE)
-    for sign in _SIGNS:
+        opening, signs = opening.translate(_APOSTROPHE), _SIGNS + _SIGNS_CHINESE
+    for sign in signs:
         if sign in opening:
             return _refusing().match(" ".join(opening.split()).lstrip("*_#> ")) is not None
     return False

@@ -14,8 +14,8 @@ from functools import cache
 
 from distill_data.parsing.folding import fold
 
-_ASCII = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
-"""Each character of ASCII to what is left of it; much faster than a pattern."""
+_ASCII = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else ord(" ") for code in range(256))
+"""Each character of ASCII to what is left of it; much faster than a pattern, and as bytes than as text."""
 # Soft hyphens, joiners, spaces without width, marks of direction and variation selectors change how a word looks at
 # most, not which word it is.
 INVISIBLE = re.compile(
@@ -32,7 +32,7 @@ _ALONE = (
 def words(text: str) -> list[str]:
     """The words of a text, in order, in time linear in its length."""
     if text.isascii():
-        return text.translate(_ASCII).split()
+        return text.encode().translate(_ASCII).decode().split()
     return _word().findall(fold(INVISIBLE.sub("", text)))
 
 

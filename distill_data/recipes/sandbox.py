@@ -12,8 +12,8 @@ keep a render bounded by construction:
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Undefined, pass_context
@@ -44,9 +44,7 @@ class Rendering(Context):
     characters = CHARACTERS
     steps = STEPS
 
-    def __init__(
-        self, environment: Environment, parent: dict[str, Any], name: str | None
-    ) -> None:
+    def __init__(self, environment: Environment, parent: dict[str, Any], name: str | None) -> None:
         """What of Jinja's own this language has a use for: that one costs as much as the rest of a short render."""
         self.environment, self.parent, self.name = environment, parent, name
         self.vars, self.exported_vars, self.blocks = {}, set(), {}
