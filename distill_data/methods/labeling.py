@@ -92,8 +92,9 @@ class Labeler:
 
     def request(self, item: Item) -> Request:
         """I ⊕ c ⊕ x."""
-        messages = self.recipe.render("main", item.row, demonstrations=self.choose(item), **self.drawn(item))
-        return Request(messages, self.recipe.sampling, choices=self.recipe.choices, schema=self.recipe.schema)
+        recipe = self.recipe
+        messages = recipe.render("main", item.row, demonstrations=self.choose(item), **self.drawn(item))
+        return Request(messages, recipe.sampling, "chat", recipe.choices, recipe.schema)
 
     async def _sample_one(self, item: Item, ask: Ask, request: Request, role: str, number: int) -> Sampled:
         """One sample; a reply that the parser refuses is asked again where another one can come of it."""

@@ -82,7 +82,7 @@ _CHINESE = (
     rf"|我{_UNABLE_CHINESE}{_TASK_CHINESE}"
 )
 
-_SIGNS = ("n't", "not", "unable", "decline")
+_SIGNS: tuple[str, ...] = ("n't", "not", "unable", "decline")
 _SIGNS_CHINESE = ("无", "無", "不", "没", "沒", "拒")
 """One of these is in every refusal that the patterns match, and in most replies there is none."""
 

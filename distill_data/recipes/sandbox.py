@@ -18,12 +18,11 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Undefined, pass_context
 from jinja2.exceptions import SecurityError
-from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from distill_data.recipes.nearest import hint
-from distill_data.recipes.tags import Boundary, MessageTag, TagLines
+from distill_data.recipes.tags import MessageTag, TagLines, Writer
 
 CHARACTERS = 1 << 20
 """What one render may write, values included."""
@@ -50,10 +49,13 @@ class Rendering(Context):
         self.vars, self.exported_vars, self.blocks = {}, set(), {}
 
     def spend(self, text: str) -> str:
-        self.characters -= len(text)
+        self.pay_for(len(text))
+        return text
+
+    def pay_for(self, characters: int) -> None:
+        self.characters -= characters
         if self.characters < 0:
             raise too_long()
-        return text
 
     def pay(self, steps: int) -> None:
         self.steps -= steps
@@ -96,11 +98,11 @@ def sized(value: Any) -> Any:
 
 
 @pass_context
-def written(context: Rendering, value: Any) -> Value | Boundary:
+def written(context: Rendering, value: Any) -> Value:
     """What `{{ value }}` writes."""
-    if type(value) is Boundary:
-        return value
-    return Value(context.spend(value if type(value) is str else scalar(value)))
+    text = value if type(value) is str else scalar(value)
+    context.pay_for(len(text))
+    return Value(text)
 
 
 def assembled(pieces: Iterable[str]) -> str:
@@ -264,7 +266,7 @@ class Missing(StrictUndefined):
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja with everything taken away that a prompt does not need."""
 
-    code_generator_class = NativeCodeGenerator  # writes no `str()` around what `written` gives, which is text
+    code_generator_class = Writer
     intercepted_binops = frozenset({"+", "-"})
     context_class = Rendering
 

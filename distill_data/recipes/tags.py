@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
+from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
@@ -60,6 +62,18 @@ class FlatMessages(NodeTransformer):
 
 def _boundary(name: str, node: nodes.Node) -> nodes.Node:
     return nodes.Output([nodes.ImportedName(f"{__name__}.{name}", lineno=node.lineno)], lineno=node.lineno)
+
+
+class Writer(NativeCodeGenerator):
+    """Puts no call around a boundary, and no `str()` around what `finalize` gives: both are text."""
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
+        if not isinstance(node, nodes.ImportedName):
+            super()._output_child_pre(node, frame, finalize)
+
+    def _output_child_post(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
+        if not isinstance(node, nodes.ImportedName):
+            super()._output_child_post(node, frame, finalize)
 
 
 class TagLines(Extension):

@@ -99,17 +99,20 @@ class Body:
 
 def split(pieces: Iterable[str], context: Rendering) -> list[Message]:
     """Messages from what a render writes; around them is only white space. What came from values is paid already, the
-    template's own text is paid here."""
+    template's own text is paid here, before there are copies of it."""
     messages: list[Message] = []
     parts: list[str] = []
-    role = ""
+    role, unpaid = "", 0
     for piece in pieces:
         if type(piece) is Boundary:
+            context.pay_for(unpaid)
             if role:
                 messages.append({"role": role, "content": assembled(parts)})
-            role, parts = piece.role, []
+            role, parts, unpaid = piece.role, [], 0
         else:
-            parts.append(piece if type(piece) is Value else context.spend(piece))
+            parts.append(piece)
+            if type(piece) is not Value:
+                unpaid += len(piece)
     return messages
 
 

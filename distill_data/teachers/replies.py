@@ -33,11 +33,16 @@ def read_answer(body: bytes) -> Answer:
     room for it.
     """
     try:
-        data = orjson.loads(body)
+        return _read(orjson.loads(body))
     except orjson.JSONDecodeError as error:
         if error.msg.startswith("Not enough memory"):  # which says nothing about the answer
             raise MemoryError from error
-        data = _with_surrogates(body, str(error))
+        answer = _read(_with_surrogates(body, str(error)))
+    reasoning, finish, model = map(encodable, (answer.reasoning, answer.finish, answer.model))
+    return answer._replace(reasoning=reasoning, finish=finish, model=model)
+
+
+def _read(data: Any) -> Answer:
     if not isinstance(data, dict):
         raise BadReply("bad-shape", "the body is not an object")
     if "choices" not in data and isinstance(data.get("data"), list) and not data.get("error"):
@@ -53,9 +58,9 @@ def read_answer(body: bytes) -> Answer:
     details = usage.get("prompt_tokens_details")
     return Answer(
         text,
-        encodable(reasoning),
-        encodable(finish),
-        encodable(model) if isinstance(model, str) else "",
+        reasoning,
+        finish,
+        model if isinstance(model, str) else "",
         _count(usage.get("prompt_tokens")),
         _count(usage.get("completion_tokens")),
         _count(_table(details).get("cached_tokens")) if details else 0,
@@ -76,7 +81,7 @@ def _read_embedding(data: dict[str, Any]) -> Answer:
         text="",
         reasoning="",
         finish="stop",
-        model=encodable(model) if isinstance(model, str) else "",
+        model=model if isinstance(model, str) else "",
         prompt_tokens=_count(usage.get("prompt_tokens")) or _count(usage.get("total_tokens")),
         completion_tokens=0,
         embedding=tuple(map(float, vector)),
