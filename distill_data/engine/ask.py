@@ -23,6 +23,7 @@ from distill_data.data.items import canonical
 from distill_data.engine.blobs import blob_at
 from distill_data.engine.journal import Entry, Journal, Usage
 from distill_data.engine.limiter import Limiter
+from distill_data.engine.segments import owner_of
 from distill_data.errors import AnswerFailed, DamageError, MissingAnswer
 from distill_data.teachers import BadReply, read_answer
 from distill_data.teachers.prices import Price, add_costs, cost_of
@@ -163,7 +164,7 @@ def make_ask(
             if entry is None:
                 entry = borrow(key, scored)
             elif watch:
-                tally.used[entry.owner] += 1
+                tally.used[owner_of(entry.line)] += 1
             if entry is not None:
                 tally.reused += 1
                 if known is not None:
@@ -205,7 +206,7 @@ def make_ask(
         _tell(in_flight.pop(call.key), answer)
         return answer
 
-    return lambda owner: partial(ask, owner)
+    return partial(partial, ask)
 
 
 def _asked(request: Request) -> str:

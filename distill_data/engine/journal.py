@@ -95,7 +95,7 @@ class Flight:
 class Entry(NamedTuple):
     """One answer or failure, read back."""
 
-    owner: str
+    line: bytes
     body: bytes
     blobs: Path
     """Where the arrays lie that the body names, if it does."""
@@ -112,8 +112,8 @@ class Journal:
         self.blobs = directory.with_name("blobs")
         self.totals = Totals()
         self._index, self._failures, self._readers = dict[int, int](), dict[int, int](), dict[int, BinaryIO]()
-        names = [path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii()]
-        self._segments = sorted(names, key=lambda path: int(path.stem))
+        named = (path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii())
+        self._segments = sorted(named, key=lambda path: int(path.stem))
         self._found = len(self._segments)
         waiting: dict[int, list[int]] = {}
         for number, segment in enumerate(self._segments):
@@ -188,21 +188,19 @@ class Journal:
             return None
         number, offset = segments.unpack(place)
         try:
-            line = segments.line_at(self._reader(number), offset, growing=number >= self._found)
+            segment = self._readers.get(number) or self._open(number)
+            line = segments.line_at(segment, offset, growing=number >= self._found)
         except OSError as error:
             raise disk_error(error, self._segments[number]) from error
         if not segments.intact(line):
             raise DamageError(f"{self._segments[number]}: the line at byte {offset} changed while the run was open.")
         body = segments.body_of(line, key)
-        return None if body is None else Entry(segments.owner_of(line), body, self.blobs)
+        return None if body is None else Entry(line, body, self.blobs)
 
-    def _reader(self, number: int) -> BinaryIO:
-        reader = self._readers.get(number)
-        if reader is None:
-            if len(self._readers) >= OPEN_SEGMENTS:
-                self._readers.pop(next(iter(self._readers))).close()
-            reader = self._readers[number] = self._segments[number].open("rb", buffering=READ_AHEAD)
-        return reader
+    def _open(self, number: int) -> BinaryIO:
+        if len(self._readers) >= OPEN_SEGMENTS:
+            self._readers.pop(next(iter(self._readers))).close()
+        return self._readers.setdefault(number, self._segments[number].open("rb", buffering=READ_AHEAD))
 
     # Writing
 

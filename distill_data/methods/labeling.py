@@ -15,6 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from distill_data.data.exchange import RESAMPLED, Answer, Ask, Message, Request
@@ -124,8 +125,10 @@ class Labeler:
 
     def records(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> list[Record]:
         """(x, y): what the student is shown, and what it is to say; one record for each part that the recipe tells."""
-        rows = self.recipe.record.rows()
-        return [self.record(item, sampled, details, part, shown) for part, shown in rows.items()]
+        shape = self.recipe.record
+        if not shape.parts:
+            return [self.record(item, sampled, details, "", shape.completion)]
+        return [self.record(item, sampled, details, part, shown) for part, shown in shape.parts.items()]
 
     def record(
         self, item: Item, sampled: Sampled, details: Mapping[str, Any], part: str, shown: Mapping[str, str]
@@ -174,8 +177,10 @@ class Labeler:
 
     def agrees(self, item: Item, sampled: Sampled) -> bool | None:
         """Whether the answer is the seed's gold, where there is one."""
-        gold = item.row.get(self.recipe.gold) if self.recipe.gold else None
-        if gold is None or gold == "" or self.verify is None:
+        if self.verify is None or not self.recipe.gold:
+            return None
+        gold = item.row.get(self.recipe.gold)
+        if gold is None or gold == "":
             return None
         return self.verify(self.text_of(sampled), str(gold))
 
@@ -310,7 +315,7 @@ def make_labeling(
         )
     _check_settings(recipe, strategy)
     _check_record(recipe)
-    return lambda item, ask: strategy(labeler, item, ask)
+    return partial(strategy, labeler)
 
 
 def _strategy(recipe: Recipe) -> Strategy:

@@ -35,11 +35,14 @@ def chat_body(name: str, capabilities: Capabilities, request: Request) -> dict[s
     raw = request.kind == "complete"
     if not raw and request.kind != "chat":
         raise UsageError(f"{name}: a request of kind {request.kind!r} cannot be sent yet; chat and complete can.")
-    if not capabilities.vision and any(map(has_image, request.messages)):
-        raise UsageError(blind(name))
+    if not capabilities.vision:
+        for message in request.messages:
+            if type(message.get("content")) is not str and has_image(message):
+                raise UsageError(blind(name))
     body: dict[str, Any] = {"prompt": request.messages[0]["content"]} if raw else {"messages": request.messages}
-    _refuse_reserved(name, request.sampling)
     for key, value in request.sampling.items():
+        if key in RESERVED:
+            raise _reserved(name, key)
         if value is None or key == "extra_body":
             continue
         if key == "seed":
@@ -135,7 +138,11 @@ def _is_closed(schema: Any) -> bool:
 def _refuse_reserved(name: str, fields: Mapping[str, Any]) -> None:
     for key in fields:
         if key in RESERVED:
-            raise UsageError(f"{name}: the sampling parameter {key!r} cannot be set; {RESERVED[key]}.")
+            raise _reserved(name, key)
+
+
+def _reserved(name: str, key: str) -> UsageError:
+    return UsageError(f"{name}: the sampling parameter {key!r} cannot be set; {RESERVED[key]}.")
 
 
 def _extra_body(name: str, extra: Any) -> Mapping[str, Any]:

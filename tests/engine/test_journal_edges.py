@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from distill_data.engine import appender, segments
 from distill_data.engine import journal as module
-from distill_data.engine.journal import Doubt, Entry, Journal
+from distill_data.engine.journal import Doubt, Journal
 from distill_data.errors import DamageError, DiskError
-from tests.engine.test_journal import OWNER, USAGE, body_of, key_of, read, write
+from tests.engine.test_journal import OWNER, USAGE, body_of, found, key_of, read, write
 
 # Bodies
 
@@ -64,8 +64,8 @@ def test_an_answer_longer_than_one_read_comes_back(tmp_path: Path) -> None:
         made.prepare()
         await made.commit(key_of(1), OWNER, USAGE, long)
         await made.commit(key_of(2), OWNER, USAGE, b"{}")
-        assert made.find(key_of(1)) == Entry(OWNER, long, made.blobs)
-        assert made.find(key_of(2)) == Entry(OWNER, b"{}", made.blobs)
+        assert found(made, key_of(1)) == (OWNER, long)
+        assert found(made, key_of(2)) == (OWNER, b"{}")
         made.close()
 
     asyncio.run(main())

@@ -23,6 +23,7 @@ from distill_data.engine.blobs import Blobs
 from distill_data.engine.budget import Budget
 from distill_data.engine.journal import Doubt, Journal
 from distill_data.engine.limiter import Limiter
+from distill_data.engine.segments import owner_of
 from distill_data.engine.send import SAME_REFUSAL_LIMIT, WEB_PAGE_LIMIT, Sender, Stopped
 from distill_data.errors import AnswerFailed, BudgetError, DiskError, TeacherError
 from distill_data.teachers.prices import Price
@@ -144,7 +145,7 @@ def test_an_answer_is_on_disk_and_counted_when_it_is_returned(shop: Open) -> Non
     async def main() -> None:
         answer = await made.buy()
         entry = made.journal.find(made.call(0).key)
-        assert entry is not None and entry.owner == OWNER
+        assert entry is not None and owner_of(entry.line) == OWNER
         assert (answer.text, answer.cached_tokens) == ("yes", 3)
 
     asyncio.run(main())
