@@ -29,7 +29,7 @@ from distill_data.engine.durable import disk_error
 from distill_data.errors import DamageError, DiskError
 
 OPEN_SEGMENTS = 64
-READ_AHEAD = 1 << 13  # bytes: answers in the order they came in take one call for some ten of them
+READ_AHEAD = 1 << 15  # bytes: answers in the order they came in take one call for some fifty of them
 GATHER_SECONDS = 0.005
 """How long lines wait for company where they come in numbers: a sync costs the same for one as for fifty."""
 

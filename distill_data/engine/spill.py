@@ -12,7 +12,7 @@ from distill_data.engine.durable import disk_error
 from distill_data.errors import DiskError
 
 BUFFER_BYTES = 1 << 18
-READ_AHEAD = 1 << 13
+READ_AHEAD = 1 << 15
 """Bytes: little, since outcomes that ended out of order lie apart, and what was read ahead is then read again."""
 ABSENT = -1
 

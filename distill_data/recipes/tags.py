@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +52,21 @@ class MessageTag(Extension):
 
 class FlatMessages(NodeTransformer):
     """Puts a `Boundary` before and after each message's body, once the tree is checked: a call a message costs more
-    than all the rest of a render."""
+    than all the rest of a render. In the blocks that have messages, what stands around these is white space, and goes.
+    """
 
-    def visit_CallBlock(self, node: nodes.CallBlock) -> list[nodes.Node]:  # noqa: N802 - the visitor calls it so
+    def __init__(self, blocks: Mapping[str, bool], *, around: bool) -> None:
+        """`blocks` to whether they have messages; `around`: whether the body without blocks has."""
+        self.blocks, self.around = blocks, around
+
+    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802 - the visitor calls it so
+        self.around = self.blocks[node.name]
+        return self.generic_visit(node)
+
+    def visit_Output(self, node: nodes.Output) -> nodes.Node | None:  # noqa: N802
+        return None if self.around else node
+
+    def visit_CallBlock(self, node: nodes.CallBlock) -> list[nodes.Node]:  # noqa: N802
         (role,) = node.call.args
         assert isinstance(role, nodes.Const)
         return [_boundary(role.value.upper(), node), nodes.Scope(node.body, lineno=node.lineno), _boundary("END", node)]

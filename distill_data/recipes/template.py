@@ -125,7 +125,7 @@ def compile_body(source: str, path: Path, line: int) -> Body:
         names = first_uses(tree)
         keys, whole = lookups(tree)
         meter(tree)
-        tree = FlatMessages().visit(tree)
+        tree = FlatMessages(blocks, around=blocks.get(MAIN, False)).visit(tree)
         tree.set_environment(ENVIRONMENT)
         code = ENVIRONMENT.compile(tree, filename=str(path))
         template = Template.from_code(ENVIRONMENT, code, ENVIRONMENT.globals)
