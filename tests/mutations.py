@@ -163,6 +163,10 @@ MUTATIONS = [
         "an edited run.json counts", "engine/rundir.py", "digest is not None and digest != _digest(stored)", "False",
         "tests/engine/test_rundir.py",
     ),
+    Mutation(
+        "a shard takes rows of another", "data/seeds.py", "if shard is not None and not shard.holds(mark):", "if False:",
+        "tests/commands/test_survey.py -k row_of_another",
+    ),
 ]  # fmt: skip
 
 

@@ -162,9 +162,7 @@ def _at(rows: Iterator[tuple[str, Row]], places: Iterable[int], path: Path) -> I
     passed = 0
     for place in places:
         if (row := next(itertools.islice(rows, place - passed, None), None)) is None:
-            raise SeedError(
-                f"{path}: the seeds became fewer while they were being worked on. Run the same command again."
-            )
+            raise SeedError(f"{path}: the seeds became fewer while they were being worked on.")
         yield row
         passed = place + 1
 

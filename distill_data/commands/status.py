@@ -88,10 +88,10 @@ def _of_shards(output: Path, manifest: Mapping[str, Any] | None) -> Summary:
     states = {shard: begun[shard].status if shard in begun else "not begun" for shard in shards}
     counts = Counter(states.values())
     rest = [f"{shard} {state}" for shard, state in states.items() if state != "published"]
-    message = f"{counts['published']} of {len(shards)} shards are done"
-    message += f"; {', '.join(rest[:MOST_NAMED])}{' …' if len(rest) > MOST_NAMED else ''}." if rest else ". "
-    message += "" if rest else f"This unites them: distill-data publish {output}"
+    named = f"; {', '.join(rest[:MOST_NAMED])}{' …' if len(rest) > MOST_NAMED else ''}" if rest else ""
+    message = f"{counts['published']} of {len(shards)} shards are done{named}."
     message += _urge(*(Ledger(RunDirectory(run_of(output, shard)).batches) for shard in begun))
+    message += "" if rest else f" This unites them: distill-data publish {output}"
     items = sum(int(str(each.result["items"])) for each in begun.values())
     return Summary("running" if counts["running"] else "partial", 0, message, "", {"items": items}, history)
 

@@ -144,7 +144,7 @@ def make_items(rows: Iterable[tuple[str, Row]], seed: int, shard: Shard | None =
             raise SeedError(f"{where}: this row cannot be encoded as JSON: {error}") from error
         mark = mark_of(content.digest())
         if shard is not None and not shard.holds(mark):
-            raise SeedError(f"{where}: the seeds changed while they were being worked on. Run the same command again.")
+            raise SeedError(f"{where}: the seeds changed while they were being worked on.")
         occurrence = 1
         if mark in seen:
             occurrence = repeats[mark] = repeats.get(mark, 1) + 1

@@ -21,7 +21,7 @@ import orjson
 
 OK, ERR = b"ok", b"er"
 SECTOR = 512
-CHUNK = 1 << 20
+NOTES = 1 << 16  # bytes that are read at once
 _KEY = slice(6, 70)
 _SHORT = slice(6, 21)
 _TYPE = slice(77, 79)
@@ -196,5 +196,5 @@ def _notes(sent: Path, kind: re.Pattern[bytes]) -> Iterator[Any]:
     """What the pattern, which ends in a line's end, finds: text where it has one group, else a tuple."""
     if sent.exists():
         with sent.open("rb") as stream:
-            while lines := stream.readlines(CHUNK):
+            while lines := stream.readlines(NOTES):
                 yield from kind.findall(b"".join(lines))

@@ -39,7 +39,7 @@ class RawReply(NamedTuple):
 
     status: int
     headers: dict[str, str]
-    """Names in lower case; of a name that came twice the first."""
+    """Names in lower case; of a name that came twice the first, of CODINGS all, with commas between."""
     body: bytes
 
 
@@ -193,8 +193,8 @@ class Wire(asyncio.Protocol):
             return
         self._status = self._parser.get_status_code()
         length, codings = self._headers.get("content-length", ""), self._headers.get("content-encoding", "")
-        known = [each for coding in codings.split(",") if (each := coding.strip().lower()) in GZIP | OTHERS]
-        self._compressed = len(known) == 1 and known[0] in GZIP
+        known = {each.strip().lower() for each in codings.split(",")} & (GZIP | OTHERS)  # a gateway may say one twice
+        self._compressed = len(known) == 1 and known <= GZIP
         if self._head_only:
             if self._status >= 200:
                 self._complete()

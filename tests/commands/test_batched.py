@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from distill_data.commands import Options, Summary, batched, curate, label, score, status
+from distill_data.data.shard import Shard
 from distill_data.engine import batch_input, batch_jobs, send
 from distill_data.engine.batch_output import Ingested
 from distill_data.errors import DamageError, DriftError, UsageError
@@ -414,6 +415,18 @@ def test_answers_that_a_provider_will_not_keep_much_longer_are_urged(days: int, 
     assert ("A batch was handed in 21 days ago" in status("o.jsonl").message) == (days > 20)
     assert run(server).exit_code == 0
     assert "handed in" not in status("o.jsonl").message
+
+
+def test_answers_for_a_shard_are_urged_by_the_status_of_the_whole(server: Server) -> None:
+    server.faults.append(Fault("GET", "/batches/", 401))
+    run(server, shard=Shard(1, 2))
+    (requests,) = Path("o.shards").glob("**/*.in")
+    before = time.time() - 21 * 24 * 3600 - 60
+    os.utime(requests, (before, before))
+    assert status("o.jsonl").message.startswith("0 of 2 shards are done; ")
+    assert ". A batch was handed in 21 days ago" in status("o.jsonl").message
+    assert run(server, shard=Shard(1, 2)).exit_code == run(server, shard=Shard(2, 2)).exit_code == 0
+    assert status("o.jsonl").message == "2 of 2 shards are done. This unites them: distill-data publish o.jsonl"
 
 
 def test_a_key_that_is_refused_while_polling_stops_the_run_and_not_the_batch(server: Server) -> None:
