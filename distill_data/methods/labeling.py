@@ -210,7 +210,7 @@ async def single(labeler: Labeler, item: Item, ask: Ask) -> Outcome:
     good = [sampled for sampled in samples if not sampled.reason]
     if not good:
         return labeler.refuse(item, samples)
-    records = list[Record]()
+    records: list[Record] = []
     for sampled in good:
         records += labeler.records(item, sampled)
     dropped = _dropped(samples) if len(good) < len(samples) else {}
