@@ -164,7 +164,7 @@ MUTATIONS = [
         "tests/engine/test_rundir.py",
     ),
     Mutation(
-        "a shard takes rows of another", "data/seeds.py", "if shard is not None and not shard.holds(mark):", "if False:",
+        "a shard takes rows of another", "data/seeds.py", "shard is not None and not shard.holds(mark)", "False",
         "tests/commands/test_survey.py -k row_of_another",
     ),
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jsonlines
 import orjson
 
 from distill_data.commands.figures import figures_of, method_of
@@ -276,7 +277,8 @@ def _results(task: str, path: Path, summary: Summary, metrics: Sequence[str], se
     """The figures with what they are of. Equal rows give equal bytes."""
     result: Mapping[str, Any] = summary.result
     names = {**SIDES, JUDGE: "judge"}
-    records = [orjson.loads(line) for line in path.with_suffix(".jsonl").read_bytes().split(b"\n") if line]
+    with path.with_suffix(".jsonl").open("rb") as stream:
+        records = list(jsonlines.Reader(stream, loads=orjson.loads))
     return {
         "task": {"name": task, **result["seeds"]},
         "models": {names[role]: name for role, name in result["teachers"].items()},

@@ -16,7 +16,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import jsonlines
 import orjson
 
 from distill_data.data.documents import DOCUMENTS, list_documents, read_folder
@@ -236,46 +235,52 @@ def _read_text(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _read_jsonl(stream: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
-    name = path.name
-    try:
-        for number, row in enumerate(jsonlines.Reader(read_lines(stream, path), loads=_loads), 1):
-            if row is _BLANK:
-                continue
-            if type(row) is not dict:
-                raise SeedError(f"{name}:{number}: a row is one JSON object on one line, not a {type(row).__name__}")
+    for number, line in enumerate(read_lines(stream, path), 1):
+        try:
+            row = _loads(line)
+        except ValueError as error:
+            raise SeedError(f"{path.name}:{number}: {_why_not_json(error)}") from error
+        if type(row) is dict:
             yield number, row
-    except jsonlines.InvalidLineError as error:
-        raise SeedError(f"{name}:{error.lineno}: {_why_not_json(error.__cause__)}") from error
+        elif row is not _BLANK:
+            kind = "null" if row is None else f"a {type(row).__name__}"
+            raise SeedError(f"{path.name}:{number}: a row is one JSON object on one line, not {kind}")
 
 
-def _why_not_json(cause: BaseException | None) -> str:
+def _why_not_json(cause: ValueError) -> str:
     match cause:
         case UnicodeDecodeError():
             return not_utf8(cause)
         case json.JSONDecodeError():
             return f"a row is one JSON object on one line, and this is none: {cause.msg} (character {cause.pos + 1})"
-        case None:
-            return "a row is one JSON object on one line, not null"
         case _:
             return f"this row would not be read as it is written: {cause}"
 
 
 _BLANK = object()
-_KEY = re.compile(r'"[ \t\r\n]*:')
+_MARKS = "\ufeff\x1e"
+"""What may stand before each row: the byte order mark of a file that another was appended to, and the record separator
+of RFC 7464."""
+_KEY = re.compile(rb'"[ \t\r\n]*:')
 _EXACT = frozenset({str, int, bool, type(None)})
 """Types that come out of orjson as they were written, so that there is nothing to look for inside."""
 
 
-def _loads(line: str | bytes) -> Any:
+def _loads(line: bytes) -> Any:
     """A line's value, or `_BLANK`. Raises ValueError also for what orjson would change without a word.
 
     It keeps the last of repeated keys, and makes integers of more than 64 bits floats. Two cheap looks tell that
     neither can be the case; the few other lines are parsed once more, by a parser that can be told to mind.
     """
-    if not line or line.isspace():
-        return _BLANK
-    value = orjson.loads(line)
-    assert isinstance(line, str)  # jsonlines decodes first
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        text = line.decode()
+        if not text.strip():
+            return _BLANK
+        if text[0] in _MARKS:
+            return _loads(text.lstrip(_MARKS).encode())
+        value = orjson.loads(text)  # fails again, at a character and not at a byte
     try:
         if type(value) is dict and (len(_KEY.findall(line)) != len(value) or _has_large_float(value.values())):
             json.loads(line, object_pairs_hook=_distinct, parse_int=exact_integer)

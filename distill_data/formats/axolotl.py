@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonlines
 import orjson
 
 from distill_data.errors import UsageError
@@ -23,9 +24,8 @@ def write_axolotl(rows: Iterator[Row], path: Path, facts: Facts) -> Mapping[str,
 
     Raises UsageError for raw text, and for records without distributions.
     """
-    with path.open("wb") as lines:
-        for row in rows:
-            lines.write(orjson.dumps(axolotl_row(row, facts.k)) + b"\n")
+    with path.open("wb") as stream:
+        jsonlines.Writer(stream, dumps=orjson.dumps).write_all(axolotl_row(row, facts.k) for row in rows)
     dataset = {
         "path": str(facts.output),
         "ds_type": "json",

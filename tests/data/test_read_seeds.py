@@ -80,6 +80,17 @@ def test_reading_again_starts_at_the_first_row(tmp_path: Path) -> None:
     assert list(read_rows(file)) == list(read_rows(file)) == [("s.jsonl:1", {"a": 1}), ("s.jsonl:2", {"a": 2})]
 
 
+def test_marks_before_a_row_are_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"a": 1}\n\xef\xbb\xbf{"a": 2}\n\x1e\n' + b"\x1e" * 100_000 + b'{"a": 3}\n\xef\xbb\xbf\n'
+    )
+    assert [row["a"] for _, row in read_rows(open_seeds(path))] == [1, 2, 3]
+    path.write_bytes(b'{"a": 1}\n\x1e{"a": 1, "a": 2}\n')
+    with pytest.raises(SeedError, match=r"s\.jsonl:2: .* 'a' stands in it twice"):
+        list(read_rows(open_seeds(path)))
+
+
 @given(rows)
 @on_disk
 def test_what_jsonlines_writes_is_what_is_read(tmp_path: Path, written: list[dict[str, Any]]) -> None:
