@@ -12,7 +12,7 @@ keep a render bounded by construction:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -105,9 +105,8 @@ def written(context: Rendering, value: Any) -> Value:
     return Value(text)
 
 
-def assembled(pieces: Iterable[str]) -> str:
-    """A message from its pieces, without the blank lines that the template has at both ends."""
-    parts = list(pieces)
+def assembled(parts: list[str]) -> str:
+    """A message from its parts, which lose the blank lines that the template has at both ends."""
     for index, part in enumerate(parts):
         if type(part) is not Value:
             part = parts[index] = after_blank_lines(part)
@@ -302,7 +301,6 @@ def sandbox() -> Sandbox:
         finalize=written,
         extensions=[MessageTag, TagLines],
     )
-    environment.concat = assembled  # type: ignore[method-assign]
     environment.globals = {"range": limited_range}
     environment.filters = {**FILTERS, TURNS: turns, WALK: walk, COMPARE: compare}
     tests = {**environment.tests, "even": even, "odd": lambda value: not even(value)}

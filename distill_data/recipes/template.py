@@ -105,7 +105,8 @@ def split(pieces: Iterable[str], context: Rendering) -> list[Message]:
     role, unpaid = "", 0
     for piece in pieces:
         if type(piece) is Boundary:
-            context.pay_for(unpaid)
+            if unpaid:
+                context.pay_for(unpaid)
             if role:
                 messages.append({"role": role, "content": assembled(parts)})
             role, parts, unpaid = piece.role, [], 0
