@@ -27,9 +27,9 @@ def encode_outcome(item: Item, outcome: Outcome) -> bytes:
     With several kinds of records the first line also says how many lines there are of each; where records have arrays,
     whose bytes then follow the lines, what these are.
     """
+    head = outcome.status.encode()
     if outcome.arrays:
         return _with_arrays(outcome)
-    head = outcome.status.encode()
     if outcome.status == "kept":
         rows: Iterable[Mapping[str, Any]] = outcome.records
         if outcome.others:

@@ -15,8 +15,6 @@ def text_of(what: str, values: Mapping[str, Any], name: str, noun: str = "field"
     `what` is how a message names the check, and `noun` what it reads: a field or a column.
     """
     value = values.get(name)
-    if type(value) is str:
-        return value
-    if name not in values:
+    if value is None and name not in values:
         raise UsageError(f"{what} reads the {noun} {name!r}, which is not there; there are: {', '.join(values)}.")
-    return canonical(value).decode()
+    return value if isinstance(value, str) else canonical(value).decode()
