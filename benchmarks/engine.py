@@ -37,7 +37,7 @@ from benchmarks.lean import Teacher, teacher  # noqa: E402
 
 ENV = {name: value for name, value in os.environ.items() if name not in {"PYTHONDONTWRITEBYTECODE", "OPENAI_API_KEY"}}
 ENV["PYTHONPATH"] = str(ROOT)
-WIDTH = 64
+WIDTH, TIMES = 64, 3
 LATENCIES = ((64, 0.05, 10_000, "-"), (64, 0.05, 100_000, "95%"), (1_000, 1.0, 100_000, "90%"))
 """Concurrency, seconds of latency, rows, and the part of the ideal that is wanted: of a rate, so not of a short run, of
 which starting Python and growing to 64 at once are a part."""
@@ -221,12 +221,13 @@ def show_million(rows: int, runs: Sequence[tuple[str, int, Cost]]) -> None:
 
 def show_replay(rows: int, folder: Path, server: Teacher) -> None:
     """Publish the answers again, from the journal alone."""
-    table(f"`--part replay`: {rows:,} finished rows published again (wanted: 25,000 rows/s)", *RATE)
+    title = f"`--part replay`: {rows:,} finished rows published again, medians of {TIMES} (wanted: 25,000 rows/s)"
+    table(title, *RATE)
     seeds, out, before = folder / "seeds.jsonl", folder / "out.jsonl", server.asked()
-    for end in (".jsonl", ".rejects.jsonl", ".manifest.json"):
-        (folder / f"out{end}").unlink()
-    show_rate(SAID["replay"], rows, ["-c", FLOORS["replay"], str(seeds), answers(folder), f"{folder}/floor"], folder)
-    show_rate("distill-data", rows, ours(seeds, server, out, WIDTH), folder)
+    floor = ["-c", FLOORS["replay"], str(seeds), answers(folder), f"{folder}/floor"]
+    show_rate(SAID["replay"], rows, floor, folder, TIMES)
+    published = [folder / f"out{end}" for end in (".jsonl", ".rejects.jsonl", ".manifest.json")]
+    show_rate("distill-data", rows, ours(seeds, server, out, WIDTH), folder, TIMES, published)
     if (count_lines(out), server.asked()) != (rows, before):
         raise SystemExit("the replay asked again, or did not write every row")
     if (processes := os.cpu_count() or 1) > 1:
@@ -247,8 +248,16 @@ def show_sharded_replay(rows: int, folder: Path, server: Teacher, processes: int
         raise SystemExit("the sharded replay asked again, or did not write every row")
 
 
-def show_rate(name: str, rows: int, args: Sequence[str], folder: Path) -> None:
-    spent = cost(args, folder / "log")
+def show_rate(
+    name: str, rows: int, args: Sequence[str], folder: Path, times: int = 1, first_remove: Sequence[Path] = ()
+) -> None:
+    """The median of so many runs, each without these files."""
+    costs = []
+    for _ in range(times):
+        for path in first_remove:
+            path.unlink()
+        costs.append(cost(args, folder / "log"))
+    spent = median(costs)
     line(name, f"{rows / spent.wall:,.0f}", f"{spent.cpu:.1f}", f"{spent.wall:.1f}", f"{spent.peak:.1f}")
 
 
