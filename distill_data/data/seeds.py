@@ -280,7 +280,7 @@ def _loads(line: bytes) -> Any:
             return _BLANK
         if text[0] in _MARKS:
             return _loads(text.lstrip(_MARKS).encode())
-        value = orjson.loads(text)  # fails again, at a character and not at a byte
+        raise
     try:
         if type(value) is dict and (len(_KEY.findall(line)) != len(value) or _has_large_float(value.values())):
             json.loads(line, object_pairs_hook=_distinct, parse_int=exact_integer)

@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
 OK, ERR = b"ok", b"er"
 SECTOR = 512
 NOTES = 1 << 16  # bytes that are read at once
@@ -91,8 +89,8 @@ def usage_of(line: bytes) -> tuple[int, int, int] | None:
     """The tokens of an intact line's answer; None where it is a failure."""
     if line[_TYPE] == ERR:
         return None
-    prompt, completion, cached = orjson.loads(line[_USAGE - 1 : line.index(b"]", _USAGE) + 1])
-    return prompt, completion, cached
+    prompt, completion, cached = line[_USAGE : line.index(b"]", _USAGE)].split(b",")
+    return int(prompt), int(completion), int(cached)
 
 
 def key_of(line: bytes) -> int:

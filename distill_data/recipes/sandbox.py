@@ -267,7 +267,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     code_generator_class = Writer
     intercepted_binops = frozenset({"+", "-"})
-    context_class = Rendering
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, LoopContext) and attribute in LOOP:

@@ -11,6 +11,8 @@ import orjson
 
 from distill_data.data.exchange import Answer
 
+MOST_TOKENS = 1 << 40
+"""A reply with a larger count does not know what it says, and sums of such have no place in JSON."""
 _THINK = re.compile(r"</?think>")
 
 
@@ -173,7 +175,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    return value if type(value) is int and value >= 0 else 0
+    return value if type(value) is int and 0 <= value < MOST_TOKENS else 0
 
 
 def _excerpt(error: Any) -> str:

@@ -39,7 +39,8 @@ def test_a_plain_completion() -> None:
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": -1}, {"prompt_tokens": "3"}, []]
+    "usage",
+    [None, {}, {"prompt_tokens": None}, {"prompt_tokens": -1}, {"prompt_tokens": "3"}, {"prompt_tokens": 1 << 40}, []],
 )
 def test_missing_or_odd_usage_counts_nothing(usage: Any) -> None:
     answer = read_answer(orjson.dumps({**completion(), "usage": usage}))
