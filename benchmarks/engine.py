@@ -1,6 +1,6 @@
 """What the engine costs, each figure beside its floor, measured in one run on one machine.
 
-    python benchmarks/engine.py                        all parts, about twelve minutes
+    python benchmarks/engine.py                        all parts, about a quarter of an hour
     python benchmarks/engine.py --part cpu             CPU, wall and memory a request: `bare.py`, `distill-data label`
     python benchmarks/engine.py --part start           a job of one row, and `distill-data --help`
     python benchmarks/engine.py --part latency         wall against rows / concurrency * latency
@@ -221,8 +221,8 @@ def show_million(rows: int, runs: Sequence[tuple[str, int, Cost]]) -> None:
 
 def show_replay(rows: int, folder: Path, server: Teacher) -> None:
     """Publish the answers again, from the journal alone."""
-    title = f"`--part replay`: {rows:,} finished rows published again, medians of {TIMES} (wanted: 25,000 rows/s)"
-    table(title, *RATE)
+    runs = f"medians of {TIMES}, one run of shards"
+    table(f"`--part replay`: {rows:,} finished rows published again, {runs} (wanted: 25,000 rows/s)", *RATE)
     seeds, out, before = folder / "seeds.jsonl", folder / "out.jsonl", server.asked()
     floor = ["-c", FLOORS["replay"], str(seeds), answers(folder), f"{folder}/floor"]
     show_rate(SAID["replay"], rows, floor, folder, TIMES)

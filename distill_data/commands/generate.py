@@ -39,7 +39,7 @@ from distill_data.commands.work import Work
 from distill_data.data.items import Row, digest
 from distill_data.engine.batches import Ledger
 from distill_data.engine.journal import Journal
-from distill_data.engine.publish import is_published, sweep, withdraw
+from distill_data.engine.publish import is_published, withdraw
 from distill_data.engine.rundir import RunDirectory
 from distill_data.engine.spill import Spill
 from distill_data.errors import DiskError, DistillError, DriftError, UsageError
@@ -185,8 +185,6 @@ def _unchanged(job: Job) -> Summary | None:
 
 def _run(loop: asyncio.Runner, job: Job, run: RunDirectory) -> Summary:
     if done := _unchanged(job):
-        with contextlib.suppress(OSError):  # the dataset is whole without it
-            sweep(job.files(), done.result)
         return done
     with contextlib.ExitStack() as opened:
         journal, shelves = _open_journals(opened, job.options, run)

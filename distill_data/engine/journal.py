@@ -112,8 +112,8 @@ class Journal:
         self.blobs = directory.with_name("blobs")
         self.totals = Totals()
         self._index, self._failures, self._readers = dict[int, int](), dict[int, int](), dict[int, BinaryIO]()
-        named = (path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii())
-        self._segments = sorted(named, key=lambda path: int(path.stem))
+        names = [path for path in directory.glob("*.jsonl") if path.stem.isdecimal() and path.stem.isascii()]
+        self._segments = sorted(names, key=lambda path: int(path.stem))
         self._found = len(self._segments)
         waiting: dict[int, list[int]] = {}
         for number, segment in enumerate(self._segments):

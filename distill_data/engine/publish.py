@@ -243,7 +243,7 @@ def publish(
             sync_directory(directory)
         manifest = {"result": result, "history": history}
         write_atomically(files.manifest, orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n", mode=0o644)
-        sweep(files, result)
+        discard_shards(shards.folder, frozenset(shard["name"] for shard in shards.described))
     except OSError as error:
         raise disk_error(error, files.dataset) from error
     finally:
@@ -327,12 +327,6 @@ def _made(files: Files) -> dict[str, Path]:
         for kind, path in files.others.items()
         if described.get(kind) and path.is_file() and file_digest(path) == described[kind].get("sha256")
     }
-
-
-def sweep(files: Files, result: Mapping[str, Any]) -> None:
-    """Remove side files that the manifest does not name: who dies right behind it leaves them. Raises OSError."""
-    named = result.get("features", {}).get("shards", ())
-    discard_shards(folder_of(files.dataset), frozenset(shard["name"] for shard in named))
 
 
 def withdraw(files: Files) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from distill_data.data.items import Arrays
-from distill_data.engine.durable import file_digest, sync_directory
+from distill_data.engine.durable import file_digest, remove_leftovers, sync_directory, temporary_of
 
 SHARD_BYTES = 64 << 20
 """A shard is closed once it holds as many; all of it is in memory while it is written."""
@@ -27,8 +27,8 @@ METADATA = {"distill-data-features": "1"}
 """One entry: safetensors writes several in any order, and equal arrays are to make equal bytes."""
 ENDING = ".safetensors"
 _SHARD = re.compile(r"[0-9]{5,}-[0-9a-f]{12}")
-_LEFT = re.compile(r"\.[0-9]+\.tmp")
-"""What a process left that died while it wrote; the run's lock says that none is writing now."""
+BEGUN = "shard"
+"""What a shard's temporary name is made of. Its own has a digest of what is in it."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Shards:
             held = arrays.source if isinstance(arrays.source, bytes) else arrays.source.read()
             tensors |= {f"{identity}.{name}": array for name, array in decode(arrays.header, held).items()}
         self.folder.mkdir(exist_ok=True)
-        temporary = self.folder / f".{os.getpid()}.tmp"
+        temporary = temporary_of(self.folder / BEGUN)
         try:
             with temporary.open("wb") as stream:
                 stream.write(save(tensors, METADATA))
@@ -125,9 +125,9 @@ def discard_shards(folder: Path, wanted: frozenset[str] = frozenset()) -> None:
     if not folder.is_dir() or folder.is_symlink():
         return
     for path in folder.iterdir():
-        ours = _SHARD.fullmatch(path.stem) and path.suffix == ENDING and f"{folder.name}/{path.name}" not in wanted
-        if ours or _LEFT.fullmatch(path.name):
+        if _SHARD.fullmatch(path.stem) and path.suffix == ENDING and f"{folder.name}/{path.name}" not in wanted:
             path.unlink(missing_ok=True)
+    remove_leftovers(folder / BEGUN)
     with suppress(OSError):
         folder.rmdir()
 

@@ -125,10 +125,8 @@ class Labeler:
 
     def records(self, item: Item, sampled: Sampled, details: Mapping[str, Any] = {}) -> list[Record]:
         """(x, y): what the student is shown, and what it is to say; one record for each part that the recipe tells."""
-        shape = self.recipe.record
-        if not shape.parts:
-            return [self.record(item, sampled, details, "", shape.completion)]
-        return [self.record(item, sampled, details, part, shown) for part, shown in shape.parts.items()]
+        rows = self.recipe.record.rows()
+        return [self.record(item, sampled, details, part, shown) for part, shown in rows.items()]
 
     def record(
         self, item: Item, sampled: Sampled, details: Mapping[str, Any], part: str, shown: Mapping[str, str]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_data.data.items import Item, Outcome, failed, kept, rejected
+from distill_data.data.items import Arrays, Item, Outcome, failed, kept, rejected
 from distill_data.engine import publish as module
 from distill_data.engine.outcomes import encode_outcome
 from distill_data.engine.publish import (
@@ -27,6 +27,7 @@ from distill_data.engine.publish import (
     read_manifest,
     withdraw,
 )
+from distill_data.engine.shards import Shards, discard_shards
 from distill_data.engine.spill import Spill
 from distill_data.errors import DamageError, DiskError, DistillError, UsageError
 
@@ -354,3 +355,20 @@ def test_a_blob_that_does_not_fit_is_not_there_and_no_other_follows(tmp_path: Pa
     publish(spill.read(), files_of(tmp_path / "out.jsonl"), count_of([0], 3), dict(FACTS), {})
     spill.close()
     assert (tmp_path / "out.jsonl").read_bytes().count(b"\n") == 2
+
+
+def test_a_side_file_that_a_dead_process_began_is_cleared_before_another_is_written(tmp_path: Path) -> None:
+    """So it is gone before the manifest is there, behind which whoever dies clears nothing any more."""
+    folder = tmp_path / "out.features"
+    folder.mkdir()
+    dead, living = folder / ".shard.999999999.tmp", folder / f".shard.{os.getppid()}.tmp"
+    for path in (dead, living):
+        path.write_bytes(b"half")
+    shards = Shards(folder)
+    lines = [*shards.add({"id": "0", "features": {}}, Arrays({"x": ["int32", [1]]}, bytes(4))), *shards.flush()]
+    assert len(lines) == len(shards.described) == 1
+    assert not dead.exists()
+    assert living.exists()
+    dead.write_bytes(b"half")
+    discard_shards(folder)
+    assert names(folder) == {living.name}

@@ -137,9 +137,9 @@ ARRAYS = {
     "a line that names an array is half written": kill("write out.run/journal/*.jsonl", "half"),
     "a line that names an array is synced": kill("fdatasync out.run/journal/*.jsonl"),
     "the directory of side files is made": kill("mkdir out.features"),
-    "a side file is begun": kill("open out.features/.tmp"),
-    "a side file is half written": kill("write out.features/.tmp", "half"),
-    "a side file is synced": kill("fsync out.features/.tmp"),
+    "a side file is begun": kill("open out.features/.shard.tmp"),
+    "a side file is half written": kill("write out.features/.shard.tmp", "half"),
+    "a side file is synced": kill("fsync out.features/.shard.tmp"),
     "a side file has its name": kill("replace out.features/*"),
     "the dataset that points at it has its name": kill("replace out.jsonl"),
 }

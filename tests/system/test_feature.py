@@ -124,18 +124,6 @@ def test_the_arrays_are_those_of_the_model_wherever_the_record_stands(tmp_path: 
     run("verify", out.path).ended(0)
 
 
-def test_what_died_behind_the_manifest_is_cleared_by_the_next_that_finds_it_whole(tmp_path: Path, out: Output) -> None:
-    data = write_rows(tmp_path / "texts.jsonl", texts(3))
-    with serve() as server:
-        run(*feature(data, server, out)).ended(0)
-        named, folder = side_files(out), tmp_path / "out.features"
-        for name in (".442.tmp", "00007-0123456789ab.safetensors", "notes.txt"):
-            (folder / name).write_bytes(b"left")
-        run(*feature(data, server, out)).ended(0)
-    assert side_files(out) == sorted([*named, folder / "notes.txt"])
-    run("verify", out.path).ended(0)
-
-
 def test_a_chat_row_is_scored_at_the_tokens_of_y(tmp_path: Path, out: Output) -> None:
     data = write_rows(tmp_path / "pairs.jsonl", pairs(3))
     with serve() as server:
